@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What is installed besides programs and man pages.  A unit may end in .in:
+# @sbindir@ @libexecdir@ @sysconfdir@ @rundir@ @statedir@ are filled in.
+
+CONF_FILES +=
+UNITS +=
+COMPLETIONS +=

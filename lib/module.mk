@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What everybody shares; a new file is one word here.
+
+ARCHIVES += lib
+lib_PKGS := openssl libsystemd libconfig json-c libxxhash
+lib_SRCS := \
+	lib/mem.c

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# One target per decoder; seeds for fuzz_foo lie in tests/fuzz/corpus/fuzz_foo/.
+
+FUZZ_TARGETS +=

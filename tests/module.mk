@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What all kinds of tests share.  testlib: fakes and fault injectors of tests/lib.
+
+ARCHIVES += testlib
+testlib_PKGS :=
+testlib_SRCS :=
+
+# Every shell script of the tree, for shellcheck.
+SHELL_SCRIPTS += \
+	.ci/run \
+	tests/check-complete \
+	tests/check-layering \
+	tests/check-layering-test \
+	tests/dist-check \
+	tests/install-deps \
+	tests/run \
+	tests/run-test
