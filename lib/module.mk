@@ -4,4 +4,10 @@
 ARCHIVES += lib
 lib_PKGS := openssl libsystemd libconfig json-c libxxhash
 lib_SRCS := \
-	lib/mem.c
+	lib/digest.c \
+	lib/err.c \
+	lib/log.c \
+	lib/mem.c \
+	lib/persist.c \
+	lib/spawn.c \
+	lib/stats.c
