@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * /etc/romulus/romulus.conf and vm.d/<vm>.conf: text in, a checked struct out that never changes again.
+ * One table per file (conf.c) drives parsing, range checks, --check-config and the test that compares the
+ * manual and the shipped file with it. An unknown key is an error with file:line. Any thread may read the
+ * result; loading is done by the mains before they start threads.
+ */
+#ifndef LIB_CONF_H
+#define LIB_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/compiler.h"
+#include "lib/names.h"
+
+struct err;
+struct timing;
+
+#define CONF_DEFAULT_PATH CONF_DIR "/romulus.conf"
+#define CONF_MAX_PEERS 32
+#define CONF_MAX_KEYS 40
+#define CONF_ADDRESS_SIZE 256
+#define CONF_PATH_SIZE 256
+/* A control socket's path must fit sun_path: directory + "/" + vm + ".primary.ctl". */
+#define CONF_RUN_DIR_SIZE 32
+
+struct conf_peer {
+	char name[NAME_SIZE];
+	char address[CONF_ADDRESS_SIZE]; /* IP address or host name, not resolved here */
+	uint16_t port;
+	unsigned int line; /* of its group in the file */
+};
+
+/* Sizes are bytes, times are nanoseconds. */
+struct conf {
+	char host_name[NAME_SIZE]; /* the system's host name unless configured */
+	char listen_address[CONF_ADDRESS_SIZE];
+	uint64_t listen_port;
+	uint64_t heartbeat_port;  /* first UDP port for heartbeats; 0: any free one */
+	uint64_t heartbeat_ports; /* how many from there on */
+
+	char tls_ca[CONF_PATH_SIZE];
+	char tls_cert[CONF_PATH_SIZE];
+	char tls_key[CONF_PATH_SIZE];
+	bool tls_ktls;
+
+	struct conf_peer peer[CONF_MAX_PEERS];
+	size_t n_peers;
+
+	/* Defaults of each VM. vm_state_timing() gives what holds for one VM. */
+	uint64_t epoch_period_ns;
+	uint64_t heartbeat_period_ns;
+	uint64_t failure_timeout_ns;
+	uint64_t suspend_timeout_ns; /* 0: derived (lib/timing.h) */
+	uint64_t arena_bytes;	     /* 0: a quarter of the guest's memory */
+	uint64_t delta_cache_bytes;  /* 0: an eighth of the guest's memory */
+	uint64_t netbuf_limit_bytes; /* held output per vif */
+
+	uint64_t max_unauthenticated;  /* connections that have not shown a certificate yet */
+	uint64_t handshake_timeout_ns; /* after which such a connection is closed */
+
+	char state_dir[CONF_PATH_SIZE];
+	char run_dir[CONF_RUN_DIR_SIZE];
+	char vm_dir[CONF_PATH_SIZE]; /* vm.d */
+	uint64_t log_level;	     /* enum log_level */
+
+	/* Private to conf.c. */
+	char path[CONF_PATH_SIZE];
+	unsigned int source_line[CONF_MAX_KEYS];
+};
+
+/* vm.d/<vm>.conf: what `protect` takes when it is not told. Empty text or 0: not given there. */
+struct conf_vm {
+	char peer[NAME_SIZE];
+	char policy[16]; /* hold, primary-wins, backup-wins */
+	uint64_t epoch_period_ns;
+	uint64_t heartbeat_period_ns;
+	uint64_t failure_timeout_ns;
+	unsigned int source_line[CONF_MAX_KEYS]; /* private */
+};
+
+/*
+ * Load and check, timing_check() among it. The caller owns *out and gives it back with conf_free().
+ * 0, -ENOENT, -EINVAL (text has file:line), -ENOMEM or another negative errno.
+ */
+MUST_CHECK int conf_load(const char *path, const struct conf **out, struct err *e);
+/* NULL is a no-op. */
+void conf_free(const struct conf *c);
+
+/* <vm_dir>/<vm>.conf; a missing file gives an empty *out and 0. */
+MUST_CHECK int conf_load_vm(const struct conf *c, const char *vm, struct conf_vm *out,
+			    struct err *e);
+
+/* The configured peer of this name or NULL; owned by c. */
+const struct conf_peer *conf_peer(const struct conf *c, const char *name);
+
+/* The host's default times. Per-VM ones: vm_state_timing(). */
+void conf_timing(const struct conf *c, struct timing *t);
+
+/* --check-config: each key, its effective value, where it comes from. */
+void conf_print(const struct conf *c, FILE *out);
+
+/* "25ms" "1.5s" "100us" "2m" → ns. "64MiB" "4KiB" "1GiB" "512" → bytes. 0 or -EINVAL. */
+MUST_CHECK int conf_parse_duration(const char *text, uint64_t *ns, struct err *e);
+MUST_CHECK int conf_parse_size(const char *text, uint64_t *bytes, struct err *e);
+/* The shortest exact form, such as "50ms" or "64MiB"; buf of 32 bytes is enough. Returns buf. */
+const char *conf_format_duration(uint64_t ns, char *buf, size_t size);
+const char *conf_format_size(uint64_t bytes, char *buf, size_t size);
+
+enum conf_type {
+	CONF_TEXT,    /* any text */
+	CONF_NAME,    /* name_ok() */
+	CONF_PATH,    /* absolute path */
+	CONF_ADDRESS, /* IP address or host name */
+	CONF_INT,
+	CONF_DURATION,
+	CONF_SIZE,
+	CONF_BOOL,
+	CONF_ENUM,
+};
+
+/* One line of a schema. Numbers are uint64_t, bool is bool, texts are arrays of `size` bytes. */
+struct conf_key {
+	const char *name; /* "group.key" or "key" */
+	enum conf_type type;
+	uint64_t min, max;	   /* inclusive; numbers, durations in ns, sizes in bytes */
+	const char *dflt;	   /* as written in the file; "" = empty or derived */
+	const char *const *values; /* CONF_ENUM, ended by NULL; stored is the index */
+	size_t offset;
+	size_t size;
+	const char *help; /* one sentence */
+};
+
+/* The schema of romulus.conf without the list of peers, and of vm.d files. */
+const struct conf_key *conf_keys(size_t *n);
+const struct conf_key *conf_vm_keys(size_t *n);
+
+#endif
