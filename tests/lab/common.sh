@@ -5,9 +5,10 @@
 
 LAB_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_ROOT=$(cd "$LAB_SRC/../.." && pwd)
-BUILD=${BUILD:-$LAB_ROOT/build}
+case ${BUILD:-} in /*) ;; *) BUILD=$LAB_ROOT/build ;; esac  # make's BUILD is a variant's name, not a folder
 LAB_DIR=$BUILD/lab
 LAB_RUN=$LAB_DIR/run
+LAB_NS_ETC=/etc/netns/lab  # `ip netns exec` shows its files in place of those in /etc
 LAB_LOCK=/run/lock/romulus-lab.lock  # not in the build folder: the namespace `lab` is one for the whole machine
 
 lab_say() { printf 'lab: %s\n' "$*" >&2; }
