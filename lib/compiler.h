@@ -44,10 +44,10 @@
 #define ASSERT_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type " is not " #bytes)
 
 /* The struct of this type whose field ptr points to. */
-#define container_of(ptr, type, field)                                     \
-	((type *)((char *)(ptr)-offsetof(type, field) +                    \
-		  ZERO_IF(__builtin_types_compatible_p(__typeof__(*(ptr)), \
-						       __typeof__(((type *)0)->field)))))
+#define container_of(ptr, type, field)                                             \
+	((type *)(void *)((char *)(ptr)-offsetof(type, field) +                    \
+			  ZERO_IF(__builtin_types_compatible_p(__typeof__(*(ptr)), \
+							       __typeof__(((type *)0)->field)))))
 
 /* Each argument is evaluated once; both must have the same type. May be nested. */
 #undef MIN

@@ -43,9 +43,11 @@ void *mem_zalloc(size_t size)
 
 void *mem_array(size_t n, size_t size)
 {
-	if (must_fail())
+	size_t total;
+
+	if (__builtin_mul_overflow(n, size, &total) || must_fail())
 		return NULL;
-	return n && size ? calloc(n, size) : calloc(1, 1);
+	return calloc(1, total ? total : 1);
 }
 
 char *mem_strdup(const char *text)

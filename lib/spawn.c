@@ -16,8 +16,6 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 
-extern char **environ;
-
 /* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipe, no others. */
 static int set_files(posix_spawn_file_actions_t *files, int out)
 {

@@ -74,7 +74,8 @@ uint64_t hist_percentile(const struct hist *h, double share)
 	uint64_t below = 0;
 	unsigned int i = 0;
 	double inside;
-	uint64_t value;
+	uint64_t low;
+	uint64_t high;
 
 	if (!h->count)
 		return 0;
@@ -84,8 +85,9 @@ uint64_t hist_percentile(const struct hist *h, double share)
 		return h->max;
 	while (i < HIST_BUCKETS - 1 && (double)(below + h->bucket[i]) < rank)
 		below += h->bucket[i++];
-	/* Values count as spread evenly over the bucket; its first is at its low end. */
+	/* Values count as spread evenly over the part of the bucket that can hold any. */
+	low = MAX(hist_bucket_low(i), h->min);
+	high = MIN(hist_bucket_low(i) + (hist_bucket_width(i) - 1), h->max);
 	inside = h->bucket[i] ? (rank - (double)below) / (double)h->bucket[i] : 0;
-	value = hist_bucket_low(i) + (uint64_t)(inside * (double)(hist_bucket_width(i) - 1));
-	return MIN(MAX(value, h->min), h->max);
+	return low + (uint64_t)(inside * (double)(high - low));
 }

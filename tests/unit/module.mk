@@ -3,4 +3,17 @@
 # stands in for the system.
 
 UNIT_TESTS += \
-	tests/unit/test_mem.c
+	tests/unit/test_cleanup.c \
+	tests/unit/test_compiler.c \
+	tests/unit/test_digest.c \
+	tests/unit/test_err.c \
+	tests/unit/test_log.c \
+	tests/unit/test_mem.c \
+	tests/unit/test_persist.c \
+	tests/unit/test_rd.c \
+	tests/unit/test_spawn.c \
+	tests/unit/test_stats.c \
+	tests/unit/test_wr.c
+
+test_log_LDFLAGS := -Wl,--wrap=clock_gettime
+test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
