@@ -242,30 +242,35 @@ bool log_limit_pass__(enum log_level level, const char *file, struct log_limit *
 	return pass;
 }
 
+/*
+ * Copies the line numbered *i, or the oldest that is left when others have
+ * written over it meanwhile. False when there is none yet.
+ */
+static bool copy_line(uint64_t *i, char line[LOG_LINE_SIZE])
+{
+	autolock(&state.lock);
+
+	if (state.n_lines > LOG_RING_LINES)
+		*i = MAX(*i, state.n_lines - LOG_RING_LINES);
+	if (*i >= state.n_lines)
+		return false;
+	memcpy(line, state.ring[*i % LOG_RING_LINES], LOG_LINE_SIZE);
+	return true;
+}
+
 unsigned int log_ring_dump(log_line_fn *fn, void *arg)
 {
 	char line[LOG_LINE_SIZE];
-	unsigned int n = 0;
-	uint64_t end;
-	uint64_t i;
+	unsigned int total;
+	unsigned int n;
+	uint64_t i = 0;
 
 	pthread_mutex_lock(&state.lock);
-	end = state.n_lines;
+	total = (unsigned int)MIN(state.n_lines, (uint64_t)LOG_RING_LINES);
 	pthread_mutex_unlock(&state.lock);
-	for (i = end > LOG_RING_LINES ? end - LOG_RING_LINES : 0; i < end; i++) {
-		bool there;
-
-		pthread_mutex_lock(&state.lock);
-		/* Others log meanwhile and may have taken the place. */
-		there = state.n_lines - i <= LOG_RING_LINES;
-		if (there)
-			memcpy(line, state.ring[i % LOG_RING_LINES], sizeof(line));
-		pthread_mutex_unlock(&state.lock);
-		if (there) {
-			fn(arg, line);
-			n++;
-		}
-	}
+	/* No more than there are now: fn may log, and others may never stop. */
+	for (n = 0; n < total && copy_line(&i, line); n++, i++)
+		fn(arg, line);
 	return n;
 }
 

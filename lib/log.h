@@ -72,7 +72,10 @@ void log_set_fd(int fd);
 /* Put before every message, such as "vm web"; "" for nothing. Copied, cut at 63 bytes. */
 void log_set_tag(const char *tag);
 
-/* Calls fn with each line of the ring, the oldest first; fn may log. Returns their number. */
+/*
+ * Calls fn with each line of the ring, the oldest first; fn may log. Lines that
+ * are written over meanwhile are left out. Returns the number of calls.
+ */
 typedef void log_line_fn(void *arg, const char *line);
 unsigned int log_ring_dump(log_line_fn *fn, void *arg);
 

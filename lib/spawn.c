@@ -150,7 +150,7 @@ int spawn_run(struct spawn *s, struct err *e)
 	autofd pipe_in = -1;
 	autofd pid_fd = -1;
 	int fds[2];
-	pid_t pid;
+	pid_t pid = -1;
 	int rc;
 	int reaped;
 
