@@ -22,6 +22,7 @@ struct timing;
 #define CONF_DEFAULT_PATH CONF_DIR "/romulus.conf"
 #define CONF_MAX_PEERS 32
 #define CONF_MAX_KEYS 40
+#define CONF_MAX_BYTES (1u << 20)
 #define CONF_ADDRESS_SIZE 256
 #define CONF_PATH_SIZE 256
 /* A control socket's path must fit sun_path: directory + "/" + vm + ".primary.ctl". */
@@ -119,23 +120,26 @@ enum conf_type {
 	CONF_DURATION,
 	CONF_SIZE,
 	CONF_BOOL,
-	CONF_ENUM,
+	CONF_ENUM, /* one of the values, stored as its index */
+	CONF_WORD, /* one of the values, stored as text */
 };
 
-/* One line of a schema. Numbers are uint64_t, bool is bool, texts are arrays of `size` bytes. */
+/* One line of a schema. Numbers are uint64_t or uint16_t, bool is bool, texts are arrays of `size` bytes. */
 struct conf_key {
 	const char *name; /* "group.key" or "key" */
 	enum conf_type type;
-	uint64_t min, max;	   /* inclusive; numbers, durations in ns, sizes in bytes */
-	const char *dflt;	   /* as written in the file; "" = empty or derived */
-	const char *const *values; /* CONF_ENUM, ended by NULL; stored is the index */
+	uint64_t min, max;	   /* inclusive; plain numbers, ns, bytes */
+	bool or_zero;		   /* 0 is fine too, whatever min says */
+	const char *dflt;	   /* as written in the file, without quotes; NULL: must be given */
+	const char *const *values; /* CONF_ENUM, CONF_WORD: ended by NULL */
 	size_t offset;
 	size_t size;
 	const char *help; /* one sentence */
 };
 
-/* The schema of romulus.conf without the list of peers, and of vm.d files. */
+/* The schema of romulus.conf without its peers, of one peer, and of vm.d files. conf_schema.c. */
 const struct conf_key *conf_keys(size_t *n);
+const struct conf_key *conf_peer_keys(size_t *n);
 const struct conf_key *conf_vm_keys(size_t *n);
 
 #endif

@@ -17,13 +17,12 @@
 #include <systemd/sd-event.h>
 
 #include "lib/compiler.h"
+#include "lib/ctl_line.h"
 
 struct ctl_server;
 struct err;
 struct json;
 
-#define CTL_LINE_MAX 4096 /* with the newline */
-#define CTL_ARGS_MAX 32	  /* words of a request, the command among them */
 #define CTL_MAX_CLIENTS 16
 #define CTL_MAX_COMMANDS 32
 #define CTL_ANSWER_MAX (256u << 10)
@@ -80,17 +79,5 @@ void ctl_server_later(struct ctl_request *rq, uint64_t timeout_ns);
 struct json *ctl_server_reply(struct ctl_server *s, struct ctl_token t);
 /* Send it: rc 0 as ok, else e's text as the error (e may be NULL then and when rc is 0). Once. */
 void ctl_server_finish(struct ctl_server *s, struct ctl_token t, int rc, const struct err *e);
-
-/*
- * Splits a line into words, in place: spaces and tabs separate, "..." keeps them, \ takes the next
- * byte as it is. Control bytes, an open quote, and more than max words are refused. Pure.
- * argv needs room for max + 1. Returns the number of words, -EINVAL or -E2BIG.
- */
-MUST_CHECK int ctl_split(char *line, char **argv, int max, struct err *e);
-/*
- * The reverse: one line with its newline into out. 0, or -EMSGSIZE, or -EINVAL for a word with
- * control bytes. argv ends with NULL.
- */
-MUST_CHECK int ctl_join(const char *const argv[], char *out, size_t size, size_t *len);
 
 #endif

@@ -4,10 +4,20 @@
 ARCHIVES += lib
 lib_PKGS := openssl libsystemd libconfig json-c libxxhash
 lib_SRCS := \
+	lib/conf.c \
+	lib/conf_schema.c \
+	lib/conf_units.c \
+	lib/ctl_client.c \
+	lib/ctl_line.c \
+	lib/ctl_server.c \
+	lib/ctl_std.c \
 	lib/digest.c \
 	lib/err.c \
+	lib/json_in.c \
+	lib/json_out.c \
 	lib/log.c \
 	lib/mem.c \
+	lib/names.c \
 	lib/persist.c \
 	lib/spawn.c \
 	lib/stats.c

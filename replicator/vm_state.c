@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See vm_state.h. What lib/persist wraps, 256 bytes, little-endian:
+ *
+ *	  0  4  magic "vms1"
+ *	  4  2  version, 1
+ *	  6  1  role
+ *	  7  1  policy
+ *	  8  8  term
+ *	 16  8  epoch period, ns; 0: not set
+ *	 24  8  heartbeat period, ns; 0: not set
+ *	 32  8  failure timeout, ns; 0: not set
+ *	 40 64  vm, zero-padded
+ *	104 64  peer, zero-padded
+ *	168 88  reserved, 0
+ */
+#include "replicator/vm_state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/conf.h"
+#include "lib/err.h"
+#include "lib/persist.h"
+#include "lib/rd.h"
+#include "lib/timing.h"
+#include "lib/wr.h"
+
+#define MAGIC 0x31736d76 /* "vms1" */
+#define FORMAT_VERSION 1
+#define RESERVED 88
+#define SUFFIX ".state"
+#define TIME_MAX (3600 * NS_PER_SEC)
+
+void vm_state_init(struct vm_state *s, const char *vm)
+{
+	*s = (struct vm_state){.role = VM_NONE};
+	memccpy(s->vm, vm, 0, sizeof(s->vm) - 1);
+}
+
+const char *vm_role_name(enum vm_role r)
+{
+	static const char *const names[] = {"none", "primary", "backup", "active"};
+
+	return (unsigned int)r < ARRAY_SIZE(names) ? names[r] : "?";
+}
+
+/* ---- bytes ---- */
+
+static void put_name(struct wr *w, const char name[NAME_SIZE])
+{
+	size_t len = strnlen(name, NAME_SIZE - 1);
+
+	wr_bytes(w, name, len);
+	wr_zero(w, NAME_SIZE - len);
+}
+
+void vm_state_encode(const struct vm_state *s, void *buf)
+{
+	struct wr w = wr_init(buf, VM_STATE_BYTES);
+	bool ok;
+
+	wr_u32(&w, MAGIC);
+	wr_u16(&w, FORMAT_VERSION);
+	wr_u8(&w, (uint8_t)s->role);
+	wr_u8(&w, (uint8_t)s->policy);
+	wr_u64(&w, s->term);
+	wr_u64(&w, s->epoch_period_ns);
+	wr_u64(&w, s->heartbeat_period_ns);
+	wr_u64(&w, s->failure_timeout_ns);
+	put_name(&w, s->vm);
+	put_name(&w, s->peer);
+	wr_zero(&w, RESERVED);
+	ok = wr_ok(&w) && wr_used(&w) == VM_STATE_BYTES;
+	assert(ok);
+}
+
+static void get_name(struct rd *r, char name[NAME_SIZE])
+{
+	size_t len;
+
+	rd_bytes(r, name, NAME_SIZE);
+	len = strnlen(name, NAME_SIZE);
+	if (len == NAME_SIZE || (len && !name_ok(name)))
+		rd_set_bad(r);
+	for (size_t i = len; i < NAME_SIZE; i++) {
+		if (name[i])
+			rd_set_bad(r);
+	}
+	name[NAME_SIZE - 1] = 0;
+}
+
+static bool makes_sense(const struct vm_state *s)
+{
+	if (!*s->vm || s->role > VM_ACTIVE || s->policy > POLICY_BACKUP_WINS)
+		return false;
+	if (s->role != VM_NONE && (!*s->peer || !s->policy || !s->term))
+		return false;
+	return s->epoch_period_ns <= TIME_MAX && s->heartbeat_period_ns <= TIME_MAX &&
+	       s->failure_timeout_ns <= TIME_MAX;
+}
+
+int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err *e)
+{
+	struct rd r = rd_init(buf, len);
+
+	*s = (struct vm_state){.role = VM_NONE};
+	if (rd_u32(&r) != MAGIC)
+		return err_setx(e, -EBADMSG, "not the state of a VM");
+	if (rd_u16(&r) != FORMAT_VERSION)
+		return err_setx(e, -EBADMSG, "written by another version of Romulus");
+	s->role = (enum vm_role)rd_u8(&r);
+	s->policy = (enum peer_loss_policy)rd_u8(&r);
+	s->term = rd_u64(&r);
+	s->epoch_period_ns = rd_u64(&r);
+	s->heartbeat_period_ns = rd_u64(&r);
+	s->failure_timeout_ns = rd_u64(&r);
+	get_name(&r, s->vm);
+	get_name(&r, s->peer);
+	rd_zero(&r, RESERVED);
+	if (!rd_done(&r) || !makes_sense(s))
+		return err_setx(e, -EBADMSG, "it contradicts itself");
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int state_path(char path[PATH_MAX], const char *state_dir, const char *vm, struct err *e)
+{
+	if (!name_ok(vm))
+		return err_setx(e, -EINVAL, "\"%.64s\" is not a VM's name", vm);
+	if (snprintf(path, PATH_MAX, "%s/vm/%s" SUFFIX, state_dir, vm) >= PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "%.64s...", state_dir);
+	return 0;
+}
+
+int vm_state_load(const char *state_dir, const char *vm, struct vm_state *s, struct err *e)
+{
+	uint8_t buf[VM_STATE_BYTES];
+	char path[PATH_MAX];
+	uint64_t generation;
+	size_t size = 0;
+	int rc = state_path(path, state_dir, vm, e);
+
+	if (rc < 0)
+		return rc;
+	rc = persist_load(path, buf, sizeof(buf), &size, &generation, e);
+	if (rc == -EFBIG)
+		rc = err_setx(e, -EBADMSG, "%s: not the state of a VM", path);
+	if (!rc) {
+		rc = vm_state_decode(s, buf, size, e);
+		if (!rc && strcmp(s->vm, vm) != 0)
+			rc = err_setx(e, -EBADMSG, "it is the state of VM \"%s\"", s->vm);
+		if (rc < 0)
+			err_wrap(e, rc, "%s", path);
+	}
+	if (rc < 0)
+		vm_state_init(s, vm);
+	if (rc == -EBADMSG)
+		return err_setx(e, rc,
+				"%s; find out where the VM runs, then remove the file: "
+				"romulus forget %s",
+				e ? e->text : "", vm);
+	return rc;
+}
+
+static int sync_dir(const char *path, struct err *e)
+{
+	autofd fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return err_set(e, -errno, "sync folder %s", path);
+	return 0;
+}
+
+static int make_dir(const char *state_dir, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/vm", state_dir) >= PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "%.64s...", state_dir);
+	if (mkdir(path, 0700) == 0)
+		return sync_dir(state_dir, e);
+	return errno == EEXIST ? 0 : err_set(e, -errno, "make folder %s", path);
+}
+
+int vm_state_save(const char *state_dir, const struct vm_state *s, struct err *e)
+{
+	uint8_t buf[VM_STATE_BYTES];
+	char path[PATH_MAX];
+	int rc = state_path(path, state_dir, s->vm, e);
+
+	if (rc < 0)
+		return rc;
+	if (!makes_sense(s))
+		return err_setx(e, -EINVAL, "vm %s: a %s needs a peer, a policy and a term", s->vm,
+				vm_role_name(s->role));
+	vm_state_encode(s, buf);
+	rc = make_dir(state_dir, e);
+	return rc < 0 ? rc : persist_save(path, buf, sizeof(buf), 0, e);
+}
+
+int vm_state_set_role(const char *state_dir, const char *vm, enum vm_role role, uint64_t term,
+		      struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	s.role = role;
+	s.term = MAX(s.term, term);
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_remove(const char *state_dir, const char *vm, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = state_path(path, state_dir, vm, e);
+
+	return rc < 0 ? rc : persist_remove(path, e);
+}
+
+/* The VM's name if this is a state file. */
+static bool name_of_file(const char *file, char vm[NAME_SIZE])
+{
+	size_t len = strlen(file);
+	size_t suffix = sizeof(SUFFIX) - 1;
+
+	if (len <= suffix || len - suffix >= NAME_SIZE || strcmp(file + len - suffix, SUFFIX) != 0)
+		return false;
+	memcpy(vm, file, len - suffix);
+	vm[len - suffix] = 0;
+	return name_ok(vm);
+}
+
+static int each_entry(DIR *dir, const char *state_dir, vm_state_fn fn, void *ctx)
+{
+	const struct dirent *d;
+	int rc = 0;
+
+	while (!rc && (d = readdir(dir))) {
+		struct err e = ERR_INIT;
+		struct vm_state s;
+		char vm[NAME_SIZE];
+		int r;
+
+		if (!name_of_file(d->d_name, vm))
+			continue;
+		r = vm_state_load(state_dir, vm, &s, &e);
+		/* Removed meanwhile. */
+		if (r != -ENOENT)
+			rc = fn(ctx, &s, r, &e);
+	}
+	return rc;
+}
+
+int vm_state_each(const char *state_dir, vm_state_fn fn, void *ctx, struct err *e)
+{
+	char path[PATH_MAX];
+	DIR *dir;
+	int rc;
+
+	if (snprintf(path, sizeof(path), "%s/vm", state_dir) >= PATH_MAX)
+		return err_set(e, -ENAMETOOLONG, "%.64s...", state_dir);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : err_set(e, -errno, "open folder %s", path);
+	rc = each_entry(dir, state_dir, fn, ctx);
+	closedir(dir);
+	return rc;
+}
+
+int vm_state_timing(const struct vm_state *s, const struct conf *c, struct timing *t, struct err *e)
+{
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = s->heartbeat_period_ns ? s->heartbeat_period_ns
+							      : c->heartbeat_period_ns,
+		.failure_timeout_ns = s->failure_timeout_ns ? s->failure_timeout_ns
+							    : c->failure_timeout_ns,
+		.epoch_period_ns = s->epoch_period_ns ? s->epoch_period_ns : c->epoch_period_ns,
+	};
+	int rc = timing_check(&tc, e);
+
+	if (rc < 0)
+		return err_wrap(e, rc, "vm %s", s->vm);
+	timing_derive(t, &tc);
+	if (c->suspend_timeout_ns)
+		t->suspend_timeout_ns = c->suspend_timeout_ns;
+	return 0;
+}
