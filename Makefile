@@ -95,7 +95,11 @@ CONF_FILES :=
 UNITS :=
 COMPLETIONS :=
 SHELL_SCRIPTS :=
-# Plain checks: name=command, a word each (~ stands for a space).
+# C files that something else compiles, such as what goes into the lab's images;
+# only the lints look at them.
+OTHER_C_FILES :=
+# Further lints (a target lint-X each), and further parts of check: name=command,
+# ~ standing for a space.
 LINTS :=
 CHECKS :=
 
@@ -106,7 +110,7 @@ include $(MODULES:%=%/module.mk)
 PROGRAMS := $(SBIN_PROGRAMS) $(LIBEXEC_PROGRAMS) $(TEST_PROGRAMS)
 LISTED := $(foreach a,$(ARCHIVES) $(PROGRAMS),$($(a)_SRCS)) $(UNIT_TESTS) \
 	$(FUZZ_TARGETS) $(MAN_PAGES) $(CONF_FILES) $(UNITS) $(COMPLETIONS) \
-	$(SHELL_SCRIPTS)
+	$(SHELL_SCRIPTS) $(OTHER_C_FILES)
 # A program exists as soon as its first file does.
 have-main = $(wildcard $(firstword $($(1)_SRCS)))
 BUILT := $(foreach p,$(PROGRAMS),$(if $(call have-main,$(p)),$(p)))
@@ -207,7 +211,7 @@ endif
 	@$(if $(filter sim,$(BUILT)),$(RUN) -t 600 -v -n sim -- $(SELF) sim || :)
 ifneq ($(FULL),)
 	@$(RUN) -t 1800 -v -n fuzz -- $(SELF) BUILD=fuzz CC=clang fuzz || :
-	@$(foreach c,$(CHECKS),$(RUN) -t 2400 -v -n $(firstword $(subst =, ,$(c))) -- $(subst ~, ,$(lastword $(subst =, ,$(c)))) || :;)
+	@$(foreach c,$(CHECKS),$(RUN) -t 1800 -v -n $(firstword $(subst =, ,$(c))) -- $(subst ~, ,$(lastword $(subst =, ,$(c)))) || :;)
 endif
 	@tests/run -s -r $(RESULTS)
 
@@ -227,7 +231,7 @@ sim: $(if $(filter sim,$(BUILT)),$(B)/bin/sim)	## the simulator: SEEDS=n many, o
 	$(Q)$(B)/bin/sim $(if $(SEED),--seed=$(SEED),--seeds=$(SEEDS))
 
 ifeq ($(BUILD),fuzz)
-fuzz: $(FUZZ_BUILT:%=$(B)/fuzz/%)	## each fuzz target for FUZZ_SECONDS
+fuzz: $(FUZZ_BUILT:%=$(B)/fuzz/%)
 	@rm -f $(RESULTS)
 	@$(foreach t,$(FUZZ_BUILT),mkdir -p $(B)/corpus/$(t); \
 		$(RUN) -t $$(($(FUZZ_SECONDS) + 60)) -n $(t) -- $(B)/fuzz/$(t) \
@@ -236,7 +240,7 @@ fuzz: $(FUZZ_BUILT:%=$(B)/fuzz/%)	## each fuzz target for FUZZ_SECONDS
 		$(wildcard tests/fuzz/corpus/$(t)) || :;)
 	@tests/run -s -z -r $(RESULTS)
 else
-fuzz:
+fuzz:	## each fuzz target for FUZZ_SECONDS
 	@$(SELF) BUILD=fuzz CC=clang fuzz
 endif
 

@@ -15,3 +15,6 @@ SHELL_SCRIPTS += \
 	tests/install-deps \
 	tests/run \
 	tests/run-test
+
+# The short set of lab scenarios; it closes with "N passed, N failed".
+CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
