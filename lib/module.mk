@@ -19,5 +19,7 @@ lib_SRCS := \
 	lib/mem.c \
 	lib/names.c \
 	lib/persist.c \
+	lib/sm.c \
 	lib/spawn.c \
-	lib/stats.c
+	lib/stats.c \
+	lib/timing.c

@@ -4,18 +4,29 @@
 
 ARCHIVES += core xen replicator
 
-core_SRCS :=
+core_SRCS := \
+	replicator/backup.c \
+	replicator/core_names.c \
+	replicator/epoch.c \
+	replicator/liveness.c \
+	replicator/primary.c \
+	replicator/throttle.c
 
 xen_PKGS := xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS :=
 
 replicator_PKGS := liblz4
-replicator_SRCS :=
+replicator_SRCS := \
+	replicator/host_ctl.c \
+	replicator/launch.c \
+	replicator/supervisor.c \
+	replicator/vm_state.c \
+	replicator/worker.c
 
 SBIN_PROGRAMS += romulusd
-romulusd_SRCS :=
-romulusd_ARCHIVES := replicator lib
+romulusd_SRCS := replicator/romulusd_main.c
+romulusd_ARCHIVES := replicator core lib
 romulusd_PKGS := libsystemd
 
 LIBEXEC_PROGRAMS += romulus-primary romulus-backup

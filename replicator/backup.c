@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup's decisions; see backup.h and, for the reasons, docs/promises.md. Pure.
+ *
+ * A step does what primary_step() does: notice that we slept, let pass what the time has decided,
+ * handle the event.
+ */
+#include "replicator/backup.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "lib/sm.h"
+#include "replicator/mutant.h"
+
+#define BIT(s) SM_BIT(BACKUP_##s)
+
+static const struct sm_state states[] = {
+	[BACKUP_WAITING] = {"waiting", BIT(BUILDING) | BIT(ENDED), SM_INITIAL},
+	[BACKUP_BUILDING] = {"building", BIT(STANDING) | BIT(ABANDONING), 0},
+	[BACKUP_STANDING] = {"standing", BIT(ACTIVATING) | BIT(ABANDONING), 0},
+	[BACKUP_ACTIVATING] = {"activating", BIT(ACTIVE) | BIT(ABANDONING), 0},
+	[BACKUP_ACTIVE] = {"active", 0, SM_FINAL},
+	[BACKUP_ABANDONING] = {"abandoning", BIT(ENDED), 0},
+	[BACKUP_ENDED] = {"ended", 0, SM_FINAL},
+};
+
+const struct sm_table backup_table = {"backup", states, ARRAY_SIZE(states)};
+
+static struct backup_action *act(struct backup_actions *out, enum backup_action_type type)
+{
+	struct backup_action *a;
+
+	assert(out->n < BACKUP_MAX_ACTIONS);
+	a = &out->a[out->n++];
+	*a = (struct backup_action){.type = type};
+	return a;
+}
+
+static void go(struct backup *b, enum backup_state to, uint64_t now)
+{
+	b->state = sm_move(&backup_table, b->state, to);
+	b->state_since_ns = now;
+}
+
+static void answer(const struct backup *b, enum backup_event_type request, enum backup_refusal why,
+		   struct backup_actions *out)
+{
+	struct backup_action *a = act(out, BACT_ANSWER);
+
+	a->request = request;
+	a->ok = why == REFUSED_NOT;
+	a->why = why;
+	a->term = b->term;
+}
+
+static void disconnect(struct backup *b, struct backup_actions *out)
+{
+	if (!b->link_up)
+		return;
+	b->link_up = false;
+	act(out, BACT_DISCONNECT);
+}
+
+static void end(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	disconnect(b, out);
+	act(out, BACT_END);
+	go(b, BACKUP_ENDED, now);
+}
+
+static void abandon(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	act(out, BACT_ABANDON);
+	go(b, BACKUP_ABANDONING, now);
+}
+
+/* The session is over, but not necessarily the standby. */
+static void session_over(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	switch (b->state) {
+	case BACKUP_WAITING:
+		end(b, now, out);
+		break;
+	case BACKUP_BUILDING:
+		abandon(b, now, out);
+		break;
+	case BACKUP_STANDING:
+		/* P2: what is not a whole epoch never counts. */
+		if (!MUTANT(MUTANT_KEEP_PARTIAL))
+			act(out, BACT_DROP_PARTIAL);
+		if (MUTANT(MUTANT_ABANDON_ON_LOSS))
+			abandon(b, now, out);
+		break;
+	case BACKUP_ACTIVATING:
+	case BACKUP_ACTIVE:
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		break;
+	}
+}
+
+static void protocol_error(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	disconnect(b, out);
+	session_over(b, now, out);
+}
+
+static void activate(struct backup *b, struct backup_actions *out)
+{
+	if (MUTANT(MUTANT_TELL_EARLY) && b->link_up)
+		act(out, BACT_TAKEOVER)->term = b->term;
+	act(out, BACT_ACTIVATE)->epoch = b->committed;
+}
+
+/* The only way to a second life. From here on nothing is committed or acknowledged. */
+static void decide(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	if (b->link_up && !MUTANT(MUTANT_KEEP_PARTIAL))
+		act(out, BACT_DROP_PARTIAL);
+	b->term++;
+	if (!MUTANT(MUTANT_NO_TERM))
+		act(out, BACT_PERSIST_TERM)->term = b->term;
+	go(b, BACKUP_ACTIVATING, now);
+	/* P2: the newest acknowledged epoch first. */
+	if (!b->applying || MUTANT(MUTANT_ACTIVATE_UNAPPLIED))
+		activate(b, out);
+}
+
+/* ---- what the time decides ---- */
+
+static bool may_go_alone(const struct backup *b, uint64_t now)
+{
+	enum liveness_verdict v = liveness_verdict(&b->peer, now);
+
+	if (MUTANT(MUTANT_ACTIVATE_EARLY) && b->conf.policy == POLICY_BACKUP_WINS)
+		return v != LIVENESS_ALIVE;
+	return v == LIVENESS_LOST &&
+	       (b->conf.policy == POLICY_BACKUP_WINS || MUTANT(MUTANT_ACTIVATE_UNDER_HOLD));
+}
+
+static void expire(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	bool silent = liveness_verdict(&b->peer, now) == LIVENESS_LOST;
+
+	switch (b->state) {
+	case BACKUP_WAITING:
+		if (now >= b->state_since_ns + b->conf.timing.handshake_timeout_ns)
+			end(b, now, out);
+		break;
+	case BACKUP_BUILDING:
+		if (silent)
+			protocol_error(b, now, out);
+		break;
+	case BACKUP_STANDING:
+		if (silent && b->link_up)
+			protocol_error(b, now, out);
+		if (b->state == BACKUP_STANDING && may_go_alone(b, now))
+			decide(b, now, out);
+		break;
+	case BACKUP_ACTIVATING:
+	case BACKUP_ACTIVE:
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		break;
+	}
+}
+
+/* Time in which we did not listen is not silence of the primary. */
+static void notice_sleep(struct backup *b, uint64_t now)
+{
+	uint64_t late = b->conf.timing.heartbeat_period_ns / 2;
+
+	if (b->wake_ns != UINT64_MAX && now > b->wake_ns + late)
+		liveness_excuse(&b->peer, now);
+}
+
+/* ---- events ---- */
+
+static void hello(struct backup *b, uint64_t now, const struct backup_event *ev,
+		  struct backup_actions *out)
+{
+	if (b->state != BACKUP_WAITING)
+		return;
+	/* A term spent here on an activation that never ran is not used again. */
+	b->term = MAX(ev->term, b->conf.term);
+	liveness_heard(&b->peer, now);
+	act(out, BACT_HELLO_OK)->term = b->term;
+	go(b, BACKUP_BUILDING, now);
+}
+
+static bool commits(const struct backup *b)
+{
+	if (MUTANT(MUTANT_ACK_AFTER_DECISION) && b->state == BACKUP_ACTIVATING)
+		return true;
+	return b->link_up && (b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING);
+}
+
+static void epoch_complete(struct backup *b, uint64_t now, const struct backup_event *ev,
+			   struct backup_actions *out)
+{
+	bool in_order = ev->epoch == epoch_next(b->committed) || MUTANT(MUTANT_COMMIT_ANY_EPOCH);
+
+	if (!commits(b))
+		return;
+	if (!in_order || ev->term != b->term || b->applying) {
+		protocol_error(b, now, out);
+		return;
+	}
+	/*
+	 * P3: the primary's lease on this epoch's output began before we got it, and it ends before we
+	 * may go alone. The word may have waited in a stall, so it is no sign of life for P5.
+	 */
+	liveness_excuse(&b->peer, now);
+	b->committed = ev->epoch;
+	b->applying = true;
+	act(out, BACT_ACK)->epoch = ev->epoch;
+	out->a[out->n - 1].term = b->term;
+	if (MUTANT(MUTANT_ACK_AHEAD)) {
+		act(out, BACT_ACK)->epoch = epoch_next(ev->epoch);
+		out->a[out->n - 1].term = b->term;
+	}
+	act(out, BACT_APPLY)->epoch = ev->epoch;
+	if (b->state == BACKUP_BUILDING)
+		go(b, BACKUP_STANDING, now);
+}
+
+static void applied(struct backup *b, const struct backup_event *ev, struct backup_actions *out)
+{
+	if (!b->applying || ev->epoch != b->committed)
+		return;
+	b->applying = false;
+	b->applied = ev->epoch;
+	if (b->state == BACKUP_ACTIVATING)
+		activate(b, out);
+}
+
+static void standby_failed(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	switch (b->state) {
+	case BACKUP_BUILDING:
+	case BACKUP_STANDING:
+	case BACKUP_ACTIVATING:
+		/* The primary notices the end of the connection and begins anew. */
+		disconnect(b, out);
+		abandon(b, now, out);
+		break;
+	case BACKUP_WAITING:
+	case BACKUP_ACTIVE:
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		break;
+	}
+}
+
+static void link_down(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	if (!b->link_up)
+		return;
+	b->link_up = false;
+	session_over(b, now, out);
+}
+
+static void bye(struct backup *b, uint64_t now, const struct backup_event *ev,
+		struct backup_actions *out)
+{
+	if (!b->link_up)
+		return;
+	b->leave = ev->leave;
+	switch (b->state) {
+	case BACKUP_WAITING:
+		end(b, now, out);
+		break;
+	case BACKUP_BUILDING:
+	case BACKUP_STANDING:
+		b->bye_wanted = true;
+		abandon(b, now, out);
+		break;
+	case BACKUP_ACTIVATING:
+	case BACKUP_ABANDONING:
+		b->bye_wanted = true;
+		break;
+	case BACKUP_ACTIVE:
+		act(out, BACT_TAKEOVER)->term = b->term;
+		break;
+	case BACKUP_ENDED:
+		break;
+	}
+}
+
+static void supersede(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	switch (b->state) {
+	case BACKUP_WAITING:
+		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+		end(b, now, out);
+		break;
+	case BACKUP_BUILDING:
+	case BACKUP_STANDING:
+		b->answer_owed = true;
+		disconnect(b, out);
+		abandon(b, now, out);
+		break;
+	case BACKUP_ACTIVATING:
+		/* P4: "the VM runs here" destroys the other copy; not before it is true. */
+		if (MUTANT(MUTANT_TELL_EARLY))
+			answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
+		else
+			b->answer_owed = true;
+		break;
+	case BACKUP_ABANDONING:
+		b->answer_owed = true;
+		break;
+	case BACKUP_ACTIVE:
+		answer(b, BEV_SUPERSEDE,
+		       MUTANT(MUTANT_SUPERSEDE_ACTIVE) ? REFUSED_NOT : REFUSED_ACTIVE, out);
+		break;
+	case BACKUP_ENDED:
+		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+		break;
+	}
+}
+
+static enum backup_refusal refuse_failover(const struct backup *b, uint64_t now, bool force)
+{
+	switch (b->state) {
+	case BACKUP_WAITING:
+	case BACKUP_BUILDING:
+		return REFUSED_NOTHING_COMMITTED;
+	case BACKUP_ACTIVATING:
+	case BACKUP_ACTIVE:
+		return REFUSED_ACTIVE;
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		return REFUSED_ENDING;
+	case BACKUP_STANDING:
+		break;
+	}
+	if (force)
+		return REFUSED_NOT;
+	if (liveness_verdict(&b->peer, now) != LIVENESS_LOST)
+		return REFUSED_PRIMARY_ALIVE;
+	/* Under hold neither side goes alone by itself, so the operator's word is enough. */
+	return b->conf.policy == POLICY_PRIMARY_WINS ? REFUSED_POLICY : REFUSED_NOT;
+}
+
+static void failover(struct backup *b, uint64_t now, const struct backup_event *ev,
+		     struct backup_actions *out)
+{
+	enum backup_refusal why = refuse_failover(b, now, ev->force);
+
+	answer(b, BEV_FAILOVER, why, out);
+	if (why == REFUSED_NOT)
+		decide(b, now, out);
+}
+
+static void activated(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	if (b->state != BACKUP_ACTIVATING)
+		return;
+	go(b, BACKUP_ACTIVE, now);
+	if (b->link_up)
+		act(out, BACT_TAKEOVER)->term = b->term;
+	if (b->answer_owed)
+		answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
+	b->answer_owed = false;
+	b->bye_wanted = false;
+}
+
+static void abandoned(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	if (b->state != BACKUP_ABANDONING)
+		return;
+	if (b->bye_wanted && b->link_up)
+		act(out, BACT_BYE_OK);
+	if (b->answer_owed)
+		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+	b->answer_owed = false;
+	/* Not disconnect(): the BYE_OK is still on its way; the end of the worker closes the link. */
+	b->link_up = false;
+	act(out, BACT_END);
+	go(b, BACKUP_ENDED, now);
+}
+
+static void handle(struct backup *b, uint64_t now, const struct backup_event *ev,
+		   struct backup_actions *out)
+{
+	switch (ev->type) {
+	case BEV_TICK:
+		break;
+	case BEV_HELLO:
+		hello(b, now, ev, out);
+		break;
+	case BEV_EPOCH_COMPLETE:
+		epoch_complete(b, now, ev, out);
+		break;
+	case BEV_APPLIED:
+		applied(b, ev, out);
+		break;
+	case BEV_STANDBY_FAILED:
+		standby_failed(b, now, out);
+		break;
+	case BEV_LINK_DOWN:
+		link_down(b, now, out);
+		break;
+	case BEV_HEARTBEAT:
+		liveness_heard(&b->peer, now);
+		break;
+	case BEV_BYE:
+		bye(b, now, ev, out);
+		break;
+	case BEV_SUPERSEDE:
+		supersede(b, now, out);
+		break;
+	case BEV_FAILOVER:
+		failover(b, now, ev, out);
+		break;
+	case BEV_ACTIVATED:
+		activated(b, now, out);
+		break;
+	case BEV_ABANDONED:
+		abandoned(b, now, out);
+		break;
+	case BEV_COUNT:
+		break;
+	}
+}
+
+/* ---- the interface ---- */
+
+enum backup_welcome backup_welcome(const struct backup_found *f)
+{
+	if (f->role_active)
+		return WELCOME_ACTIVATED;
+	if (f->old_worker)
+		return WELCOME_SUPERSEDE;
+	return f->role_activating && f->vm_runs ? WELCOME_ACTIVATED : WELCOME_BUILD;
+}
+
+void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now)
+{
+	*b = (struct backup){
+		.conf = *conf,
+		.state = BACKUP_WAITING,
+		.state_since_ns = now,
+		.term = conf->term,
+		.committed = EPOCH_NONE,
+		.applied = EPOCH_NONE,
+		.wake_ns = UINT64_MAX,
+		.link_up = true,
+	};
+	liveness_init(&b->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
+}
+
+void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
+		 struct backup_actions *out)
+{
+	out->n = 0;
+	notice_sleep(b, now);
+	expire(b, now, out);
+	handle(b, now, ev, out);
+	b->wake_ns = backup_next_deadline(b);
+	backup_check(b);
+}
+
+uint64_t backup_next_deadline(const struct backup *b)
+{
+	uint64_t lost_at = liveness_lost_at(&b->peer);
+
+	switch (b->state) {
+	case BACKUP_WAITING:
+		return b->state_since_ns + b->conf.timing.handshake_timeout_ns;
+	case BACKUP_BUILDING:
+		return lost_at;
+	case BACKUP_STANDING:
+		if (b->link_up || b->conf.policy == POLICY_BACKUP_WINS)
+			return lost_at;
+		break;
+	case BACKUP_ACTIVATING:
+	case BACKUP_ACTIVE:
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		break;
+	}
+	return UINT64_MAX;
+}
+
+bool backup_is_protecting(const struct backup *b, uint64_t now)
+{
+	if (b->state != BACKUP_STANDING || !b->link_up)
+		return false;
+	return liveness_verdict(&b->peer, now) == LIVENESS_ALIVE ||
+	       MUTANT(MUTANT_PROTECTING_SUSPECT);
+}
+
+void backup_check(const struct backup *b)
+{
+	bool standing = b->state == BACKUP_STANDING || b->state == BACKUP_ACTIVATING ||
+			b->state == BACKUP_ACTIVE;
+
+	/* P2: only committed epochs are applied, all but the newest for certain. */
+	assert(epoch_reached(b->committed, b->applied));
+	assert(!b->applying || b->committed != EPOCH_NONE);
+	assert(b->applying || b->applied == b->committed || MUTANT(MUTANT_ACK_AFTER_DECISION));
+	/* Nothing is activated that was not committed. */
+	assert(!standing || b->committed != EPOCH_NONE);
+	assert(b->state != BACKUP_BUILDING || (b->committed == EPOCH_NONE && b->link_up));
+	assert(b->state != BACKUP_ACTIVE || !b->applying || MUTANT(MUTANT_ACTIVATE_UNAPPLIED) ||
+	       MUTANT(MUTANT_ACK_AFTER_DECISION));
+	assert(b->state != BACKUP_ENDED || !b->link_up);
+	assert(!b->answer_owed || b->state == BACKUP_ABANDONING || b->state == BACKUP_ACTIVATING);
+}

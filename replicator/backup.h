@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup's decisions, "may I activate?" among them. Pure, like primary.h.
+ *
+ * One struct backup is one session: it never connects again. A new session of the same VM has a new
+ * one, which is fed BEV_HELLO only after the old one has answered its BEV_SUPERSEDE with `ok`
+ * (backup_welcome()).
+ */
+#ifndef REPLICATOR_BACKUP_H
+#define REPLICATOR_BACKUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/compiler.h"
+#include "lib/timing.h"
+#include "replicator/epoch.h"
+#include "replicator/liveness.h"
+#include "replicator/primary.h"
+
+enum backup_state {
+	BACKUP_WAITING,	   /* connection accepted, no valid HELLO yet */
+	BACKUP_BUILDING,   /* first copy; cannot be activated */
+	BACKUP_STANDING,   /* at least epoch 0 is committed */
+	BACKUP_ACTIVATING, /* the decision is made: the standby is being completed and run */
+	BACKUP_ACTIVE,	   /* the VM runs here; final for this issue */
+	BACKUP_ABANDONING, /* the standby is being destroyed without ever running */
+	BACKUP_ENDED,	   /* final */
+};
+
+/*
+ * What the core relies on:
+ * - BEV_EPOCH_COMPLETE: lengths, digest and order are verified and every page of the epoch is held
+ *   here. Not fed between BACT_APPLY and its answer.
+ * - BEV_ACTIVATED: the VM runs here and the durable role says so.
+ * - Heartbeats are sent in BUILDING, STANDING and ABANDONING, and in no other state (P5).
+ */
+enum backup_event_type {
+	BEV_TICK,
+	BEV_HELLO,	    /* valid and allowed; term */
+	BEV_EPOCH_COMPLETE, /* epoch, term: everything received and verified */
+	BEV_APPLIED,	    /* epoch: fed to the standby */
+	BEV_STANDBY_FAILED, /* the standby cannot be used any more (build or apply error, child died) */
+	BEV_LINK_DOWN,	    /* the connection broke or the peer broke the protocol */
+	BEV_HEARTBEAT,
+	BEV_BYE,       /* reason in `leave` */
+	BEV_SUPERSEDE, /* a new session for this VM asks us to abandon */
+	BEV_FAILOVER, /* operator; `force` = although the primary was heard or the policy says no */
+	BEV_ACTIVATED, /* BACT_ACTIVATE was carried out: the VM runs */
+	BEV_ABANDONED, /* BACT_ABANDON was carried out: nothing is left of the standby */
+	BEV_COUNT
+};
+
+struct backup_event {
+	enum backup_event_type type;
+	uint64_t epoch;
+	uint64_t term;
+	enum leave_reason leave;
+	bool force;
+};
+
+enum backup_action_type {
+	BACT_HELLO_OK, /* start the session (older standbys are gone before BEV_HELLO is fed) */
+	BACT_ACK,      /* epoch: it is committed; then apply it */
+	BACT_APPLY,    /* epoch: feed the committed epoch; then BEV_APPLIED or _STANDBY_FAILED */
+	BACT_DROP_PARTIAL, /* forget what was received of an incomplete epoch */
+	BACT_PERSIST_TERM, /* term, role "activating": durable before the next action; retried until it is */
+	BACT_TAKEOVER, /* tell the primary, if it can be reached, that the VM runs here (term) */
+	BACT_ACTIVATE, /* complete the standby from the newest committed epoch and run it */
+	BACT_ABANDON,  /* destroy the standby, it never runs; then BEV_ABANDONED */
+	BACT_BYE_OK,   /* tell the primary that the standby is gone */
+	BACT_ANSWER,   /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
+	BACT_DISCONNECT,
+	BACT_END,
+};
+
+/* Why a request was refused; the tool turns it into a sentence. */
+enum backup_refusal {
+	REFUSED_NOT, /* not refused */
+	REFUSED_NOTHING_COMMITTED,
+	REFUSED_PRIMARY_ALIVE, /* needs force */
+	REFUSED_POLICY,	       /* needs force: under primary-wins the primary may have gone alone */
+	REFUSED_ACTIVE,	       /* the VM runs here already, or is about to */
+	REFUSED_ENDING,
+};
+
+struct backup_action {
+	enum backup_action_type type;
+	uint64_t epoch;
+	uint64_t term;
+	bool ok;
+	enum backup_refusal why;
+	enum backup_event_type request; /* ANSWER: BEV_FAILOVER or BEV_SUPERSEDE */
+};
+
+#define BACKUP_MAX_ACTIONS 8
+struct backup_actions {
+	unsigned int n;
+	struct backup_action a[BACKUP_MAX_ACTIONS];
+};
+
+struct backup_conf {
+	struct timing timing;
+	enum peer_loss_policy policy;
+	uint64_t term; /* newest durable term that this host knows for the VM, 0 if none */
+};
+
+/* The states and which may follow which (lib/sm.h). */
+extern const struct sm_table backup_table;
+
+/* Private to backup.c, readable by the simulator's oracle and by status. */
+struct backup {
+	struct backup_conf conf;
+	enum backup_state state;
+	struct liveness peer;
+	uint64_t state_since_ns;
+	uint64_t term;	    /* the session's */
+	uint64_t committed; /* newest committed epoch, EPOCH_NONE */
+	uint64_t applied;   /* newest applied epoch, EPOCH_NONE */
+	uint64_t wake_ns;   /* what backup_next_deadline() said after the last step */
+	bool link_up;
+	bool applying;
+	bool bye_wanted;  /* BYE_OK is owed when the standby is gone */
+	bool answer_owed; /* a SUPERSEDE waits for the standby to be gone */
+	enum leave_reason leave;
+};
+
+/* What a worker finds when a HELLO for a VM comes in. */
+struct backup_found {
+	bool role_active;     /* durable: the VM has run here under a newer term */
+	bool role_activating; /* durable: the decision was made; was it carried out? */
+	bool vm_runs;	 /* a domain of this VM runs here; asked after the old worker is gone */
+	bool old_worker; /* an older worker of this VM lives */
+};
+
+enum backup_welcome {
+	WELCOME_BUILD,	   /* destroy what is left of an older standby, then BEV_HELLO */
+	WELCOME_SUPERSEDE, /* ask the older worker first: BEV_SUPERSEDE there */
+	WELCOME_ACTIVATED, /* REFUSE(ACTIVATED, durable term): the primary is deposed */
+};
+
+/*
+ * P4: "activated" is said only of a VM that ran. A decision that a crash kept from being carried out
+ * is void, its term is used up: the new session continues with it.
+ */
+enum backup_welcome backup_welcome(const struct backup_found *f);
+
+/* now as in primary_init(). */
+void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now);
+void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
+		 struct backup_actions *out);
+uint64_t backup_next_deadline(const struct backup *b);
+
+/* P5: true only while the standby could be activated and the primary was heard within two heartbeats. */
+bool backup_is_protecting(const struct backup *b, uint64_t now);
+
+void backup_check(const struct backup *b);
+const char *backup_state_name(enum backup_state s);
+const char *backup_event_name(enum backup_event_type t);
+const char *backup_action_name(enum backup_action_type t);
+const char *backup_refusal_text(enum backup_refusal r);
+
+#endif

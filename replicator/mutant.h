@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules broken on purpose, to prove that the simulator's oracle would see it. MUTANT(x) is a constant
+ * false everywhere but in the test program sim-mutants, which compiles the core once more with
+ * CORE_MUTATION defined (tests/sim/mutants.c).
+ */
+#ifndef REPLICATOR_MUTANT_H
+#define REPLICATOR_MUTANT_H
+
+#ifdef CORE_MUTATION
+extern int core_mutant;
+#define MUTANT(name) (core_mutant == (name))
+#else
+#define MUTANT(name) 0
+#endif
+
+enum core_mutant {
+	MUTANT_NONE,
+	/* primary */
+	MUTANT_RELEASE_WHEN_SENT,    /* output let out before its ACK */
+	MUTANT_RELEASE_AHEAD,	     /* ACK(n) releases n + 1 too */
+	MUTANT_ACK_ANY_TERM,	     /* an ACK of another term counts */
+	MUTANT_ACK_ANY_EPOCH,	     /* an ACK of an epoch never sent counts */
+	MUTANT_OPEN_WHEN_LOST,	     /* opens on silence under every policy */
+	MUTANT_OPEN_ON_LINK_DOWN,    /* primary-wins does not wait for the failure timeout */
+	MUTANT_OPEN_WITHOUT_BYE_OK,  /* BYE without an answer counts as answered */
+	MUTANT_NO_LEASE,	     /* a late ACK counts */
+	MUTANT_PROTECTED_SUSPECT,    /* "protected" although the peer was not heard */
+	MUTANT_DEPOSE_ANY_TERM,	     /* destroys the guest on a stale word */
+	MUTANT_NO_RECONNECT,	     /* LOST does not try again */
+	MUTANT_NO_OUTSTANDING_BOUND, /* takes checkpoints without end */
+	MUTANT_OPEN_DURING_PAUSE,    /* opens while a checkpoint may close a lane again */
+	/* backup */
+	MUTANT_ACK_AHEAD,	    /* ACK(n + 1) with ACK(n) */
+	MUTANT_ACK_AFTER_DECISION,  /* still commits while it activates */
+	MUTANT_ACTIVATE_UNAPPLIED,  /* does not wait for the committed epoch to be applied */
+	MUTANT_KEEP_PARTIAL,	    /* activates with half an epoch in the arena */
+	MUTANT_ACTIVATE_UNDER_HOLD, /* activates under every policy */
+	MUTANT_ACTIVATE_EARLY,	    /* activates when suspect */
+	MUTANT_COMMIT_ANY_EPOCH,    /* takes epochs in any order */
+	MUTANT_NO_TERM,		    /* activates without a durable term */
+	MUTANT_SUPERSEDE_ACTIVE,    /* says "stood down" while it runs the VM */
+	MUTANT_TELL_EARLY,	    /* says "the VM runs here" before it does */
+	MUTANT_ABANDON_ON_LOSS,	    /* destroys a good standby when the link breaks */
+	MUTANT_PROTECTING_SUSPECT,
+	MUTANT_COUNT
+};
+
+#endif

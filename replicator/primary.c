@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's decisions; see primary.h and, for the reasons, docs/promises.md. Pure.
+ *
+ * Every step does the same four things: notice that we slept, let pass what the time has decided
+ * (before the event: an event that comes too late must find that it is too late), handle the event,
+ * start what can be started.
+ */
+#include "replicator/primary.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "lib/sm.h"
+#include "replicator/mutant.h"
+#include "replicator/throttle.h"
+
+/* Aborted checkpoints in a row before protection is given up for a new first copy. */
+#define MAX_ABORTS 5
+/* After so many failure timeouts of protection, past failures to reach it are forgotten. */
+#define GOOD_SESSION 10
+
+#define BIT(s) SM_BIT(PRIMARY_##s)
+
+static const struct sm_state states[] = {
+	[PRIMARY_CONNECTING] = {"connecting", BIT(COPYING) | BIT(DEPOSED) | BIT(ENDED), SM_INITIAL},
+	[PRIMARY_COPYING] = {"copying", BIT(CONNECTING) | BIT(SYNCING) | BIT(DEPOSED) | BIT(ENDED),
+			     0},
+	[PRIMARY_SYNCING] = {"syncing", BIT(PROTECTED) | BIT(LOST) | BIT(LEAVING) | BIT(DEPOSED),
+			     0},
+	[PRIMARY_PROTECTED] = {"protected", BIT(LOST) | BIT(LEAVING) | BIT(DEPOSED), 0},
+	[PRIMARY_LOST] = {"lost", BIT(CONNECTING) | BIT(COPYING) | BIT(DEPOSED) | BIT(ENDED),
+			  SM_INITIAL},
+	[PRIMARY_LEAVING] = {"leaving", BIT(CONNECTING) | BIT(LOST) | BIT(DEPOSED) | BIT(ENDED), 0},
+	[PRIMARY_DEPOSED] = {"deposed", BIT(ENDED), 0},
+	[PRIMARY_ENDED] = {"ended", 0, SM_FINAL},
+};
+
+const struct sm_table primary_table = {"primary", states, ARRAY_SIZE(states)};
+
+static struct primary_action *act(struct primary_actions *out, enum primary_action_type type)
+{
+	struct primary_action *a;
+
+	assert(out->n < PRIMARY_MAX_ACTIONS);
+	a = &out->a[out->n++];
+	*a = (struct primary_action){.type = type};
+	return a;
+}
+
+static void go(struct primary *p, enum primary_state to, uint64_t now)
+{
+	p->state = sm_move(&primary_table, p->state, to);
+	p->state_since_ns = now;
+}
+
+/* Checkpoints are taken and acknowledged. */
+static bool guarded(const struct primary *p)
+{
+	return p->state == PRIMARY_SYNCING || p->state == PRIMARY_PROTECTED;
+}
+
+static bool has_session(const struct primary *p)
+{
+	return p->link_up && !p->closing;
+}
+
+/* The decision to open is made; only its execution is missing. */
+static bool will_open(const struct primary *p)
+{
+	return p->open_wanted || p->opening;
+}
+
+/* The reasons after which the guest needs no protection any more. */
+static bool guest_is_gone(enum leave_reason r)
+{
+	switch (r) {
+	case LEAVE_GUEST_SHUTDOWN:
+	case LEAVE_GUEST_CRASH:
+	case LEAVE_GUEST_DESTROYED:
+	case LEAVE_GUEST_SUSPENDED:
+		return true;
+	case LEAVE_UNPROTECT:
+	case LEAVE_RESYNC:
+	case LEAVE_GUEST_CHANGED:
+		break;
+	}
+	return false;
+}
+
+static uint64_t lease_of(const struct primary *p, uint64_t epoch)
+{
+	return p->lease_ns[epoch % PRIMARY_MAX_OUTSTANDING];
+}
+
+static void throttle(struct primary *p, uint32_t percent, struct primary_actions *out)
+{
+	if (p->throttle_percent == percent)
+		return;
+	p->throttle_percent = percent;
+	act(out, PACT_THROTTLE)->percent = percent;
+}
+
+static void session_reset(struct primary *p)
+{
+	p->next_epoch = 0;
+	p->acked = EPOCH_NONE;
+	p->taken = EPOCH_NONE;
+	p->sent = EPOCH_NONE;
+	p->oldest_unacked_since_ns = 0;
+	p->aborts = 0;
+	p->calm = 0;
+	p->pressure = false;
+}
+
+static void disconnect(struct primary *p, struct primary_actions *out)
+{
+	if (!p->link_up || p->closing)
+		return;
+	p->closing = true;
+	act(out, PACT_DISCONNECT);
+}
+
+static void want_open(struct primary *p)
+{
+	if (p->held && !p->opening)
+		p->open_wanted = true;
+}
+
+/* The peer may go alone from here on, for all we know: nothing leaves until that is settled. */
+static void lost(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	disconnect(p, out);
+	throttle(p, THROTTLE_NONE, out);
+	if (p->leave_force)
+		want_open(p);
+	go(p, PRIMARY_LOST, now);
+}
+
+/* The output is open and nothing may run without us: end. */
+static void finish(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	if (has_session(p) && p->state != PRIMARY_LEAVING)
+		act(out, PACT_SEND_BYE)->leave = p->leave;
+	throttle(p, THROTTLE_NONE, out);
+	if (p->leave == LEAVE_GUEST_SHUTDOWN || p->leave == LEAVE_GUEST_CRASH)
+		act(out, PACT_END_GUEST)->leave = p->leave;
+	act(out, PACT_END);
+	go(p, PRIMARY_ENDED, now);
+}
+
+/* Remember that protection is to end. What the guest did outweighs what the operator said. */
+static void set_leaving(struct primary *p, enum leave_reason reason)
+{
+	if (!p->leaving || (guest_is_gone(reason) && !guest_is_gone(p->leave)))
+		p->leave = reason;
+	p->leaving = true;
+}
+
+static void send_bye(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	act(out, PACT_SEND_BYE)->leave = p->leave;
+	throttle(p, THROTTLE_NONE, out);
+	go(p, PRIMARY_LEAVING, now);
+	if (MUTANT(MUTANT_OPEN_WITHOUT_BYE_OK))
+		want_open(p);
+}
+
+/* Protection is to end for good. */
+static void leave_for_good(struct primary *p, uint64_t now, enum leave_reason reason,
+			   struct primary_actions *out)
+{
+	if (p->state == PRIMARY_DEPOSED || p->state == PRIMARY_ENDED)
+		return;
+	set_leaving(p, reason);
+	if (guarded(p))
+		send_bye(p, now, out);
+	else if (!p->held)
+		finish(p, now, out);
+	/* else: LOST, LEAVING, or about to open; when it is open, opened() sees `leaving` */
+}
+
+/* Protection is to begin again with a first copy. */
+static void resync(struct primary *p, uint64_t now, enum leave_reason reason,
+		   struct primary_actions *out)
+{
+	if (p->state == PRIMARY_COPYING) {
+		disconnect(p, out);
+		go(p, PRIMARY_CONNECTING, now);
+	} else if (guarded(p)) {
+		p->leave = reason;
+		send_bye(p, now, out);
+	}
+}
+
+/* ---- what the time decides ---- */
+
+/* P3: an ACK counts only while the peer cannot have gone alone since it gave it. */
+static bool lease_expired(const struct primary *p, uint64_t now)
+{
+	if (p->sent == p->acked || MUTANT(MUTANT_NO_LEASE))
+		return false;
+	return now >= p->oldest_unacked_since_ns + p->conf.timing.ack_timeout_ns;
+}
+
+static bool stuck(const struct primary *p, uint64_t now)
+{
+	if (p->checkpointing)
+		return now >= p->busy_since_ns + 2 * p->conf.timing.suspend_timeout_ns;
+	return p->sent != p->taken && now >= p->busy_since_ns + p->conf.timing.send_timeout_ns;
+}
+
+static bool may_go_alone(const struct primary *p, uint64_t now)
+{
+	if (has_session(p) || will_open(p))
+		return false;
+	if (MUTANT(MUTANT_OPEN_ON_LINK_DOWN) && p->conf.policy == POLICY_PRIMARY_WINS)
+		return true;
+	return (p->conf.policy == POLICY_PRIMARY_WINS || MUTANT(MUTANT_OPEN_WHEN_LOST)) &&
+	       liveness_verdict(&p->peer, now) == LIVENESS_LOST;
+}
+
+static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	bool silent = liveness_verdict(&p->peer, now) == LIVENESS_LOST;
+
+	switch (p->state) {
+	case PRIMARY_COPYING:
+		if (silent) {
+			disconnect(p, out);
+			go(p, PRIMARY_CONNECTING, now);
+		}
+		break;
+	case PRIMARY_SYNCING:
+	case PRIMARY_PROTECTED:
+		if (silent || lease_expired(p, now) || stuck(p, now))
+			lost(p, now, out);
+		break;
+	case PRIMARY_LEAVING:
+		if (!will_open(p) &&
+		    (silent || now >= p->state_since_ns + p->conf.timing.bye_timeout_ns))
+			lost(p, now, out);
+		break;
+	case PRIMARY_LOST:
+		if (may_go_alone(p, now)) {
+			p->alone_decided = true;
+			want_open(p);
+			go(p, PRIMARY_CONNECTING, now);
+		}
+		break;
+	case PRIMARY_CONNECTING:
+	case PRIMARY_DEPOSED:
+	case PRIMARY_ENDED:
+		break;
+	}
+}
+
+/* Time in which we did not run is not silence of the peer. */
+static void notice_sleep(struct primary *p, uint64_t now)
+{
+	uint64_t late = p->conf.timing.heartbeat_period_ns / 2;
+
+	if (p->wake_ns != UINT64_MAX && now > p->wake_ns + late)
+		liveness_excuse(&p->peer, now);
+}
+
+/* ---- events ---- */
+
+static void link_up(struct primary *p, uint64_t now, const struct primary_event *ev,
+		    struct primary_actions *out)
+{
+	if (!p->connecting)
+		return;
+	p->connecting = false;
+	p->link_up = true;
+	liveness_heard(&p->peer, now);
+	session_reset(p);
+	/* A term that the peer spent on an activation that never ran. */
+	p->conf.term = MAX(p->conf.term, ev->term);
+	if (p->held) {
+		/* HELLO_OK: whatever could have gone alone is abandoned. */
+		want_open(p);
+		return;
+	}
+	act(out, PACT_START_COPY);
+	go(p, PRIMARY_COPYING, now);
+}
+
+static void link_down(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	const struct timing *t = &p->conf.timing;
+	uint64_t delay = t->reconnect_ns;
+
+	if (!p->link_up && !p->connecting)
+		return;
+	p->link_up = false;
+	p->connecting = false;
+	p->closing = false;
+	/* While output is held each try counts; else be patient with a peer that is not there. */
+	for (uint32_t i = 0; !p->held && i < p->failures && delay < t->reconnect_max_ns; i++)
+		delay *= 2;
+	p->retry_ns = now + MIN(delay, t->reconnect_max_ns);
+	if (p->failures < UINT32_MAX)
+		p->failures++;
+	if (p->state == PRIMARY_COPYING)
+		go(p, PRIMARY_CONNECTING, now);
+	else if (guarded(p) || (p->state == PRIMARY_LEAVING && !will_open(p)))
+		lost(p, now, out);
+}
+
+static void peer_activated(struct primary *p, uint64_t now, const struct primary_event *ev,
+			   struct primary_actions *out)
+{
+	if (ev->term <= p->conf.term && !MUTANT(MUTANT_DEPOSE_ANY_TERM)) {
+		/* A word from the past: as if the peer had refused. */
+		if (p->connecting)
+			link_down(p, now, out);
+		return;
+	}
+	p->connecting = false;
+	disconnect(p, out);
+	p->open_wanted = false;
+	p->conf.term = MAX(p->conf.term, ev->term);
+	act(out, PACT_DESTROY_GUEST)->term = ev->term;
+	go(p, PRIMARY_DEPOSED, now);
+}
+
+static void output_opened(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	if (!p->opening)
+		return;
+	p->opening = false;
+	p->held = false;
+	if (p->state == PRIMARY_DEPOSED || p->state == PRIMARY_ENDED)
+		return;
+	if (p->leaving) {
+		finish(p, now, out);
+	} else if (has_session(p)) {
+		p->alone_decided = false;
+		act(out, PACT_START_COPY);
+		go(p, PRIMARY_COPYING, now);
+	} else if (p->state != PRIMARY_CONNECTING) {
+		go(p, PRIMARY_CONNECTING, now);
+	}
+}
+
+static void order_checkpoint(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	p->checkpointing = true;
+	p->pressure = false;
+	p->busy_since_ns = now;
+	/* From start to start; a missed beat is not caught up. */
+	p->next_checkpoint_ns = now + p->conf.timing.epoch_period_ns;
+	act(out, PACT_CHECKPOINT)->epoch = p->next_epoch;
+}
+
+static void copy_done(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	p->held = true;
+	order_checkpoint(p, now, out);
+	go(p, PRIMARY_SYNCING, now);
+}
+
+static void checkpoint_taken(struct primary *p, uint64_t now, const struct primary_event *ev,
+			     struct primary_actions *out)
+{
+	if (!p->checkpointing || ev->epoch != p->next_epoch)
+		return;
+	p->checkpointing = false;
+	if (!guarded(p))
+		return;
+	p->taken = ev->epoch;
+	p->next_epoch = epoch_next(ev->epoch);
+	p->busy_since_ns = now;
+	p->aborts = 0;
+	/* Epoch 0 is the whole memory. */
+	if (ev->epoch)
+		throttle(p,
+			 throttle_next(p->throttle_percent, &p->calm, ev->pages,
+				       p->conf.arena_pages),
+			 out);
+}
+
+static void checkpoint_aborted(struct primary *p, uint64_t now, const struct primary_event *ev,
+			       struct primary_actions *out)
+{
+	uint64_t soon = MIN(p->conf.timing.epoch_period_ns, p->conf.timing.heartbeat_period_ns);
+
+	if (!p->checkpointing || ev->epoch != p->next_epoch)
+		return;
+	p->checkpointing = false;
+	if (!guarded(p))
+		return;
+	p->next_checkpoint_ns = now + soon;
+	if (++p->aborts >= MAX_ABORTS)
+		resync(p, now, LEAVE_RESYNC, out);
+}
+
+static void epoch_sent(struct primary *p, uint64_t now, const struct primary_event *ev,
+		       struct primary_actions *out)
+{
+	uint64_t at = ev->at_ns && ev->at_ns < now ? ev->at_ns : now;
+
+	if (!guarded(p) || p->sent == p->taken || ev->epoch != p->taken)
+		return;
+	p->lease_ns[ev->epoch % PRIMARY_MAX_OUTSTANDING] = at;
+	if (p->sent == p->acked)
+		p->oldest_unacked_since_ns = at;
+	p->sent = ev->epoch;
+	if (MUTANT(MUTANT_RELEASE_WHEN_SENT))
+		act(out, PACT_RELEASE)->epoch = ev->epoch;
+}
+
+static bool ack_is_true(const struct primary *p, const struct primary_event *ev)
+{
+	if (ev->term != p->conf.term && !MUTANT(MUTANT_ACK_ANY_TERM))
+		return false;
+	if (MUTANT(MUTANT_ACK_ANY_EPOCH) && epoch_reached(p->taken, ev->epoch))
+		return !epoch_reached(p->acked, ev->epoch);
+	return epoch_reached(p->sent, ev->epoch) && !epoch_reached(p->acked, ev->epoch);
+}
+
+static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
+		struct primary_actions *out)
+{
+	/* In LOST, LEAVING and after, an ACK comes too late: the peer may have gone alone (P3). */
+	if (!guarded(p))
+		return;
+	if (!ack_is_true(p, ev)) {
+		lost(p, now, out);
+		return;
+	}
+	if (MUTANT(MUTANT_ACK_ANY_EPOCH) && !epoch_reached(p->sent, ev->epoch))
+		p->sent = ev->epoch;
+	/* P1: the backup holds all of these epochs. */
+	for (uint64_t n = epoch_next(p->acked); n != epoch_next(ev->epoch); n++)
+		act(out, PACT_RELEASE)->epoch = n;
+	if (MUTANT(MUTANT_RELEASE_AHEAD))
+		act(out, PACT_RELEASE)->epoch = epoch_next(ev->epoch);
+	p->acked = ev->epoch;
+	if (p->sent != p->acked)
+		p->oldest_unacked_since_ns = lease_of(p, epoch_next(p->acked));
+	if (p->state == PRIMARY_SYNCING)
+		go(p, PRIMARY_PROTECTED, now);
+	else if (now - p->state_since_ns >= GOOD_SESSION * p->conf.timing.failure_timeout_ns)
+		p->failures = 0;
+}
+
+static void bye_ok(struct primary *p, struct primary_actions *out)
+{
+	if (p->state != PRIMARY_LEAVING || will_open(p))
+		return;
+	want_open(p);
+	disconnect(p, out);
+}
+
+static void guest_event(struct primary *p, uint64_t now, const struct primary_event *ev,
+			struct primary_actions *out)
+{
+	if (guest_is_gone(ev->leave))
+		leave_for_good(p, now, ev->leave, out);
+	else
+		resync(p, now, ev->leave == LEAVE_GUEST_CHANGED ? ev->leave : LEAVE_RESYNC, out);
+}
+
+static void unprotect(struct primary *p, uint64_t now, const struct primary_event *ev,
+		      struct primary_actions *out)
+{
+	bool waiting = p->state == PRIMARY_LOST || p->state == PRIMARY_LEAVING;
+
+	leave_for_good(p, now, LEAVE_UNPROTECT, out);
+	if (!ev->force)
+		return;
+	/* With the peer there, it is asked first; without, or when asked again, the operator's word counts. */
+	p->leave_force = true;
+	if (waiting)
+		want_open(p);
+}
+
+static void handle(struct primary *p, uint64_t now, const struct primary_event *ev,
+		   struct primary_actions *out)
+{
+	switch (ev->type) {
+	case PEV_TICK:
+		break;
+	case PEV_LINK_UP:
+		link_up(p, now, ev, out);
+		break;
+	case PEV_LINK_DOWN:
+		link_down(p, now, out);
+		break;
+	case PEV_PEER_ACTIVATED:
+		if (p->state != PRIMARY_DEPOSED)
+			peer_activated(p, now, ev, out);
+		break;
+	case PEV_HEARTBEAT:
+		liveness_heard(&p->peer, now);
+		break;
+	case PEV_COPY_DONE:
+		if (p->state == PRIMARY_COPYING && has_session(p) && !p->checkpointing)
+			copy_done(p, now, out);
+		break;
+	case PEV_COPY_FAILED:
+		if (p->state == PRIMARY_COPYING)
+			guest_event(p, now, ev, out);
+		break;
+	case PEV_CHECKPOINT_TAKEN:
+		checkpoint_taken(p, now, ev, out);
+		break;
+	case PEV_CHECKPOINT_ABORTED:
+		checkpoint_aborted(p, now, ev, out);
+		break;
+	case PEV_EPOCH_SENT:
+		epoch_sent(p, now, ev, out);
+		break;
+	case PEV_ACK:
+		ack(p, now, ev, out);
+		break;
+	case PEV_BYE_OK:
+		bye_ok(p, out);
+		break;
+	case PEV_OUTPUT_OPENED:
+		output_opened(p, now, out);
+		break;
+	case PEV_OUTPUT_PRESSURE:
+		p->pressure = guarded(p);
+		break;
+	case PEV_GUEST_EVENT:
+		guest_event(p, now, ev, out);
+		break;
+	case PEV_UNPROTECT:
+		unprotect(p, now, ev, out);
+		break;
+	case PEV_GUEST_GONE_DONE:
+		if (p->state == PRIMARY_DEPOSED) {
+			act(out, PACT_END);
+			go(p, PRIMARY_ENDED, now);
+		}
+		break;
+	case PEV_COUNT:
+		break;
+	}
+}
+
+/* ---- what can be started ---- */
+
+static bool wants_connect(const struct primary *p)
+{
+	if (p->link_up || p->connecting)
+		return false;
+	if (p->state == PRIMARY_LOST)
+		return !MUTANT(MUTANT_NO_RECONNECT);
+	return p->state == PRIMARY_CONNECTING;
+}
+
+/* P6: one checkpoint at a time, one epoch on the link, so many unacknowledged. */
+static bool can_checkpoint(const struct primary *p)
+{
+	if (!guarded(p) || p->checkpointing || p->sent != p->taken)
+		return false;
+	return epoch_distance(p->taken, p->acked) < p->conf.max_outstanding ||
+	       MUTANT(MUTANT_NO_OUTSTANDING_BOUND);
+}
+
+static void pump(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	/* A checkpoint under way would hold the output again behind our back. */
+	if (p->open_wanted && (!p->checkpointing || MUTANT(MUTANT_OPEN_DURING_PAUSE))) {
+		p->open_wanted = false;
+		p->opening = true;
+		act(out, PACT_OPEN_OUTPUT);
+	}
+	if (wants_connect(p) && now >= p->retry_ns) {
+		p->connecting = true;
+		act(out, PACT_CONNECT)->term = p->conf.term;
+	}
+	if (can_checkpoint(p) && (p->pressure || now >= p->next_checkpoint_ns))
+		order_checkpoint(p, now, out);
+}
+
+/* ---- the interface ---- */
+
+void primary_init(struct primary *p, const struct primary_conf *conf, uint64_t now)
+{
+	assert(conf->max_outstanding >= 1 && conf->max_outstanding <= PRIMARY_MAX_OUTSTANDING);
+	*p = (struct primary){
+		.conf = *conf,
+		.state = conf->adopt ? PRIMARY_LOST : PRIMARY_CONNECTING,
+		.state_since_ns = now,
+		.retry_ns = now,
+		.wake_ns = UINT64_MAX,
+		.throttle_percent = THROTTLE_NONE,
+		.held = conf->adopt,
+	};
+	liveness_init(&p->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
+	session_reset(p);
+}
+
+void primary_step(struct primary *p, uint64_t now, const struct primary_event *ev,
+		  struct primary_actions *out)
+{
+	out->n = 0;
+	if (p->state == PRIMARY_ENDED)
+		return;
+	notice_sleep(p, now);
+	expire(p, now, out);
+	handle(p, now, ev, out);
+	pump(p, now, out);
+	p->wake_ns = primary_next_deadline(p);
+	primary_check(p);
+}
+
+static uint64_t guarded_deadline(const struct primary *p)
+{
+	const struct timing *t = &p->conf.timing;
+	uint64_t d = UINT64_MAX;
+
+	if (p->sent != p->acked)
+		d = MIN(d, p->oldest_unacked_since_ns + t->ack_timeout_ns);
+	if (p->checkpointing)
+		d = MIN(d, p->busy_since_ns + 2 * t->suspend_timeout_ns);
+	else if (p->sent != p->taken)
+		d = MIN(d, p->busy_since_ns + t->send_timeout_ns);
+	if (can_checkpoint(p))
+		d = MIN(d, p->next_checkpoint_ns);
+	return d;
+}
+
+uint64_t primary_next_deadline(const struct primary *p)
+{
+	uint64_t lost_at = liveness_lost_at(&p->peer);
+	uint64_t d = UINT64_MAX;
+
+	switch (p->state) {
+	case PRIMARY_CONNECTING:
+		break;
+	case PRIMARY_COPYING:
+		d = lost_at;
+		break;
+	case PRIMARY_SYNCING:
+	case PRIMARY_PROTECTED:
+		d = MIN(guarded_deadline(p), lost_at);
+		break;
+	case PRIMARY_LEAVING:
+		if (!will_open(p))
+			d = MIN(p->state_since_ns + p->conf.timing.bye_timeout_ns, lost_at);
+		break;
+	case PRIMARY_LOST:
+		if (p->conf.policy == POLICY_PRIMARY_WINS && !has_session(p) && !will_open(p))
+			d = lost_at;
+		break;
+	case PRIMARY_DEPOSED:
+	case PRIMARY_ENDED:
+		return UINT64_MAX;
+	}
+	return wants_connect(p) ? MIN(d, p->retry_ns) : d;
+}
+
+bool primary_is_protected(const struct primary *p, uint64_t now)
+{
+	if (p->state != PRIMARY_PROTECTED || !has_session(p))
+		return false;
+	return liveness_verdict(&p->peer, now) == LIVENESS_ALIVE ||
+	       MUTANT(MUTANT_PROTECTED_SUSPECT);
+}
+
+void primary_check(const struct primary *p)
+{
+	assert(epoch_reached(p->taken, p->sent) && epoch_reached(p->sent, p->acked));
+	assert(epoch_distance(p->taken, p->acked) <= p->conf.max_outstanding ||
+	       MUTANT(MUTANT_NO_OUTSTANDING_BOUND));
+	assert(p->next_epoch == epoch_next(p->taken));
+	assert(!p->opening || p->held);
+	assert(!p->open_wanted || p->held);
+	assert(!p->closing || p->link_up);
+	assert(!(p->link_up && p->connecting));
+	assert(p->throttle_percent >= 10 && p->throttle_percent <= 100);
+	/* P1: output is held wherever an epoch may be without its ACK. */
+	assert(p->state != PRIMARY_COPYING || (!p->held && p->link_up));
+	assert(!guarded(p) || (p->held && has_session(p) && !will_open(p)));
+	assert(p->state != PRIMARY_LOST || p->held);
+	assert(p->state != PRIMARY_LEAVING || p->held);
+	assert(p->state != PRIMARY_CONNECTING || !p->held || will_open(p));
+	/* P2: "protected" begins with the first commit. */
+	assert(p->state != PRIMARY_PROTECTED || p->acked != EPOCH_NONE);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's decisions. Pure: no system call, clock, log, allocation or thread.
+ *
+ * The control thread of romulus-primary, and the simulator, turn what happens into events, execute
+ * the returned actions in order and feed their results back as events. docs/architecture.md draws
+ * the states; docs/promises.md says which promise each rule keeps.
+ */
+#ifndef REPLICATOR_PRIMARY_H
+#define REPLICATOR_PRIMARY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/compiler.h"
+#include "lib/timing.h"
+#include "replicator/epoch.h"
+#include "replicator/liveness.h"
+
+enum primary_state {
+	PRIMARY_CONNECTING, /* no session; output open, or being opened (`held`) */
+	PRIMARY_COPYING,    /* first copy runs; output open */
+	PRIMARY_SYNCING,    /* checkpoint 0 ordered, ACK(0) not seen; output held */
+	PRIMARY_PROTECTED,  /* output held, released epoch by epoch */
+	PRIMARY_LOST,	    /* peer or link lost after checkpoint 0; output held */
+	PRIMARY_LEAVING,    /* BYE sent, waiting for BYE_OK; output held */
+	PRIMARY_DEPOSED,    /* the peer runs the VM: our copy is being destroyed; final */
+	PRIMARY_ENDED,	    /* nothing is left to do; final */
+};
+
+/* Why protection is left. The wire's BYE reason has the same values. */
+enum leave_reason {
+	LEAVE_UNPROTECT,      /* the operator said so: ends */
+	LEAVE_RESYNC,	      /* overflow, tampering, abort: starts again with a first copy */
+	LEAVE_GUEST_SHUTDOWN, /* powered off or rebooted by itself: ends, on_* obeyed */
+	LEAVE_GUEST_CRASH,
+	LEAVE_GUEST_DESTROYED,
+	LEAVE_GUEST_SUSPENDED, /* somebody else (xl save) suspended it: ends */
+	LEAVE_GUEST_CHANGED,   /* memory or devices changed: starts again */
+};
+
+/*
+ * What the core relies on:
+ * - Each PACT_CONNECT ends in exactly one PEV_LINK_DOWN, or in PEV_PEER_ACTIVATED without PEV_LINK_UP.
+ *   A session that is up ends in exactly one PEV_LINK_DOWN, also after PACT_DISCONNECT. Nothing of a
+ *   session is fed after its PEV_LINK_DOWN.
+ * - Each PACT_CHECKPOINT ends in exactly one PEV_CHECKPOINT_TAKEN or _ABORTED, whatever else happens
+ *   (link down, guest event), and before the PEV_LINK_UP of a later session.
+ * - PACT_OPEN_OUTPUT is repeated by the shell until it is carried out; then PEV_OUTPUT_OPENED.
+ */
+enum primary_event_type {
+	PEV_TICK,    /* time passed; nothing else happened */
+	PEV_LINK_UP, /* HELLO_OK came: any older standby is abandoned (term of HELLO_OK, >= ours) */
+	PEV_LINK_DOWN,		/* connect failed, or the connection broke */
+	PEV_PEER_ACTIVATED,	/* REFUSE(ACTIVATED) or TAKEOVER: the VM runs at the peer (term) */
+	PEV_HEARTBEAT,		/* authenticated heartbeat from the session's peer */
+	PEV_COPY_DONE,		/* live rounds are over: a checkpoint may end the copy */
+	PEV_COPY_FAILED,	/* reason in `leave` */
+	PEV_CHECKPOINT_TAKEN,	/* epoch, pages; the guest runs again; nothing sent yet */
+	PEV_CHECKPOINT_ABORTED, /* epoch; guest runs on in the same epoch, dirty pages kept */
+	PEV_EPOCH_SENT,	     /* epoch: all of it handed to the link; at_ns: before EPOCH_END was */
+	PEV_ACK,	     /* epoch, term; after its PEV_EPOCH_SENT */
+	PEV_BYE_OK,	     /* the standby is abandoned: the peer cannot go alone */
+	PEV_OUTPUT_OPENED,   /* PACT_OPEN_OUTPUT was carried out */
+	PEV_OUTPUT_PRESSURE, /* held output reached half of its limit */
+	PEV_GUEST_EVENT,     /* reason in `leave`: guest ended, suspended by others, changed */
+	PEV_UNPROTECT,	     /* operator; `force` = release without the peer's word */
+	PEV_GUEST_GONE_DONE, /* PACT_DESTROY_GUEST was carried out */
+	PEV_COUNT
+};
+
+struct primary_event {
+	enum primary_event_type type;
+	uint64_t epoch;
+	uint64_t term;
+	uint64_t at_ns; /* EPOCH_SENT: the instant from which the lease counts; 0: now */
+	uint32_t pages; /* CHECKPOINT_TAKEN: dirty pages of the epoch */
+	enum leave_reason leave;
+	bool force;
+};
+
+enum primary_action_type {
+	PACT_CONNECT,	 /* open a session: HELLO(term), adopt flag if `held` */
+	PACT_DISCONNECT, /* drop the connection now, the peer is not told; then PEV_LINK_DOWN */
+	PACT_START_COPY, /* log-dirty on, live rounds; then PEV_COPY_DONE or _FAILED */
+	PACT_CHECKPOINT, /* epoch: hold output from the pause on; then TAKEN or ABORTED, then SENT */
+	PACT_RELEASE,	 /* epoch: let the output of this epoch out (P1) */
+	PACT_OPEN_OUTPUT,   /* release everything and stop holding; then PEV_OUTPUT_OPENED */
+	PACT_SEND_BYE,	    /* reason; then PEV_BYE_OK or PEV_LINK_DOWN */
+	PACT_THROTTLE,	    /* percent of a CPU's time that the guest may use, 100 = no cap */
+	PACT_DESTROY_GUEST, /* deposed: our copy must never speak again; then PEV_GUEST_GONE_DONE */
+	PACT_END_GUEST,	    /* obey on_poweroff/on_reboot/on_crash of a guest that ended itself */
+	PACT_END,	    /* close everything; the worker ends */
+};
+
+struct primary_action {
+	enum primary_action_type type;
+	uint64_t epoch;
+	uint64_t term;
+	uint32_t percent;
+	enum leave_reason leave;
+};
+
+#define PRIMARY_MAX_ACTIONS 10
+struct primary_actions {
+	unsigned int n;
+	struct primary_action a[PRIMARY_MAX_ACTIONS];
+};
+
+struct primary_conf {
+	struct timing timing;
+	enum peer_loss_policy policy; /* epoch.h */
+	uint64_t term;
+	uint32_t arena_pages;
+	/* Epochs that may be taken and not yet acknowledged: lanes - 1. 1 to PRIMARY_MAX_OUTSTANDING. */
+	uint32_t max_outstanding;
+	/* The worker found held output or a pinned lane: it died before. Output counts as held. */
+	bool adopt;
+};
+
+/* The states and which may follow which (lib/sm.h). */
+extern const struct sm_table primary_table;
+
+/* More than this is not used: an ACK may release so many epochs at once. */
+#define PRIMARY_MAX_OUTSTANDING 6
+
+/* Embedded by value; private to primary.c, readable by the simulator's oracle and by status. */
+struct primary {
+	struct primary_conf conf;
+	enum primary_state state;
+	struct liveness peer;
+	uint64_t state_since_ns;
+	uint64_t next_epoch; /* the number that the next checkpoint gets */
+	uint64_t acked;	     /* newest acknowledged epoch, EPOCH_NONE if none this session */
+	uint64_t taken;	     /* newest checkpoint taken, EPOCH_NONE if none */
+	uint64_t sent;	     /* newest epoch completely sent, EPOCH_NONE if none */
+	uint64_t next_checkpoint_ns;
+	uint64_t oldest_unacked_since_ns; /* lease of the oldest epoch sent and not acknowledged */
+	uint64_t lease_ns[PRIMARY_MAX_OUTSTANDING]; /* of epoch n, at n % size */
+	uint64_t busy_since_ns; /* checkpointing, or sending the epoch taken last */
+	uint64_t retry_ns;	/* not before this instant is the next connect */
+	uint64_t wake_ns;	/* what primary_next_deadline() said after the last step */
+	uint32_t failures;	/* sessions lost, refused or left since the last good one */
+	uint32_t throttle_percent;
+	uint32_t calm;	 /* small epochs in a row */
+	uint32_t aborts; /* checkpoints aborted in a row */
+	bool link_up;
+	bool connecting;
+	bool closing;	    /* PACT_DISCONNECT given, PEV_LINK_DOWN not seen */
+	bool checkpointing; /* PACT_CHECKPOINT given, result not seen */
+	bool held;	    /* output is held (or must be assumed to be) */
+	bool open_wanted;   /* decided to open; waits for `checkpointing` to end */
+	bool opening;	    /* PACT_OPEN_OUTPUT given, result not seen */
+	bool pressure;
+	bool alone_decided; /* primary-wins: we chose to go alone */
+	bool leaving;	    /* protection ends as soon as it may, for the reason in `leave` */
+	bool leave_force;   /* ... and without the peer's word if it does not come */
+	enum leave_reason leave;
+};
+
+/* now: any monotonic nanosecond clock, the same one for all calls. First actions come from a PEV_TICK. */
+void primary_init(struct primary *p, const struct primary_conf *conf, uint64_t now);
+
+/*
+ * Handle one event. out is overwritten. An event that cannot be in this state (late, duplicated) is
+ * ignored, never an error: events come from threads and peers that do not know our state yet.
+ */
+void primary_step(struct primary *p, uint64_t now, const struct primary_event *ev,
+		  struct primary_actions *out);
+
+/* When PEV_TICK is wanted at the latest; UINT64_MAX if never. */
+uint64_t primary_next_deadline(const struct primary *p);
+
+/* P5. True only while P1 and P2 hold and the peer was heard within two heartbeats. */
+bool primary_is_protected(const struct primary *p, uint64_t now);
+
+/* assert()s what must hold between events (P1, P6); called by primary_step() itself. */
+void primary_check(const struct primary *p);
+
+const char *primary_state_name(enum primary_state s);
+const char *primary_event_name(enum primary_event_type t);
+const char *primary_action_name(enum primary_action_type t);
+const char *leave_reason_name(enum leave_reason r);
+
+#endif
