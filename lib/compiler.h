@@ -52,8 +52,13 @@
 /* Each argument is evaluated once; both must have the same type. May be nested. */
 #undef MIN
 #undef MAX
+#ifdef __cppcheck__ /* 2.10 does not parse the real ones in an initialiser */
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#else
 #define MIN(a, b) PICK__(a, b, <, __COUNTER__)
 #define MAX(a, b) PICK__(a, b, >, __COUNTER__)
+#endif
 #define PICK__(a, b, op, id) PICK_ID__(a, b, op, id)
 #define PICK_ID__(a, b, op, id)                                                      \
 	__extension__({                                                              \
