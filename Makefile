@@ -272,7 +272,7 @@ lint-cppcheck:
 	$(Q)mkdir -p build/cppcheck
 	$(Q)cppcheck -q -j2 --std=c11 --error-exitcode=1 --inline-suppr \
 		--enable=warning,performance,portability --cppcheck-build-dir=build/cppcheck \
-		--suppressions-list=tests/cppcheck.suppress -D_GNU_SOURCE -DTEST_HOOKS=1 \
+		--suppressions-list=tests/cppcheck.suppress -D_GNU_SOURCE -D__cppcheck__ -DTEST_HOOKS=1 \
 		-I. $(C_FILES)
 lint-man:
 	$(Q)for f in $(wildcard $(MAN_PAGES)); do mandoc -T lint -W warning $$f || exit 1; done

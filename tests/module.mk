@@ -18,3 +18,6 @@ SHELL_SCRIPTS += \
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
+
+# tests/lab/mkimage compiles these into its images.
+OTHER_C_FILES += $(wildcard tests/lab/*/*.c)
