@@ -17,3 +17,6 @@ UNIT_TESTS += \
 
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
+
+# valgrind 3.19 does not know pidfd_open.
+VALGRIND_CANNOT := test_spawn
