@@ -75,10 +75,11 @@ lock_take() { # what for; waits LAB_WAIT seconds (0)
 	fi
 	printf 'root=%s for=%s pid=%s start=%s since=%s\n' "$LAB_ROOT" "$1" "$$" "$(proc_start $$)" "$(date +%FT%T)" >"$LAB_LOCK"
 }
+lock_is_scenario() { case $(lock_holder) in *' for=scenario:'*) ;; *) return 1 ;; esac; }
 lock_scenario_alive() { # is the holder a scenario whose shell still runs?
 	local line pid start
 	line=$(lock_holder)
-	case $line in *' for=scenario:'*) ;; *) return 1 ;; esac
+	lock_is_scenario || return 1
 	pid=${line##* pid=} pid=${pid%% *}
 	start=${line##* start=} start=${start%% *}
 	[ "$(proc_start "$pid")" = "$start" ]

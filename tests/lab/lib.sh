@@ -27,6 +27,10 @@ lab_begin() { # name, [A|B|AB]
 	LAB_LIVING=()
 	[ "$(id -u)" = 0 ] || { echo "SKIP $1: not root"; exit 77; }
 	[ -c /dev/net/tun ] || { echo "SKIP $1: no /dev/net/tun"; exit 77; }
+	# A scenario that was shot has left its hosts behind, and they hold the lock.
+	if ! flock -n "$LAB_LOCK" true && lock_is_ours && lock_is_scenario && ! lock_scenario_alive; then
+		lab down
+	fi
 	if ! LAB_WAIT=${LAB_WAIT:-30} lock_take "scenario:$1"; then
 		echo "FAIL $1: the lab is taken: $(lock_holder)"
 		exit 1

@@ -2,7 +2,7 @@
 /*
  * spin: see the pauses of a checkpoint as the guest sees them.
  *
- *   spin [-c CPU] [-t THRESHOLD_US (200)] [-n SECONDS (5; 0: on SIGUSR1 only)] [-k TSC_KHZ] [-l]
+ *   spin [-c CPU] [-t THRESHOLD_US (2000)] [-n SECONDS (5; 0: on SIGUSR1 only)] [-k TSC_KHZ] [-l]
  *
  * Reads the TSC in a tight loop; a gap above the threshold is time that the vCPU did not run. The guest's CLOCK_MONOTONIC stands still
  * in a suspend, so the TSC it is. It is calibrated over half a second at the start, taking the best of ten rounds (begin before
@@ -94,7 +94,7 @@ static void report(double seconds, int list)
 
 int main(int argc, char **argv)
 {
-	double threshold_us = 200, every = 5, mhz = 0;
+	double threshold_us = 2000, every = 5, mhz = 0;
 	uint64_t last, since, limit, period;
 	int cpu = 0, list = 0, c;
 	cpu_set_t set;
