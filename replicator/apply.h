@@ -83,8 +83,9 @@ uint32_t apply_pages(const struct apply *ap);
 
 /*
  * Closes the stream: the standby completes itself from apply_fed(). -EBUSY: a commit has begun and is not
- * through, repeat that first (P2); -ENODATA: no epoch was fed, there is nothing to complete. A partial
- * epoch is dropped. A second call is a no-op.
+ * through, repeat that first (P2); -ENODATA: no epoch was fed, there is nothing to complete. What
+ * was collected, also when sealed, is dropped: commit first what was acknowledged. A second call is a
+ * no-op.
  */
 MUST_CHECK int apply_finish(struct apply *ap, struct err *e);
 

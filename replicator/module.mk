@@ -18,11 +18,16 @@ xen_SRCS :=
 
 replicator_PKGS := liblz4
 replicator_SRCS := \
+	replicator/announce.c \
+	replicator/apply.c \
+	replicator/arena.c \
 	replicator/host_ctl.c \
 	replicator/launch.c \
+	replicator/standby.c \
 	replicator/supervisor.c \
 	replicator/vm_state.c \
-	replicator/worker.c
+	replicator/worker.c \
+	replicator/xc_stream.c
 
 SBIN_PROGRAMS += romulusd
 romulusd_SRCS := replicator/romulusd_main.c
@@ -37,3 +42,8 @@ romulus-primary_PKGS := libsystemd
 romulus-backup_SRCS :=
 romulus-backup_ARCHIVES := replicator core xen netbuffer disk lib
 romulus-backup_PKGS := libsystemd
+
+# The only program that links libxenlight: libxl wants a process of its own.
+LIBEXEC_PROGRAMS += romulus-domain
+romulus-domain_SRCS := replicator/domain_main.c
+romulus-domain_ARCHIVES := xen lib

@@ -3,6 +3,8 @@
 # stands in for the system.
 
 UNIT_TESTS += \
+	tests/unit/test_apply.c \
+	tests/unit/test_arena.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_digest.c \
@@ -13,7 +15,8 @@ UNIT_TESTS += \
 	tests/unit/test_rd.c \
 	tests/unit/test_spawn.c \
 	tests/unit/test_stats.c \
-	tests/unit/test_wr.c
+	tests/unit/test_wr.c \
+	tests/unit/test_xc_stream.c
 
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
