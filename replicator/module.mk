@@ -16,11 +16,18 @@ xen_PKGS := xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS :=
 
-replicator_PKGS := liblz4
+replicator_PKGS := liblz4 libsystemd
 replicator_SRCS := \
 	replicator/announce.c \
 	replicator/apply.c \
 	replicator/arena.c \
+	replicator/checkpoint.c \
+	replicator/first_copy.c \
+	replicator/primary_ctl.c \
+	replicator/primary_data.c \
+	replicator/primary_hb.c \
+	replicator/primary_link.c \
+	replicator/primary_shell.c \
 	replicator/host_ctl.c \
 	replicator/launch.c \
 	replicator/standby.c \
@@ -35,7 +42,7 @@ romulusd_ARCHIVES := replicator core lib
 romulusd_PKGS := libsystemd
 
 LIBEXEC_PROGRAMS += romulus-primary romulus-backup
-romulus-primary_SRCS :=
+romulus-primary_SRCS := replicator/primary_main.c
 romulus-primary_ARCHIVES := replicator core xen netbuffer disk lib
 romulus-primary_PKGS := libsystemd
 

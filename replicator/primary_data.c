@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* See primary_data.h. Everything but the constructor and the queue's ends runs on the data thread. */
+#include "replicator/primary_data.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/queue.h"
+#include "lib/spawn.h"
+#include "replicator/first_copy.h"
+#include "replicator/primary_link.h"
+
+#define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
+/* The core has a handful of commands outstanding; messages pile up only while control runs a tool. */
+#define COMMANDS 64
+#define MESSAGES 4096
+/* How often an idle thread looks whether the guest is well; see guest_suspend() about late obedience. */
+#define HEALTH_NS (50 * NS_PER_MS)
+#define PROGRESS_NS (100 * NS_PER_MS)
+#define CONFIG_TIMEOUT_NS (20 * NS_PER_SEC)
+
+struct primary_data {
+	struct pd_conf conf;
+	struct guest *guest;
+	struct queue *commands; /* control → data */
+	struct queue *messages; /* data → control */
+	int urgent_fd;
+	pthread_t thread;
+	bool started;
+
+	/* The thread's own. */
+	struct primary_link link;
+	struct page_enc *enc;
+	struct arena arena;
+	struct checkpoint cp;
+	char *json; /* WIRE_CONFIG_MAX + 1 bytes */
+	uint64_t health_at_ns;
+	uint64_t progress_at_ns;
+	enum guest_health health_said;
+	bool stop;
+};
+
+/* ---- messages ---- */
+
+static void post(struct primary_data *d, struct pd_msg *m)
+{
+	m->at_ns = clock_now();
+	if (!queue_put(d->messages, m))
+		die("the control thread does not read its messages");
+}
+
+static void post_text(struct primary_data *d, enum pd_msg_type type, uint64_t epoch, const char *text)
+{
+	struct pd_msg m = {.type = type, .epoch = epoch};
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	post(d, &m);
+}
+
+static void count_wire(struct primary_data *d, struct pd_msg *m)
+{
+	struct conn_info info;
+
+	page_enc_counters(d->enc, &m->wire);
+	conn_info(d->link.conn, &info);
+	m->sent_bytes = info.bytes_sent;
+}
+
+static void drop_link(struct primary_data *d, const char *text)
+{
+	primary_link_close(&d->link);
+	guest_logdirty_disable(d->guest);
+	post_text(d, PD_LINK_DOWN, 0, text);
+}
+
+/* ---- the guest between checkpoints ---- */
+
+static enum leave_reason leave_of(enum guest_shutdown reason)
+{
+	switch (reason) {
+	case GUEST_CRASH:
+	case GUEST_WATCHDOG:
+		return LEAVE_GUEST_CRASH;
+	case GUEST_SUSPEND:
+		return LEAVE_GUEST_SUSPENDED;
+	case GUEST_POWEROFF:
+	case GUEST_REBOOT:
+	case GUEST_SOFT_RESET:
+	case GUEST_SHUTDOWN_OTHER:
+		break;
+	}
+	return LEAVE_GUEST_SHUTDOWN;
+}
+
+static void post_guest(struct primary_data *d, enum leave_reason leave, const char *text)
+{
+	struct pd_msg m = {.type = PD_GUEST, .leave = leave};
+
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	post(d, &m);
+}
+
+/* Says each change of the guest's health once. */
+static void check_health(struct primary_data *d)
+{
+	enum guest_shutdown reason = GUEST_SHUTDOWN_OTHER;
+	enum guest_health h = guest_health(d->guest, &reason);
+
+	d->health_at_ns = clock_now() + HEALTH_NS;
+	if (h == d->health_said)
+		return;
+	d->health_said = h;
+	switch (h) {
+	case GUEST_HEALTH_RUNNING:
+	case GUEST_HEALTH_PAUSED:
+		break;
+	case GUEST_HEALTH_GONE:
+		post_guest(d, LEAVE_GUEST_DESTROYED, "the guest was destroyed");
+		break;
+	case GUEST_HEALTH_SHUTDOWN:
+		post_guest(d, leave_of(reason),
+			   leave_of(reason) == LEAVE_GUEST_CRASH ? "the guest crashed" :
+								   "the guest powered off or rebooted");
+		break;
+	case GUEST_HEALTH_FOREIGN:
+		post_guest(d, LEAVE_GUEST_SUSPENDED, "somebody else suspended the guest (xl save?)");
+		break;
+	case GUEST_HEALTH_CHANGED:
+		post_guest(d, LEAVE_GUEST_CHANGED, "the guest's memory or devices changed");
+		break;
+	}
+}
+
+static enum leave_reason leave_of_suspend(const struct suspend_result *s)
+{
+	switch (s->outcome) {
+	case SUSPEND_GONE:
+		return LEAVE_GUEST_DESTROYED;
+	case SUSPEND_SHUTDOWN:
+		return leave_of(s->reason);
+	case SUSPEND_FOREIGN:
+		return LEAVE_GUEST_SUSPENDED;
+	case SUSPEND_CHANGED:
+		return LEAVE_GUEST_CHANGED;
+	case SUSPEND_DONE:
+	case SUSPEND_TIMEOUT:
+	case SUSPEND_FAILED:
+		break;
+	}
+	return LEAVE_RESYNC;
+}
+
+/* ---- the link ---- */
+
+/* All that the peer has said; negative errno when the session is over (and it was told). */
+static int read_peer(struct primary_data *d)
+{
+	struct err e = ERR_INIT;
+	struct pd_msg m;
+	int rc;
+
+	while (d->link.conn) {
+		rc = primary_link_read(&d->link, &m, &e);
+		if (rc == 0)
+			return 0;
+		if (rc < 0) {
+			drop_link(d, e.text);
+			return rc;
+		}
+		post(d, &m);
+		if (m.type == PD_REFUSED || m.type == PD_PEER_ACTIVATED) {
+			drop_link(d, m.text);
+			return -ECONNRESET;
+		}
+	}
+	return -ENOTCONN;
+}
+
+static void do_connect(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	struct err e = ERR_INIT;
+	struct pd_msg m = {.type = PD_LINK_UP};
+	struct conn_info info;
+	int rc;
+
+	if (d->link.conn)
+		primary_link_close(&d->link);
+	rc = primary_link_open(&d->link, &d->conf, &d->guest->info, cmd, d->urgent_fd, &e);
+	if (rc == 0)
+		rc = conn_export_key(d->link.conn, HEARTBEAT_LABEL, m.hb_secret,
+				     sizeof(m.hb_secret), &e);
+	if (rc == -EOWNERDEAD) {
+		m.type = PD_PEER_ACTIVATED;
+		m.term = d->link.peer_term;
+		snprintf(m.text, sizeof(m.text), "%s", e.text);
+		post(d, &m);
+		return;
+	}
+	if (rc < 0) {
+		primary_link_close(&d->link);
+		post_text(d, rc == -EREMOTEIO ? PD_REFUSED : PD_LINK_DOWN, 0, e.text);
+		return;
+	}
+	conn_info(d->link.conn, &info);
+	log_info("session with %s at %s, %s%s", info.peer_name, info.peer_addr, info.cipher,
+		 info.ktls_send ? ", kernel TLS" : "");
+	m.term = d->link.peer_term;
+	m.hb_peer = d->link.heartbeat;
+	conn_local_addr(d->link.conn, &m.hb_local);
+	m.ktls = info.ktls_send;
+	post(d, &m);
+	tls_wipe(m.hb_secret, sizeof(m.hb_secret));
+}
+
+static void do_disconnect(struct primary_data *d)
+{
+	uint64_t n;
+
+	/* The urgent call was for what ran before this command. */
+	if (read(d->urgent_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_warn("urgent descriptor: %s", strerror(errno));
+	if (d->link.conn)
+		drop_link(d, "");
+	else
+		post_text(d, PD_LINK_DOWN, 0, "");
+}
+
+static void do_bye(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	struct err e = ERR_INIT;
+
+	guest_logdirty_disable(d->guest);
+	if (d->link.conn &&
+	    primary_link_send_bye(&d->link, cmd->leave,
+				  clock_now() + d->conf.timing.send_timeout_ns, &e) < 0)
+		drop_link(d, e.text);
+}
+
+/* ---- first copy ---- */
+
+static int copy_between(void *arg, const struct first_copy *fc, struct err *e)
+{
+	struct primary_data *d = arg;
+	struct pd_msg m = {.type = PD_COPY_PROGRESS};
+	uint64_t now = clock_now();
+
+	if (now >= d->health_at_ns)
+		check_health(d);
+	if (now < d->progress_at_ns)
+		return 0;
+	d->progress_at_ns = now + PROGRESS_NS;
+	m.round = fc->round;
+	m.done = fc->round_done;
+	m.total = fc->round_pages;
+	m.epoch = fc->sent;
+	count_wire(d, &m);
+	post(d, &m);
+	if (read_peer(d) < 0)
+		return err_setx(e, -ENOTCONN, "the session ended");
+	return 0;
+}
+
+/* libxl's configuration of the domain, fresh: a device may have been attached since the last session. */
+static int read_config(struct primary_data *d, size_t *size, struct err *e)
+{
+	char domid[16];
+	const char *const argv[] = {DOMAIN_TOOL, "config", domid, NULL};
+	struct spawn sp = {.argv = argv,
+			   .timeout_ns = CONFIG_TIMEOUT_NS,
+			   .out = d->json,
+			   .out_size = WIRE_CONFIG_MAX + 1};
+	int rc;
+
+	snprintf(domid, sizeof(domid), "%u", d->guest->info.domid);
+	rc = spawn_check(&sp, e);
+	if (rc < 0)
+		return err_wrap(e, rc, "the guest's configuration");
+	if (sp.out_cut || sp.out_used < 2)
+		return err_setx(e, -EMSGSIZE, "the guest's configuration has no usable size");
+	*size = sp.out_used;
+	return 0;
+}
+
+static int start_session(struct primary_data *d, struct err *e)
+{
+	const struct guest_static *st;
+	size_t size = 0;
+	int rc;
+
+	page_enc_free(d->enc);
+	d->enc = NULL;
+	memset(&d->cp.told, 0, sizeof(d->cp.told));
+	rc = page_enc_new(&d->enc, d->conf.cache_slots, e);
+	if (rc < 0)
+		return rc;
+	rc = guest_static_state(d->guest, &st, e);
+	if (rc < 0)
+		return rc;
+	rc = read_config(d, &size, e);
+	if (rc < 0)
+		return rc;
+	return primary_link_send_config(&d->link, d->json, size, st,
+					clock_now() + d->conf.timing.send_timeout_ns, e);
+}
+
+static void do_start_copy(struct primary_data *d)
+{
+	struct first_copy fc = {
+		.guest = d->guest,
+		.conn = d->link.conn,
+		.dirty = d->cp.dirty,
+		.arena_pages = d->conf.arena_pages,
+		.send_timeout_ns = d->conf.timing.send_timeout_ns,
+		.between = copy_between,
+		.arg = d,
+	};
+	struct pd_msg failed = {.type = PD_COPY_FAILED, .leave = LEAVE_RESYNC};
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (!d->link.conn)
+		return;
+	rc = start_session(d, &e);
+	if (rc == 0) {
+		fc.enc = d->enc;
+		rc = first_copy_run(&fc, &e);
+	}
+	if (rc == 0) {
+		post_text(d, PD_COPY_DONE, 0, "");
+		return;
+	}
+	if (!d->link.conn)
+		return; /* told already, with its reason */
+	if (rc == -ENOSPC || rc == -ESTALE) {
+		snprintf(failed.text, sizeof(failed.text), "%s", e.text);
+		post(d, &failed);
+		return;
+	}
+	drop_link(d, e.text);
+}
+
+/* ---- epochs ---- */
+
+static void send_epoch(struct primary_data *d, uint64_t epoch)
+{
+	struct pd_msg sent = {.type = PD_SENT, .epoch = epoch};
+	struct err e = ERR_INIT;
+	int rc = checkpoint_send(&d->cp, epoch, d->enc, d->link.conn,
+				 clock_now() + d->conf.timing.send_timeout_ns, &e);
+
+	if (rc == 0)
+		rc = primary_link_epoch_sent(&d->link, epoch, &e);
+	if (rc < 0) {
+		drop_link(d, e.text);
+		return;
+	}
+	count_wire(d, &sent);
+	post(d, &sent);
+}
+
+static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	struct pd_msg taken = {.type = PD_TAKEN, .epoch = cmd->epoch};
+	struct err e = ERR_INIT;
+
+	switch (checkpoint_take(&d->cp, cmd->epoch,
+				clock_now() + d->conf.timing.suspend_timeout_ns, &e)) {
+	case CHECKPOINT_TAKEN:
+		taken.pages = (uint32_t)d->cp.dirty_pages;
+		taken.phases = d->cp.phases;
+		post(d, &taken);
+		if (d->link.conn)
+			send_epoch(d, cmd->epoch);
+		return;
+	case CHECKPOINT_ABORTED:
+		post_text(d, PD_ABORTED, cmd->epoch, e.text);
+		return;
+	case CHECKPOINT_OVERFLOW:
+	case CHECKPOINT_RESYNC:
+		post_text(d, PD_ABORTED, cmd->epoch, e.text);
+		post_guest(d, LEAVE_RESYNC, e.text);
+		return;
+	case CHECKPOINT_GUEST:
+		post_text(d, PD_ABORTED, cmd->epoch, e.text);
+		post_guest(d, leave_of_suspend(&d->cp.suspend), e.text);
+		return;
+	case CHECKPOINT_STUCK:
+		/* The supervisor starts us again, and a fresh handle resumes it. */
+		die("the guest cannot be resumed: %s", e.text);
+	}
+}
+
+static void do_throttle(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	struct err e = ERR_INIT;
+
+	if (guest_cpu_cap(d->guest, cmd->percent, &e) < 0)
+		log_warn("guest's CPU cap of %u%%: %s", cmd->percent, e.text);
+}
+
+/* ---- the thread ---- */
+
+static void obey(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	switch (cmd->type) {
+	case PD_CONNECT:
+		do_connect(d, cmd);
+		break;
+	case PD_DISCONNECT:
+		do_disconnect(d);
+		break;
+	case PD_START_COPY:
+		do_start_copy(d);
+		break;
+	case PD_CHECKPOINT:
+		do_checkpoint(d, cmd);
+		break;
+	case PD_BYE:
+		do_bye(d, cmd);
+		break;
+	case PD_THROTTLE:
+		do_throttle(d, cmd);
+		break;
+	case PD_STOP:
+		d->stop = true;
+		break;
+	}
+}
+
+static void wait_for_work(struct primary_data *d)
+{
+	struct pollfd p[2] = {{.fd = queue_fd(d->commands), .events = POLLIN}, {.fd = -1}};
+	uint64_t now = clock_now();
+
+	if (d->link.conn) {
+		if (conn_ready(d->link.conn) & CONN_FRAME)
+			return;
+		p[1].fd = conn_fd(d->link.conn);
+		p[1].events = conn_events(d->link.conn);
+	}
+	if (poll(p, 2, clock_poll_ms(clock_until(d->health_at_ns, now))) < 0 && errno != EINTR)
+		die("poll: %s", strerror(errno));
+}
+
+static void *data_thread(void *arg)
+{
+	struct primary_data *d = arg;
+	struct pd_cmd cmd;
+
+	while (!d->stop) {
+		wait_for_work(d);
+		(void)read_peer(d);
+		while (!d->stop && queue_get(d->commands, &cmd))
+			obey(d, &cmd);
+		if (clock_now() >= d->health_at_ns)
+			check_health(d);
+	}
+	primary_link_close(&d->link);
+	post_text(d, PD_STOPPED, 0, "");
+	return NULL;
+}
+
+/* ---- control thread ---- */
+
+static int set_up(struct primary_data *d, struct err *e)
+{
+	int rc;
+
+	d->urgent_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->urgent_fd < 0)
+		return err_set(e, -errno, "eventfd");
+	rc = queue_new(&d->commands, sizeof(struct pd_cmd), COMMANDS, e);
+	if (rc == 0)
+		rc = queue_new(&d->messages, sizeof(struct pd_msg), MESSAGES, e);
+	if (rc == 0)
+		rc = arena_init(&d->arena, d->conf.arena_pages, true, e);
+	if (rc < 0)
+		return rc;
+	d->json = mem_alloc(WIRE_CONFIG_MAX + 1);
+	d->cp.dirty = mem_array(guest_bitmap_words(d->guest), sizeof(uint64_t));
+	if (!d->json || !d->cp.dirty)
+		return err_set(e, -ENOMEM, "dirty bitmap");
+	d->cp.guest = d->guest;
+	d->cp.device = d->conf.device;
+	d->cp.arena = &d->arena;
+	rc = -pthread_create(&d->thread, NULL, data_thread, d);
+	if (rc < 0)
+		return err_set(e, rc, "data thread");
+	d->started = true;
+	return 0;
+}
+
+int primary_data_new(struct primary_data **out, const struct pd_conf *conf, struct guest *guest,
+		     struct err *e)
+{
+	struct primary_data *d = mem_zalloc(sizeof(*d));
+	int rc;
+
+	*out = NULL;
+	if (!d)
+		return err_set(e, -ENOMEM, "data thread");
+	d->conf = *conf;
+	d->guest = guest;
+	d->urgent_fd = -1;
+	d->health_said = GUEST_HEALTH_RUNNING;
+	rc = set_up(d, e);
+	if (rc < 0) {
+		primary_data_free(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	if (!queue_put(d->commands, cmd))
+		die("the data thread has %d commands waiting", COMMANDS);
+}
+
+void primary_data_cancel(struct primary_data *d)
+{
+	uint64_t one = 1;
+
+	if (write(d->urgent_fd, &one, sizeof(one)) < 0)
+		log_warn("urgent descriptor: %s", strerror(errno));
+}
+
+int primary_data_fd(const struct primary_data *d)
+{
+	return queue_fd(d->messages);
+}
+
+bool primary_data_next(struct primary_data *d, struct pd_msg *msg)
+{
+	return queue_get(d->messages, msg);
+}
+
+void primary_data_free(struct primary_data *d)
+{
+	const struct pd_cmd stop = {.type = PD_STOP};
+
+	if (!d)
+		return;
+	if (d->started) {
+		primary_data_cancel(d);
+		primary_data_command(d, &stop);
+		pthread_join(d->thread, NULL);
+	}
+	page_enc_free(d->enc);
+	arena_fini(&d->arena);
+	queue_free(d->commands);
+	queue_free(d->messages);
+	mem_free(d->json);
+	mem_free(d->cp.dirty);
+	if (d->urgent_fd >= 0)
+		close(d->urgent_fd);
+	mem_free(d);
+}

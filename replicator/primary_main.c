@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * romulus-primary VM: protects one VM of this host. Options, configuration, wiring of the threads, the loop.
+ * Decides nothing: that is primary.c. Control thread.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <systemd/sd-event.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/tls.h"
+#include "netbuffer/lanes_nl.h"
+#include "replicator/primary_shell.h"
+#include "replicator/xen_domain.h"
+
+#define MIN_ARENA_PAGES 4096 /* 16 MiB */
+
+struct options {
+	const char *conf_path;
+	const char *vm;
+	int status_fd;
+	bool adopt;
+};
+
+struct main_ctx {
+	struct options opt;
+	const struct conf *conf;
+	struct tls_ctx *tls;
+	struct guest *guest;
+	struct lanes_nl *lanes;
+	struct ctl_server *ctl;
+	sd_event *loop;
+	int lock_fd;
+	struct timing timing;
+	struct primary_shell shell;
+};
+
+static int usage(int rc)
+{
+	fputs("usage: romulus-primary [--config FILE] [--status-fd N] [--adopt] VM\n"
+	      "Started by romulusd; see romulus-primary(8).\n",
+	      rc ? stderr : stdout);
+	return rc;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'}, {"status-fd", required_argument, NULL, 's'},
+		{"adopt", no_argument, NULL, 'a'},	  {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+	};
+	int c;
+
+	*o = (struct options){.conf_path = CONF_DEFAULT_PATH, .status_fd = -1};
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->conf_path = optarg;
+			break;
+		case 's':
+			o->status_fd = (int)strtol(optarg, NULL, 10);
+			break;
+		case 'a':
+			o->adopt = true;
+			break;
+		case 'h':
+			exit(usage(0));
+		case 'V':
+			puts("romulus-primary " VERSION_TEXT);
+			exit(0);
+		default:
+			return -EINVAL;
+		}
+	}
+	if (optind + 1 != argc || !name_ok(argv[optind]))
+		return -EINVAL;
+	o->vm = argv[optind];
+	return 0;
+}
+
+/* ---- the loop's sources ---- */
+
+static int on_message(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+	struct primary_shell *s = arg;
+	struct pd_msg m;
+
+	while (!s->finished && primary_data_next(s->data, &m))
+		primary_shell_message(s, &m);
+	return 0;
+}
+
+static int on_watch(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+	struct main_ctx *m = arg;
+
+	for (int i = 0; i < 64; i++) {
+		switch (guest_watch_read(m->guest)) {
+		case GUEST_EV_NONE:
+			return 0;
+		case GUEST_EV_MEMORY:
+			primary_shell_guest_event(&m->shell, LEAVE_GUEST_CHANGED,
+						  "the guest's memory target was changed");
+			break;
+		case GUEST_EV_VIFS:
+		case GUEST_EV_DISKS:
+			primary_shell_guest_event(&m->shell, LEAVE_GUEST_CHANGED,
+						  "a device was attached to or detached from the guest");
+			break;
+		case GUEST_EV_SUSPEND_ASKED:
+			primary_shell_guest_event(&m->shell, LEAVE_GUEST_SUSPENDED,
+						  "somebody else asked the guest to suspend (xl save?)");
+			break;
+		case GUEST_EV_END_ASKED:
+			log_info("somebody asked the guest to power off or reboot");
+			break;
+		case GUEST_EV_CHECK:
+			break; /* the data thread looks at its health all the time */
+		}
+	}
+	return 0;
+}
+
+static int on_lanes(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+	struct main_ctx *m = arg;
+
+	netbuf_watch(m->shell.net);
+	return 0;
+}
+
+/* P1: somebody took our filter or lanes away. The guest's death shows as a vif that is gone. */
+static void on_tampered(void *arg, unsigned int vif, enum lane_tamper how, const char *what)
+{
+	struct main_ctx *m = arg;
+
+	if (how == LANE_VIF_GONE) {
+		log_info("%s", what);
+		return;
+	}
+	m->shell.rebuild = true; /* the lanes are made anew by a fresh start */
+	primary_shell_guest_event(&m->shell, LEAVE_RESYNC, what);
+}
+
+static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
+{
+	struct primary_shell *s = arg;
+
+	/* The next worker adopts what we leave: held output stays held. */
+	log_info("asked to end; the output stays %s", s->core.held ? "held" : "open");
+	s->exit_code = 1;
+	return sd_event_exit(s->loop, 0);
+}
+
+static int add_sources(struct main_ctx *m, struct err *e)
+{
+	int fd = guest_watch_fd(m->guest), nl = netbuf_watch_fd(m->shell.net);
+	int r = sd_event_add_io(m->loop, NULL, primary_data_fd(m->shell.data), EPOLLIN, on_message,
+				&m->shell);
+
+	if (r >= 0 && fd >= 0)
+		r = sd_event_add_io(m->loop, NULL, fd, EPOLLIN, on_watch, m);
+	if (r >= 0 && nl >= 0)
+		r = sd_event_add_io(m->loop, NULL, nl, EPOLLIN, on_lanes, m);
+	if (r >= 0)
+		r = sd_event_add_signal(m->loop, NULL, SIGTERM, on_signal, &m->shell);
+	if (r >= 0)
+		r = sd_event_add_signal(m->loop, NULL, SIGINT, on_signal, &m->shell);
+	return r < 0 ? err_set(e, r, "event loop") : 0;
+}
+
+/* ---- set-up, in order ---- */
+
+static uint32_t share(uint64_t configured_bytes, uint64_t pages, uint32_t least)
+{
+	uint64_t n = configured_bytes ? configured_bytes / GUEST_PAGE_SIZE : pages;
+
+	return (uint32_t)MAX(n, (uint64_t)least);
+}
+
+static int load(struct main_ctx *m, struct err *e)
+{
+	struct tls_conf tc;
+	int rc = conf_load(m->opt.conf_path, &m->conf, e);
+
+	if (rc < 0)
+		return rc;
+	if (log_set_level(NULL, (enum log_level)m->conf->log_level) < 0)
+		log_warn("unknown log level");
+	rc = vm_state_load(m->conf->state_dir, m->opt.vm, &m->shell.state, e);
+	if (rc < 0)
+		return rc;
+	if (m->shell.state.role != VM_PRIMARY)
+		return err_setx(e, -EINVAL, "%s is not protected from this host: `romulus protect` first",
+				m->opt.vm);
+	if (!conf_peer(m->conf, m->shell.state.peer))
+		return err_setx(e, -EINVAL, "peer '%s' of %s is not in %s", m->shell.state.peer,
+				m->opt.vm, m->opt.conf_path);
+	rc = vm_state_timing(&m->shell.state, m->conf, &m->timing, e);
+	if (rc < 0)
+		return rc;
+	tc = (struct tls_conf){.ca = m->conf->tls_ca,
+			       .cert = m->conf->tls_cert,
+			       .key = m->conf->tls_key,
+			       .ktls = m->conf->tls_ktls ? TLS_KTLS_AUTO : TLS_KTLS_OFF};
+	return tls_ctx_new(&m->tls, &tc, e);
+}
+
+static int make_netbuf(struct main_ctx *m, struct err *e)
+{
+	const struct guest_info *g = &m->guest->info;
+	const char *names[GUEST_MAX_VIFS];
+	struct netbuf_conf nc = {
+		.ops = &lanes_nl_ops,
+		.lane_bytes = (uint32_t)m->conf->netbuf_limit_bytes,
+		.tampered = on_tampered,
+		.arg = m,
+	};
+	struct ckpt_device *d;
+
+	for (unsigned int i = 0; i < g->n_vifs; i++)
+		names[i] = g->vif[i].ifname;
+	m->lanes = lanes_nl_new(names, g->n_vifs, nc.lane_bytes, e);
+	if (!m->lanes)
+		return -EIO;
+	nc.ctx = m->lanes;
+	m->shell.net = netbuf_new(&nc, e);
+	if (!m->shell.net)
+		return -ENOMEM;
+	d = netbuf_device(m->shell.net);
+	return d->ops->setup(d, e);
+}
+
+static int make_data(struct main_ctx *m, uint32_t *arena_pages, struct err *e)
+{
+	uint64_t pages = m->guest->info.tot_pages;
+	const struct pd_conf pc = {
+		.conf = m->conf,
+		.peer = conf_peer(m->conf, m->shell.state.peer),
+		.vm = m->shell.state.vm,
+		.timing = m->timing,
+		.policy = m->shell.state.policy,
+		.arena_pages = share(m->conf->arena_bytes, pages / 4, MIN_ARENA_PAGES),
+		.cache_slots = share(m->conf->delta_cache_bytes, pages / 8, 1),
+		.tls = m->tls,
+		.device = netbuf_device(m->shell.net),
+	};
+
+	*arena_pages = pc.arena_pages;
+	return primary_data_new(&m->shell.data, &pc, m->guest, e);
+}
+
+static int make_control(struct main_ctx *m, struct err *e)
+{
+	char path[WORKER_PATH_SIZE];
+	int rc;
+
+	worker_ctl_path(path, m->conf->run_dir, m->opt.vm, WORKER_PRIMARY);
+	rc = ctl_server_new(m->loop, path, &m->ctl, e);
+	return rc < 0 ? rc : primary_ctl_register(&m->shell, m->ctl, e);
+}
+
+static int set_up(struct main_ctx *m, struct err *e)
+{
+	const struct xen_guest_conf gc = {.name = m->opt.vm, .adopt = m->opt.adopt};
+	uint32_t arena_pages = 0;
+	bool adopt;
+	int rc = load(m, e);
+
+	if (rc < 0)
+		return rc;
+	rc = worker_claim(m->conf->run_dir, m->opt.vm, WORKER_PRIMARY, &m->lock_fd, e);
+	if (rc < 0)
+		return rc;
+	rc = sd_event_new(&m->loop);
+	if (rc < 0)
+		return err_set(e, rc, "event loop");
+	rc = xen_guest_open(&m->guest, &gc, e);
+	if (rc < 0)
+		return rc;
+	m->shell.conf = m->conf;
+	m->shell.guest = &m->guest->info;
+	m->shell.loop = m->loop;
+	rc = make_netbuf(m, e);
+	if (rc < 0)
+		return err_wrap(e, rc, "network buffer");
+	adopt = netbuf_adopted_held(m->shell.net);
+	rc = make_data(m, &arena_pages, e);
+	if (rc == 0)
+		rc = make_control(m, e);
+	if (rc == 0)
+		rc = add_sources(m, e);
+	if (rc == 0)
+		rc = primary_shell_start(&m->shell, &m->timing, arena_pages, adopt, e);
+	return rc;
+}
+
+/* Removes the lanes when nothing is held, or when the guest is gone; else the next worker finds them. */
+static void tear_down(struct main_ctx *m)
+{
+	struct err e = ERR_INIT;
+	struct ckpt_device *d;
+
+	primary_shell_stop(&m->shell);
+	primary_data_free(m->shell.data);
+	if (m->shell.net) {
+		d = netbuf_device(m->shell.net);
+		if ((netbuf_is_open(m->shell.net) || m->shell.core.state == PRIMARY_DEPOSED) &&
+		    d->ops->teardown(d, &e) < 0)
+			log_warn("network buffer: %s", e.text);
+		netbuf_free(m->shell.net);
+	}
+	lanes_nl_free(m->lanes);
+	guest_close(m->guest);
+	ctl_server_free(m->ctl);
+	tls_ctx_free(m->tls);
+	sd_event_unref(m->loop);
+	if (m->conf)
+		worker_unclaim(m->conf->run_dir, m->opt.vm, WORKER_PRIMARY, &m->lock_fd);
+	conf_free(m->conf);
+}
+
+int main(int argc, char **argv)
+{
+	struct main_ctx m = {.lock_fd = -1};
+	struct err e = ERR_INIT;
+	sigset_t mask;
+	int code = WORKER_REFUSED;
+	bool rebuild;
+
+	if (parse(argc, argv, &m.opt) < 0)
+		return usage(2);
+	log_set_tag(m.opt.vm);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (set_up(&m, &e) < 0) {
+		log_err("%s", e.text);
+		worker_say(m.opt.status_fd, WORKER_SAYS_PROBLEM, e.text);
+		tear_down(&m);
+		return code;
+	}
+	if (mlockall(MCL_CURRENT) < 0)
+		log_warn("memory is not locked: %s", strerror(errno));
+	worker_say(m.opt.status_fd, WORKER_SAYS_READY, "");
+	if (sd_event_loop(m.loop) < 0)
+		log_err("event loop failed");
+	code = m.shell.exit_code;
+	rebuild = m.shell.rebuild && code == 1;
+	tear_down(&m);
+	if (rebuild) {
+		log_info("starting afresh: the guest or its lanes changed");
+		execv("/proc/self/exe", argv);
+		log_err("cannot start afresh: %s", strerror(errno));
+	}
+	return code;
+}

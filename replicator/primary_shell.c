@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The primary's shell: see primary_shell.h. The functions stand in the order in which a session lives.
+ * Control thread.
+ */
+#include "replicator/primary_shell.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/spawn.h"
+
+#define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
+/* Destroying a domain with its devices: seconds at worst; longer means libxl hangs. */
+#define DOMAIN_TIMEOUT_NS (60 * NS_PER_SEC)
+
+PRINTF(3, 4)
+static void problem(struct primary_shell *s, const char *hint, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->problem, sizeof(s->problem), fmt, ap);
+	va_end(ap);
+	snprintf(s->hint, sizeof(s->hint), "%s", hint);
+	log_warn("%s%s%s", s->problem, *hint ? "; " : "", hint);
+}
+
+static void no_problem(struct primary_shell *s)
+{
+	s->problem[0] = '\0';
+	s->hint[0] = '\0';
+}
+
+/* ---- actions ---- */
+
+static void arm(struct primary_shell *s)
+{
+	uint64_t at = primary_next_deadline(&s->core);
+	uint64_t net = netbuf_next_deadline(s->net);
+	int r;
+
+	if (net < at)
+		at = net;
+	if (at == CLOCK_NEVER) {
+		r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+	} else {
+		r = sd_event_source_set_time(s->timer, at / NS_PER_US + 1);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+	}
+	if (r < 0)
+		die("cannot arm the timer: %s", strerror(-r));
+}
+
+static void command(struct primary_shell *s, enum pd_cmd_type type, const struct primary_action *a)
+{
+	struct pd_cmd cmd = {
+		.type = type,
+		.epoch = a->epoch,
+		.term = a->term,
+		.percent = a->percent,
+		.leave = a->leave,
+		.adopt = s->core.held,
+	};
+
+	primary_data_command(s->data, &cmd);
+}
+
+/* Asks the devices first: a lane must be free. If none is, primary_shell_poll() asks again. */
+static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
+{
+	const struct primary_action a = {.type = PACT_CHECKPOINT, .epoch = epoch};
+	int rc = s->device->ops->prepare(s->device, epoch);
+
+	s->pending_checkpoint = EPOCH_NONE;
+	if (rc == -EAGAIN) {
+		s->pending_checkpoint = epoch;
+		return;
+	}
+	if (rc < 0)
+		die("checkpoint %" PRIu64 ": the network lanes refuse it: %s", epoch, strerror(-rc));
+	command(s, PD_CHECKPOINT, &a);
+}
+
+static void release(struct primary_shell *s, uint64_t epoch)
+{
+	int rc = s->device->ops->commit(s->device, epoch);
+
+	/* P1: an epoch that the lanes do not know is not let out; a later ACK covers it. */
+	if (rc < 0)
+		log_err("epoch %" PRIu64 ": output not released: %s", epoch, strerror(-rc));
+}
+
+static void open_output(struct primary_shell *s)
+{
+	struct err e = ERR_INIT;
+
+	if (s->device->ops->open(s->device, &e) < 0)
+		problem(s, "it is tried again", "cannot open the guest's output: %s", e.text);
+	s->opening = true;
+}
+
+/* Runs romulus-domain to its end; a failure is said and remembered, the caller goes on. */
+static int domain_tool(struct primary_shell *s, const char *const argv[])
+{
+	char out[1024];
+	struct spawn sp = {
+		.argv = argv, .timeout_ns = DOMAIN_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
+	struct err e = ERR_INIT;
+	int rc = spawn_check(&sp, &e);
+
+	if (rc < 0)
+		problem(s, "look at `xl list` and the log", "%s", e.text);
+	return rc;
+}
+
+static void destroy_guest(struct primary_shell *s)
+{
+	char domid[16];
+	const char *const argv[] = {DOMAIN_TOOL, "destroy", domid, NULL};
+	const struct primary_event done = {.type = PEV_GUEST_GONE_DONE};
+
+	snprintf(domid, sizeof(domid), "%u", s->guest->domid);
+	log_warn("%s runs this VM under term %" PRIu64 ": destroying domain %s here",
+		 s->state.peer, s->core.conf.term, domid);
+	/* A guest that cannot be destroyed stays silent: its output is held until it is gone. */
+	if (domain_tool(s, argv) == 0)
+		primary_shell_event(s, &done);
+	else
+		s->finished = true, s->exit_code = 1;
+}
+
+static const char *shutdown_word(enum leave_reason r)
+{
+	return r == LEAVE_GUEST_CRASH ? "crash" : "shutdown";
+}
+
+static void end_guest(struct primary_shell *s, enum leave_reason reason)
+{
+	char domid[16];
+	const char *const argv[] = {DOMAIN_TOOL, "lifecycle", domid, NULL};
+
+	snprintf(domid, sizeof(domid), "%u", s->guest->domid);
+	log_info("the guest ended by itself (%s): obeying its on_* setting", shutdown_word(reason));
+	(void)domain_tool(s, argv);
+}
+
+static void finish(struct primary_shell *s)
+{
+	struct err e = ERR_INIT;
+	enum vm_role role = VM_NONE;
+	int rc = vm_state_set_role(s->conf->state_dir, s->state.vm, role, s->core.conf.term, &e);
+
+	if (rc < 0)
+		log_err("%s", e.text);
+	s->exit_code = rc < 0 ? 1 : s->core.state == PRIMARY_DEPOSED ? WORKER_DEPOSED : WORKER_DONE;
+	s->finished = true;
+	log_info("done: %s", primary_state_name(s->core.state));
+	if (s->unprotect.id && s->ctl)
+		ctl_server_finish(s->ctl, s->unprotect, 0, NULL);
+	sd_event_exit(s->loop, 0);
+}
+
+static void execute(struct primary_shell *s, const struct primary_action *a)
+{
+	switch (a->type) {
+	case PACT_CONNECT:
+		command(s, PD_CONNECT, a);
+		break;
+	case PACT_DISCONNECT:
+		primary_data_cancel(s->data);
+		command(s, PD_DISCONNECT, a);
+		break;
+	case PACT_START_COPY:
+		s->fig.copy_started_ns = clock_now();
+		command(s, PD_START_COPY, a);
+		break;
+	case PACT_CHECKPOINT:
+		order_checkpoint(s, a->epoch);
+		break;
+	case PACT_RELEASE:
+		release(s, a->epoch);
+		break;
+	case PACT_OPEN_OUTPUT:
+		open_output(s);
+		break;
+	case PACT_SEND_BYE:
+		command(s, PD_BYE, a);
+		break;
+	case PACT_THROTTLE:
+		log_info("guest's CPU cap: %u%%", a->percent);
+		command(s, PD_THROTTLE, a);
+		break;
+	case PACT_DESTROY_GUEST:
+		destroy_guest(s);
+		break;
+	case PACT_END_GUEST:
+		end_guest(s, a->leave);
+		break;
+	case PACT_END:
+		finish(s);
+		break;
+	}
+}
+
+void primary_shell_event(struct primary_shell *s, const struct primary_event *ev)
+{
+	struct primary_actions out;
+	enum primary_state before = s->core.state;
+
+	if (s->finished)
+		return;
+	primary_step(&s->core, clock_now(), ev, &out);
+	if (s->core.state != before)
+		log_info("state %s -> %s on %s, epoch %" PRIi64 " acknowledged %" PRIi64,
+			 primary_state_name(before), primary_state_name(s->core.state),
+			 primary_event_name(ev->type), (int64_t)s->core.taken,
+			 (int64_t)s->core.acked);
+	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
+		no_problem(s);
+	primary_hb_tell(s);
+	for (unsigned int i = 0; i < out.n && !s->finished; i++)
+		execute(s, &out.a[i]);
+	if (!s->finished)
+		arm(s);
+}
+
+/* ---- what happens ---- */
+
+/* The output is open: tell the core, or start afresh where the guest is no longer the one we mapped. */
+static void check_opened(struct primary_shell *s)
+{
+	const struct primary_event ev = {.type = PEV_OUTPUT_OPENED};
+
+	if (!s->opening || !netbuf_is_open(s->net))
+		return;
+	s->opening = false;
+	if (s->rebuild) {
+		s->finished = true;
+		sd_event_exit(s->loop, 0);
+		return;
+	}
+	primary_shell_event(s, &ev);
+}
+
+static void check_pressure(struct primary_shell *s)
+{
+	const struct primary_event ev = {.type = PEV_OUTPUT_PRESSURE};
+	bool half = netbuf_half_full(s->net);
+
+	if (half && !s->pressure_told) {
+		s->fig.early++;
+		primary_shell_event(s, &ev);
+	}
+	s->pressure_told = half;
+}
+
+static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
+{
+	struct primary_shell *s = arg;
+	const struct primary_event tick = {.type = PEV_TICK};
+
+	netbuf_poll(s->net, clock_now());
+	if (s->pending_checkpoint != EPOCH_NONE && s->core.checkpointing)
+		order_checkpoint(s, s->pending_checkpoint);
+	check_opened(s);
+	check_pressure(s);
+	if (!s->finished)
+		primary_shell_event(s, &tick);
+	return 0;
+}
+
+static void count_taken(struct primary_shell *s, const struct pd_msg *m)
+{
+	struct primary_figures *f = &s->fig;
+	const struct checkpoint_phases *ph = &m->phases;
+
+	hist_add(&f->pause_us, ph->pause_ns / NS_PER_US);
+	hist_add(&f->request_us, ph->request_ns / NS_PER_US);
+	hist_add(&f->switch_us, ph->switch_ns / NS_PER_US);
+	hist_add(&f->bitmap_us, ph->bitmap_ns / NS_PER_US);
+	hist_add(&f->copy_us, ph->copy_ns / NS_PER_US);
+	hist_add(&f->state_us, ph->state_ns / NS_PER_US);
+	hist_add(&f->resume_us, ph->resume_ns / NS_PER_US);
+	hist_add(&f->dirty_pages, m->pages);
+	f->last_pages = m->pages;
+	f->taken_at[f->n_taken++ % SHELL_RATE_WINDOW] = m->at_ns;
+}
+
+static void count_ack(struct primary_shell *s, const struct pd_msg *m)
+{
+	struct primary_figures *f = &s->fig;
+	uint64_t behind;
+
+	if (s->core.taken == EPOCH_NONE || m->epoch > s->core.taken)
+		return;
+	behind = s->core.taken - m->epoch;
+	f->acks++;
+	if (behind < f->n_taken && behind < SHELL_RATE_WINDOW)
+		hist_add(&f->lag_us,
+			 clock_until(m->at_ns,
+				     f->taken_at[(f->n_taken - 1 - behind) % SHELL_RATE_WINDOW]) /
+				 NS_PER_US);
+}
+
+/* Messages that are only figures or texts; true if the core need not know. */
+static bool note(struct primary_shell *s, const struct pd_msg *m)
+{
+	switch (m->type) {
+	case PD_COPY_PROGRESS:
+		s->fig.copy_done = m->done;
+		s->fig.copy_total = m->total;
+		s->fig.copy_round = m->round;
+		s->fig.copy_sent = m->epoch;
+		s->fig.wire = m->wire;
+		s->fig.sent_bytes = m->sent_bytes;
+		return true;
+	case PD_TAKEN:
+		count_taken(s, m);
+		return false;
+	case PD_SENT:
+		s->fig.wire = m->wire;
+		s->fig.sent_bytes = m->sent_bytes;
+		return false;
+	case PD_ACK:
+		count_ack(s, m);
+		return false;
+	case PD_LINK_UP:
+		s->fig.ktls = m->ktls;
+		primary_hb_start(s, m);
+		return false;
+	case PD_LINK_DOWN:
+	case PD_REFUSED:
+		primary_hb_stop(s);
+		if (m->text[0])
+			problem(s, "it is tried again; see `romulus status` on both hosts",
+				"no session with %s: %s", s->state.peer, m->text);
+		return false;
+	case PD_COPY_FAILED:
+	case PD_ABORTED:
+	case PD_GUEST:
+		problem(s, "", "%s", m->text);
+		return false;
+	case PD_STOPPED:
+		return true;
+	case PD_PEER_ACTIVATED:
+	case PD_COPY_DONE:
+	case PD_BYE_OK:
+		return false;
+	}
+	return true;
+}
+
+static enum primary_event_type event_of(enum pd_msg_type t)
+{
+	switch (t) {
+	case PD_LINK_UP:
+		return PEV_LINK_UP;
+	case PD_LINK_DOWN:
+	case PD_REFUSED:
+		return PEV_LINK_DOWN;
+	case PD_PEER_ACTIVATED:
+		return PEV_PEER_ACTIVATED;
+	case PD_COPY_DONE:
+		return PEV_COPY_DONE;
+	case PD_COPY_FAILED:
+		return PEV_COPY_FAILED;
+	case PD_TAKEN:
+		return PEV_CHECKPOINT_TAKEN;
+	case PD_ABORTED:
+		return PEV_CHECKPOINT_ABORTED;
+	case PD_SENT:
+		return PEV_EPOCH_SENT;
+	case PD_ACK:
+		return PEV_ACK;
+	case PD_BYE_OK:
+		return PEV_BYE_OK;
+	case PD_GUEST:
+		return PEV_GUEST_EVENT;
+	case PD_COPY_PROGRESS:
+	case PD_STOPPED:
+		break;
+	}
+	return PEV_TICK;
+}
+
+void primary_shell_message(struct primary_shell *s, const struct pd_msg *m)
+{
+	const struct primary_event ev = {
+		.type = event_of(m->type),
+		.epoch = m->epoch,
+		.term = m->term,
+		.pages = m->pages,
+		.leave = m->leave,
+	};
+
+	if (m->type == PD_GUEST && m->leave == LEAVE_GUEST_CHANGED)
+		s->rebuild = true;
+	if (!note(s, m))
+		primary_shell_event(s, &ev);
+}
+
+void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave, const char *text)
+{
+	const struct primary_event ev = {.type = PEV_GUEST_EVENT, .leave = leave};
+
+	if (leave == LEAVE_GUEST_CHANGED)
+		s->rebuild = true;
+	problem(s, "", "%s", text);
+	primary_shell_event(s, &ev);
+}
+
+/* ---- begin and end ---- */
+
+static void init_figures(struct primary_figures *f)
+{
+	memset(f, 0, sizeof(*f));
+	hist_init(&f->pause_us);
+	hist_init(&f->request_us);
+	hist_init(&f->switch_us);
+	hist_init(&f->bitmap_us);
+	hist_init(&f->copy_us);
+	hist_init(&f->state_us);
+	hist_init(&f->resume_us);
+	hist_init(&f->dirty_pages);
+	hist_init(&f->lag_us);
+}
+
+int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_t arena_pages,
+			bool adopt, struct err *e)
+{
+	const struct primary_conf pc = {
+		.timing = *t,
+		.policy = s->state.policy,
+		.term = s->state.term,
+		.arena_pages = arena_pages,
+		.max_outstanding = LANES - 1,
+		.adopt = adopt,
+	};
+	const struct primary_event tick = {.type = PEV_TICK};
+	int r;
+
+	s->device = netbuf_device(s->net);
+	s->pending_checkpoint = EPOCH_NONE;
+	s->exit_code = 1;
+	s->hb_fd = -1;
+	init_figures(&s->fig);
+	r = sd_event_add_time(s->loop, &s->timer, CLOCK_BOOTTIME, UINT64_MAX, 1, on_timer, s);
+	if (r < 0)
+		return err_set(e, r, "timer");
+	primary_init(&s->core, &pc, clock_now());
+	primary_shell_event(s, &tick);
+	return 0;
+}
+
+void primary_shell_stop(struct primary_shell *s)
+{
+	primary_hb_stop(s);
+	s->timer = sd_event_source_disable_unref(s->timer);
+}

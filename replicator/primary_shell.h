@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Around the primary's core: turns messages of the data thread, heartbeats, watches and requests into
+ * events, carries out the core's actions in order, keeps the figures for status. Control thread.
+ */
+#ifndef REPLICATOR_PRIMARY_SHELL_H
+#define REPLICATOR_PRIMARY_SHELL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "lib/compiler.h"
+#include "lib/conf.h"
+#include "lib/ctl_server.h"
+#include "lib/err.h"
+#include "lib/hypervisor.h"
+#include "lib/stats.h"
+#include "netbuffer/netbuf.h"
+#include "replicator/heartbeat.h"
+#include "replicator/primary.h"
+#include "replicator/primary_data.h"
+#include "replicator/vm_state.h"
+#include "replicator/worker.h"
+
+#define SHELL_TEXT_SIZE 512
+#define SHELL_RATE_WINDOW 32
+
+/* Figures for status; written by the shell, read by primary_ctl.c on the same thread. */
+struct primary_figures {
+	struct hist pause_us, request_us, switch_us, bitmap_us, copy_us, state_us, resume_us;
+	struct hist dirty_pages;
+	struct hist lag_us; /* checkpoint taken → acknowledged */
+	uint64_t taken_at[SHELL_RATE_WINDOW]; /* ring of the newest checkpoints */
+	uint64_t n_taken;
+	uint64_t acks;
+	uint64_t early; /* checkpoints taken early because of held output */
+	uint32_t last_pages;
+	uint64_t copy_done, copy_total, copy_started_ns, copy_sent;
+	uint32_t copy_round;
+	struct page_counters wire;
+	uint64_t sent_bytes;
+	bool ktls;
+};
+
+struct primary_shell {
+	/* Set by the main before primary_shell_start(), borrowed. */
+	const struct conf *conf;
+	struct vm_state state;
+	const struct guest_info *guest;
+	struct netbuf *net;
+	struct primary_data *data;
+	sd_event *loop;
+	struct ctl_server *ctl; /* NULL until there is one */
+
+	/* Private. */
+	struct primary core;
+	struct ckpt_device *device;
+	struct heartbeat *hb;
+	struct queue *hb_queue;
+	int hb_fd;
+	sd_event_source *timer;
+	sd_event_source *hb_source;
+	struct primary_figures fig;
+	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
+	bool opening;
+	bool pressure_told;
+	bool rebuild;	/* after the output is open: start afresh, the guest changed */
+	bool finished;
+	int exit_code;
+	struct ctl_token unprotect; /* who waits for the end */
+	char problem[SHELL_TEXT_SIZE];
+	char hint[SHELL_TEXT_SIZE];
+};
+
+/* Attaches to the loop and feeds the first event. adopt: held output was found. */
+MUST_CHECK int primary_shell_start(struct primary_shell *s, const struct timing *t,
+				   uint32_t arena_pages, bool adopt, struct err *e);
+/* Stops heartbeats and timers. Output stays as it is. */
+void primary_shell_stop(struct primary_shell *s);
+
+/* Feeds one event to the core and does what it says. */
+void primary_shell_event(struct primary_shell *s, const struct primary_event *ev);
+
+/* One message of the data thread. */
+void primary_shell_message(struct primary_shell *s, const struct pd_msg *m);
+
+/* The guest's watches became readable, or the lanes were tampered with. */
+void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave, const char *text);
+
+/* Registers status, unprotect, stats, log/level, log/dump. */
+MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
+
+/* Shared by primary_shell.c and primary_hb.c. */
+void primary_hb_start(struct primary_shell *s, const struct pd_msg *up);
+void primary_hb_stop(struct primary_shell *s);
+/* Tell the peer what we are now. */
+void primary_hb_tell(struct primary_shell *s);
+
+#endif
