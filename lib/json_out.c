@@ -173,6 +173,15 @@ void json_out_bool(struct json *j, const char *key, bool v)
 	add_take(j, key, json_object_new_boolean(v));
 }
 
+/* A struct json_in is json-c's object (json_in.c); both hold a reference from here on. */
+void json_out_value(struct json *j, const char *key, const struct json_in *v)
+{
+	if (v)
+		add_take(j, key, json_object_get((struct json_object *)(void *)(uintptr_t)v));
+	else
+		add_null(j, key);
+}
+
 static struct json *add_part(struct json *j, const char *key, struct json_object *value)
 {
 	struct json *part = j ? mem_zalloc(sizeof(*part)) : NULL;

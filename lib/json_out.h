@@ -14,6 +14,7 @@
 #include "lib/compiler.h"
 
 struct json;
+struct json_in;
 
 void json_out_free(struct json *j);
 /* A new object that the caller owns. NULL without memory. */
@@ -30,6 +31,9 @@ void json_out_i64(struct json *j, const char *key, int64_t v);
 /* Infinite and NaN become null. */
 void json_out_double(struct json *j, const char *key, double v);
 void json_out_bool(struct json *j, const char *key, bool v);
+
+/* What somebody else wrote, as it is; NULL becomes null. v may be freed afterwards. */
+void json_out_value(struct json *j, const char *key, const struct json_in *v);
 
 /* A new object or array in j, owned by j, never freed by the caller. NULL without memory: may be passed on. */
 struct json *json_out_object(struct json *j, const char *key);

@@ -74,6 +74,25 @@ static int check_peer(const struct host *h, const char *name, struct err *e)
 			h->conf->path, *list ? list : "none");
 }
 
+/* The tool tells at length what the choices are when nobody made one. */
+static int check_policy(const struct wish *w, struct json *reply, struct err *e)
+{
+	enum peer_loss_policy p;
+
+	if (!policy_parse(w->vm.policy, &p))
+		return 0;
+	json_out_text(reply, "missing", "policy");
+	if (!*w->vm.policy)
+		return err_setx(
+			e, -EINVAL,
+			"on-peer-loss is not given, and there is no default; romulus(7) tells "
+			"what each choice costs");
+	return err_setx(e, -EINVAL,
+			"on-peer-loss is \"%s\", which is none of: hold, primary-wins, "
+			"backup-wins",
+			w->vm.policy);
+}
+
 /* May this host protect the VM, as things are? */
 static int check_free(const struct host *h, const struct vm_state *s, struct err *e)
 {
@@ -104,14 +123,10 @@ static int plan(const struct host *h, const char *vm, const struct wish *w, stru
 	rc = check_peer(h, w->vm.peer, e);
 	if (!rc)
 		rc = check_free(h, old, e);
+	if (!rc)
+		rc = policy_parse(w->vm.policy, &new->policy);
 	if (rc < 0)
 		return rc;
-	if (!*w->vm.policy || policy_parse(w->vm.policy, &new->policy) < 0)
-		return err_setx(
-			e, -EINVAL,
-			"on-peer-loss is \"%s\": it must be hold, primary-wins or backup-wins, "
-			"and there is no default; romulus(7) tells what each one costs",
-			w->vm.policy);
 	new->role = VM_PRIMARY;
 	new->term = MAX(old->term, UINT64_C(1));
 	memcpy(new->peer, w->vm.peer, sizeof(new->peer));
@@ -161,6 +176,8 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 
 	for (int i = 1; !rc && i < rq->argc; i++)
 		rc = take_word(&w, rq->argv[i], e);
+	if (!rc)
+		rc = check_policy(&w, rq->reply, e);
 	if (!rc)
 		rc = plan(h, vm, &w, &old, &new, e);
 	if (rc < 0)

@@ -4,7 +4,15 @@
 
 ARCHIVES += tools
 tools_PKGS :=
-tools_SRCS :=
+tools_SRCS := \
+	tools/cert.c \
+	tools/collect.c \
+	tools/failover.c \
+	tools/protect.c \
+	tools/status.c \
+	tools/tool.c \
+	tools/unprotect.c \
+	tools/writer.c
 
 SBIN_PROGRAMS += romulus
 romulus_SRCS :=

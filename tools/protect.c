@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* romulus protect: ask romulusd to protect a VM, then follow the worker until it is. */
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/conf.h"
+#include "lib/err.h"
+#include "lib/json_in.h"
+#include "tools/collect.h"
+#include "tools/tool.h"
+
+enum {
+	OPT_RUN_DIR = 256,
+	OPT_TO,
+	OPT_POLICY,
+	OPT_EPOCH,
+	OPT_HEARTBEAT,
+	OPT_FAILURE,
+	OPT_WAIT,
+	OPT_NO_WAIT,
+	OPT_TIMEOUT,
+	OPT_DRY_RUN
+};
+
+#define POLL_NS (200 * NS_PER_MS)
+/* A worker needs a moment until its socket is there; then something is wrong. */
+#define APPEAR_NS (15 * NS_PER_SEC)
+#define WORDS_MAX 8
+#define WORD_SIZE 96
+
+struct options {
+	const char *run_dir;
+	const char *vm;
+	char word[WORDS_MAX][WORD_SIZE]; /* for romulusd */
+	int n_words;
+	bool has_policy;
+	bool wait;
+	bool dry_run;
+	uint64_t timeout_ns;
+};
+
+static const struct argp_option option_list[] = {
+	{"to", OPT_TO, "HOST", 0, "The backup host, one of romulus.conf's peers", 0},
+	{"on-peer-loss", OPT_POLICY, "POLICY", 0,
+	 "Who may go on alone when the other host is silent: hold, primary-wins or backup-wins", 0},
+	{"epoch", OPT_EPOCH, "TIME", 0, "Time between two checkpoints", 0},
+	{"heartbeat", OPT_HEARTBEAT, "TIME", 0, "Time between two heartbeats", 0},
+	{"failure-timeout", OPT_FAILURE, "TIME", 0, "A peer silent for so long is lost", 0},
+	{"wait", OPT_WAIT, NULL, 0, "Follow the first copy until the VM is protected (default)", 0},
+	{"no-wait", OPT_NO_WAIT, NULL, 0, "Return at once; romulus status tells the rest", 0},
+	{"timeout", OPT_TIMEOUT, "TIME", 0, "With --wait: stop waiting after TIME (30m)", 0},
+	{"dry-run", OPT_DRY_RUN, NULL, 0, "Check everything and show the plan, change nothing", 0},
+	{"run-dir", OPT_RUN_DIR, "DIR", 0, "Where the control sockets are", 0},
+	{0},
+};
+
+static const char policies[] =
+	"on-peer-loss says who may go on alone when the other host is silent. There is no default:\n"
+	"two hosts cannot know which of them is cut off, so each choice gives something up.\n"
+	"\n"
+	"  backup-wins   The backup takes the VM over by itself. If only the backup dies, the VM's\n"
+	"                output stays held until it is back, or until romulus unprotect --force.\n"
+	"  primary-wins  The VM goes on here by itself. If this host dies, somebody must type\n"
+	"                romulus failover --force at the backup.\n"
+	"  hold          Nobody goes on alone. Any loss stops the VM's output until both hosts talk\n"
+	"                again or somebody decides.\n";
+
+static void add_word(struct argp_state *state, const char *name, const char *value)
+{
+	struct options *o = state->input;
+	int n = o->n_words < WORDS_MAX
+			? snprintf(o->word[o->n_words], WORD_SIZE, "%s=%s", name, value)
+			: WORD_SIZE;
+
+	if (n >= WORD_SIZE)
+		argp_error(state, "%s: \"%.40s\" is too long, or given too often", name, value);
+	else
+		o->n_words++;
+}
+
+static void add_time(struct argp_state *state, const char *name, const char *value)
+{
+	struct err e = ERR_INIT;
+	uint64_t ns;
+
+	if (conf_parse_duration(value, &ns, &e) < 0)
+		argp_error(state, "%s: %s", name, e.text);
+	add_word(state, name, value);
+}
+
+static void take_policy(struct argp_state *state, const char *arg)
+{
+	struct options *o = state->input;
+
+	if (strcmp(arg, "hold") != 0 && strcmp(arg, "primary-wins") != 0 &&
+	    strcmp(arg, "backup-wins") != 0) {
+		fputs(policies, stderr);
+		argp_error(state, "--on-peer-loss=%s is none of: hold, primary-wins, backup-wins",
+			   arg);
+	}
+	o->has_policy = true;
+	add_word(state, "policy", arg);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+	struct err e = ERR_INIT;
+
+	switch (key) {
+	case OPT_TO:
+		if (!name_ok(arg))
+			argp_error(state, "--to=%s is not a host's name", arg);
+		add_word(state, "to", arg);
+		return 0;
+	case OPT_POLICY:
+		take_policy(state, arg);
+		return 0;
+	case OPT_EPOCH:
+		add_time(state, "epoch-period", arg);
+		return 0;
+	case OPT_HEARTBEAT:
+		add_time(state, "heartbeat-period", arg);
+		return 0;
+	case OPT_FAILURE:
+		add_time(state, "failure-timeout", arg);
+		return 0;
+	case OPT_WAIT:
+	case OPT_NO_WAIT:
+		o->wait = key == OPT_WAIT;
+		return 0;
+	case OPT_TIMEOUT:
+		if (conf_parse_duration(arg, &o->timeout_ns, &e) < 0)
+			argp_error(state, "--timeout: %s", e.text);
+		return 0;
+	case OPT_DRY_RUN:
+		o->dry_run = true;
+		return 0;
+	case OPT_RUN_DIR:
+		o->run_dir = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->vm || !name_ok(arg))
+			argp_error(state, "\"%s\" is not one VM's name", arg);
+		o->vm = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!o->vm)
+			argp_error(state, "which VM?");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* ---- following ---- */
+
+struct follow {
+	char state[32];
+	char problem[COLLECT_TEXT];
+	int percent; /* last shown */
+	bool on_tty;
+	bool line_open; /* a progress line without its newline */
+};
+
+static void end_line(struct follow *f)
+{
+	if (f->line_open)
+		putchar('\n');
+	f->line_open = false;
+}
+
+static void show_copy(struct follow *f, const struct json_in *v)
+{
+	int percent = (int)json_in_double(v, "copy.percent", 0);
+
+	/* A log gets a line every tenth, a terminal one that changes. */
+	if (percent == f->percent || (!f->on_tty && percent / 10 == f->percent / 10))
+		return;
+	f->percent = percent;
+	printf("%sfirst copy: %d%%, %.0f MB/s", f->on_tty ? "\r" : "", percent,
+	       json_in_double(v, "copy.mb_s", 0));
+	if (f->on_tty)
+		fputs("   ", stdout);
+	f->line_open = true;
+	if (!f->on_tty)
+		end_line(f);
+}
+
+static void show(struct follow *f, const struct seen *s)
+{
+	if (strcmp(f->state, s->state) != 0) {
+		end_line(f);
+		snprintf(f->state, sizeof(f->state), "%s", s->state);
+		f->percent = -100;
+		printf("%s: %s\n", s->vm, s->state);
+	}
+	if (strcmp(f->problem, s->problem) != 0) {
+		end_line(f);
+		snprintf(f->problem, sizeof(f->problem), "%s", s->problem);
+		if (*s->problem)
+			printf("%s: %s\n", s->vm, s->problem);
+	}
+	if (!strcmp(s->state, "copying"))
+		show_copy(f, s->status);
+}
+
+static const struct seen *find_primary(const struct report *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		if (!strcmp(r->vm[i].role, "primary"))
+			return &r->vm[i];
+	}
+	return NULL;
+}
+
+static bool is_over(const struct seen *s)
+{
+	static const char *const over[] = {"refused", "ended", "deposed", "leaving", "stopped"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(over); i++) {
+		if (!strcmp(s->state, over[i]))
+			return true;
+	}
+	return false;
+}
+
+static int protected_now(const struct seen *s)
+{
+	char pause[32];
+
+	printf("%s: protected to %s", s->vm, s->peer);
+	if (json_in_u64(s->status, "pause_us.count", 0))
+		printf("; pause p50 %s",
+		       tool_us(json_in_double(s->status, "pause_us.p50", 0), pause, sizeof(pause)));
+	putchar('\n');
+	return TOOL_OK;
+}
+
+/* One look; -1: go on. */
+static int look(const struct options *o, struct follow *f, uint64_t waited_ns)
+{
+	struct report *r = NULL;
+	struct err e = ERR_INIT;
+	const struct seen *s;
+	int code = -1;
+
+	if (collect(o->run_dir, o->vm, &r, &e) < 0)
+		return tool_fail(TOOL_ERROR, "%s", e.text);
+	s = find_primary(r);
+	if (s)
+		show(f, s);
+	if (s && s->is_protected) {
+		end_line(f);
+		code = protected_now(s);
+	} else if (s && is_over(s)) {
+		end_line(f);
+		code = tool_fail(TOOL_ERROR, "%s is not protected (%s)%s%s", o->vm, s->state,
+				 *s->problem ? ": " : "", s->problem);
+		if (*s->hint)
+			fprintf(stderr, "%s\n", s->hint);
+	} else if ((!s || !s->status) && waited_ns > APPEAR_NS) {
+		end_line(f);
+		code = tool_fail(TOOL_ERROR,
+				 "%s: its worker does not answer%s%s; see journalctl -u romulusd",
+				 o->vm, s && *s->problem ? ": " : "", s ? s->problem : "");
+	}
+	collect_free(r);
+	return code;
+}
+
+static int follow(const struct options *o)
+{
+	struct follow f = {.percent = -100, .on_tty = isatty(STDOUT_FILENO) == 1};
+	uint64_t began = clock_now();
+	uint64_t waited = 0;
+	int code;
+
+	do {
+		code = look(o, &f, waited);
+		if (code >= 0)
+			return code;
+		tool_pause(POLL_NS);
+		waited = clock_now() - began;
+	} while (waited < o->timeout_ns);
+	end_line(&f);
+	return tool_fail(
+		TOOL_DEGRADED,
+		"%s is not protected yet; its worker goes on trying, see romulus status %s", o->vm,
+		o->vm);
+}
+
+/* ---- asking ---- */
+
+static void show_plan(const struct options *o, const struct json_in *v)
+{
+	char peer[NAME_SIZE];
+
+	printf("%s: %s to %s, on peer loss %s, an epoch every %.0f ms, peer lost after %.0f ms\n",
+	       o->vm, o->dry_run ? "would be protected" : "being protected",
+	       tool_clean(json_in_text(v, "peer", "?"), peer, sizeof(peer)),
+	       json_in_text(v, "policy", "?"), json_in_double(v, "epoch_period_ms", 0),
+	       json_in_double(v, "failure_timeout_ms", 0));
+}
+
+static int refused(const struct options *o, const struct json_in *reply, const struct err *e)
+{
+	/* It is romulusd who knows whether vm.d has a policy. */
+	bool no_policy = !strcmp(json_in_text(reply, "missing", ""), "policy");
+
+	if (no_policy && !o->has_policy)
+		fputs(policies, stderr);
+	return tool_fail(no_policy ? TOOL_USAGE : TOOL_ERROR, "%s", e->text);
+}
+
+int cmd_protect(int argc, char **argv)
+{
+	const struct argp argp = {
+		option_list,
+		parse_option,
+		"VM",
+		"Protect a running VM of this host. What is not given comes from vm.d and romulus.conf.\v"
+		"Exit status: 0 protected (with --no-wait: begun), 1 error, 2 usage, 3 not protected "
+		"yet.",
+		NULL,
+		NULL,
+		NULL};
+	struct options o = {.run_dir = RUN_DIR, .wait = true, .timeout_ns = 1800 * NS_PER_SEC};
+	const char *words[WORDS_MAX + 4];
+	struct json_in *reply = NULL;
+	struct err e = ERR_INIT;
+	int n = 0;
+	int code = TOOL_OK;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	words[n++] = "protect";
+	words[n++] = o.vm;
+	for (int i = 0; i < o.n_words; i++)
+		words[n++] = o.word[i];
+	if (o.dry_run)
+		words[n++] = "dry-run";
+	words[n] = NULL;
+	if (tool_ask_host(o.run_dir, words, &reply, &e) < 0)
+		code = refused(&o, reply, &e);
+	else
+		show_plan(&o, reply);
+	json_in_free(reply);
+	if (code != TOOL_OK || o.dry_run || !o.wait)
+		return code;
+	return follow(&o);
+}
