@@ -36,8 +36,7 @@ enum lane_state {
 
 struct lane_book {
 	enum lane_state state[LANES];
-	uint64_t epoch
-		[LANES]; /* the newest epoch of which the lane may have frames; valid unless EMPTY */
+	uint64_t epoch[LANES]; /* newest that the lane may have frames of; unless EMPTY */
 	unsigned int cur;
 	unsigned int next;  /* where the prepared checkpoint goes, LANES: none is prepared */
 	uint64_t preparing; /* its epoch */
@@ -77,10 +76,13 @@ void lane_book_open(struct lane_book *b);
 void lane_book_open_now(struct lane_book *b);
 
 /*
- * The lane to work on, or LANES for none. *fresh: it was not let out before, so release it; the
- * lane is DRAINING from now on, or (in the end of open) current and open.
+ * The lane to work on, or LANES for none. Either it is the current one: open is almost done,
+ * release it and say lane_book_opened(). Or it is DRAINING; *fresh: only from now on, so release
+ * it.
  */
 MUST_CHECK unsigned int lane_book_work(struct lane_book *b, bool *fresh);
+/* The current lane lets everything pass, as lane_book_work() asked. */
+void lane_book_opened(struct lane_book *b);
 /* The DRAINING lane is closed again and empty. */
 void lane_book_drained(struct lane_book *b, unsigned int lane);
 

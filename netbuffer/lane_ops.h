@@ -42,8 +42,10 @@ enum lane_found {
 struct lane_ops {
 	unsigned int (*count)(void *ctx);
 	const char *(*name)(void *ctx, unsigned int vif);
-	/* Makes or takes over the lanes of a device; *cur is the current lane. Leaves nothing when it fails, except
-	 * what it found. */
+	/*
+	 * Makes or takes over the lanes of a device; *cur is the current lane. Lanes that it makes
+	 * are closed but for that one, if it may be open. A failure leaves only what was found.
+	 */
 	int (*attach)(void *ctx, unsigned int vif, enum lane_found *found, unsigned int *cur,
 		      struct err *e);
 	/*
@@ -52,7 +54,7 @@ struct lane_ops {
 	 */
 	int (*detach)(void *ctx, unsigned int vif, bool keep_flow, struct err *e);
 
-	/* Any thread: frames go into this lane from now on. One store. */
+	/* Any thread, guest paused or not: frames go into this lane from now on. One store. */
 	void (*set)(void *ctx, unsigned int vif, unsigned int lane);
 	/* What a successor finds: LANES_FOUND_HELD or LANES_FOUND_OPEN. One store. */
 	void (*mark_held)(void *ctx, unsigned int vif, bool held);
@@ -60,7 +62,8 @@ struct lane_ops {
 	/* Let pass what is in the lane and what comes; hold again. Both may be repeated. */
 	int (*release)(void *ctx, unsigned int vif, unsigned int lane);
 	int (*close)(void *ctx, unsigned int vif, unsigned int lane);
-	int (*stats)(void *ctx, unsigned int vif, unsigned int lane, struct lane_stats *out);
+	/* Of all lanes at once. -ENODEV, -ENOENT: they are gone. */
+	int (*stats)(void *ctx, unsigned int vif, struct lane_stats out[LANES]);
 
 	/* Becomes readable when something of ours may have been changed; -1: never. Borrowed. */
 	int (*watch_fd)(void *ctx);

@@ -5,7 +5,10 @@
  * an IFB made for that vif, whose root is a prio of sch_plug queues, one a lane; a classifier
  * picks the lane by the word of lane_switch.
  *
- *	vif ingress ──matchall: mirred(clone), drop──► IFB: prio 7e00: ──word──► 7e00:1..4 plug ──► on into dom0
+ *	vif ingress, matchall: clone to IFB and drop
+ *	    IFB root, prio 7e00: with a classifier that reads the word
+ *	        lanes 7e00:1 to 7e00:4, each a plug: open or closed
+ *	            on into dom0, as if it came from the vif
  *
  * By netlink alone, no program and no script. Control thread (set and mark_held: any). All waits
  * are bounded.

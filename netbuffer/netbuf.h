@@ -6,7 +6,7 @@
  *
  * The control thread calls everything here, but for the three ops that ckpt_device gives to the
  * data thread. Between both threads is a single atomic word. The control loop
- *  - calls netbuf_poll() when the time netbuf_next_deadline() has come; ask again after each call of anything;
+ *  - calls netbuf_poll() when the time netbuf_next_deadline() has come; asks again after each call;
  *  - calls netbuf_watch() when netbuf_watch_fd() is readable;
  *  - looks at netbuf_half_full() after netbuf_poll(): then take the next checkpoint early.
  *

@@ -11,6 +11,7 @@ UNIT_TESTS += \
 	tests/unit/test_err.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
+	tests/unit/test_netbuf.c \
 	tests/unit/test_persist.c \
 	tests/unit/test_rd.c \
 	tests/unit/test_spawn.c \
