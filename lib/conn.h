@@ -95,9 +95,10 @@ MUST_CHECK int conn_send(struct conn *c, const struct conn_out *out, uint64_t de
 MUST_CHECK int conn_flush(struct conn *c, uint64_t deadline_ns, struct err *e);
 
 /*
- * The next frame, checked: header, sequence, payload, sender's right to the type. Frames of unknown
- * types that may be skipped are. out->payload is valid until the next call on c that waits for or
- * receives anything. A deadline of 0 asks without waiting: -ETIMEDOUT when there is none.
+ * The next frame, checked: header, sequence, payload, and that it may come now from this sender
+ * (wire_order_check(): callers need not do that again, nor for what they send). Frames of unknown types that may be skipped are. out->payload is valid
+ * until the next conn_recv(). A deadline of 0 asks without waiting: -ETIMEDOUT when there is none.
+ * After sending has failed, this still gives what came before: perhaps the peer's last word.
  */
 MUST_CHECK int conn_recv(struct conn *c, struct frame *out, uint64_t deadline_ns, struct err *e);
 
@@ -112,12 +113,16 @@ MUST_CHECK int conn_recv(struct conn *c, struct frame *out, uint64_t deadline_ns
 MUST_CHECK int conn_wait(struct conn *c, unsigned int want, uint64_t deadline_ns, struct err *e);
 
 /*
- * For a loop of the caller's own around poll(): ask conn_ready() first (bytes may have been read
- * already), then poll this descriptor for these events, then conn_wait() with deadline 0.
+ * For a loop of the caller's own around poll(): when conn_ready() has CONN_FRAME, call conn_recv();
+ * bytes that were read already are not seen by poll(). Else poll this descriptor for these events,
+ * then call conn_recv() or conn_wait().
  */
 int conn_fd(const struct conn *c);
 short conn_events(const struct conn *c);
-/* The CONN_* that hold now, without looking at the socket. */
+/*
+ * CONN_*, without looking at the socket. CONN_FRAME may be said for nothing, until conn_recv() has
+ * said -ETIMEDOUT; it is also said when conn_recv() has an error to tell.
+ */
 unsigned int conn_ready(const struct conn *c);
 
 struct conn_info {

@@ -50,6 +50,15 @@ void *mem_array(size_t n, size_t size)
 	return calloc(1, total ? total : 1);
 }
 
+void *mem_aligned(size_t align, size_t size)
+{
+	void *ptr = NULL;
+
+	if (must_fail() || posix_memalign(&ptr, align, size ? size : 1) != 0)
+		return NULL;
+	return memset(ptr, 0, size);
+}
+
 char *mem_strdup(const char *text)
 {
 	return mem_dup(text, strlen(text) + 1);

@@ -23,6 +23,8 @@ ALLOCATES(mem_free) void *mem_alloc(size_t size);
 ALLOCATES(mem_free) void *mem_zalloc(size_t size);
 /* n elements of size bytes each, zeroed. */
 ALLOCATES(mem_free) void *mem_array(size_t n, size_t size);
+/* One object, zeroed, at an address that is a multiple of align: a power of 2, at least 8. */
+ALLOCATES(mem_free) void *mem_aligned(size_t align, size_t size);
 ALLOCATES(mem_free) char *mem_strdup(const char *text);
 /* A copy of size bytes. */
 ALLOCATES(mem_free) void *mem_dup(const void *data, size_t size);

@@ -4,22 +4,32 @@
 ARCHIVES += lib
 lib_PKGS := openssl libsystemd libconfig json-c libxxhash
 lib_SRCS := \
+	lib/addr.c \
+	lib/cert.c \
 	lib/conf.c \
 	lib/conf_schema.c \
 	lib/conf_units.c \
+	lib/conn.c \
+	lib/conn_open.c \
 	lib/ctl_client.c \
 	lib/ctl_line.c \
 	lib/ctl_server.c \
 	lib/ctl_std.c \
 	lib/digest.c \
 	lib/err.c \
+	lib/frame.c \
 	lib/json_in.c \
 	lib/json_out.c \
 	lib/log.c \
 	lib/mem.c \
 	lib/names.c \
 	lib/persist.c \
+	lib/queue.c \
 	lib/sm.c \
 	lib/spawn.c \
 	lib/stats.c \
-	lib/timing.c
+	lib/timing.c \
+	lib/tls.c \
+	lib/tls_mac.c \
+	lib/wire_order.c \
+	lib/wire_v1.c

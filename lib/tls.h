@@ -60,7 +60,7 @@ void tls_free(struct tls *t);
  */
 MUST_CHECK int tls_handshake(struct tls *t, struct err *e);
 
-/* Up to size bytes; *n of them. 0 with *n == 0: the peer closed in order. */
+/* Up to size bytes; *n of them. -ECONNRESET: the peer closed or went. */
 MUST_CHECK int tls_read(struct tls *t, void *buf, size_t size, size_t *n, struct err *e);
 /* Up to size bytes; *n of them were taken. After WANT_*, call again with the same bytes first. */
 MUST_CHECK int tls_write(struct tls *t, const void *buf, size_t size, size_t *n, struct err *e);

@@ -230,22 +230,23 @@ void wire_bye_encode(struct wr *w, const struct wire_bye *m);
 MUST_CHECK int wire_bye_decode(const struct frame *f, struct wire_bye *m, struct err *e);
 
 /*
- * Who may send what when. Each side keeps one and shows it every frame that it receives and, so
- * that it knows where the session is, every one that it sends. Zeroed it stands at the start.
+ * Who may send what when. conn.c keeps one for each connection and shows it every frame, in both
+ * directions. Zeroed it stands at the start. wire_order.c.
  */
 struct wire_order {
-	uint8_t phase;	    /* private */
-	uint8_t state_seen; /* private: kinds of STATE since the last EPOCH_END, as bits */
+	uint8_t phase;
+	uint8_t state_seen; /* kinds of STATE since the last EPOCH_END, as bits */
 	bool config_seen;
 	bool static_seen;
+	bool bye;	     /* P said BYE */
+	bool backup_done;    /* B said its last word */
 	uint64_t next_epoch; /* of the next EPOCH_END */
 	uint64_t next_ack;
 };
 
 /*
- * 0, or -EPROTO: this frame of this side must not come now (text says what was due). STATE is
- * looked into for its kind. A REFUSE, TAKEOVER, BYE_OK or BYE ends what the other side may expect;
- * see the table in docs/protocol.md.
+ * 0, or -EPROTO: this frame of this side must not come now; the text says what was due, and *o is
+ * of no more use. STATE is looked into for its kind.
  */
 MUST_CHECK int wire_order_check(struct wire_order *o, enum frame_side from, const struct frame *f,
 				struct err *e);

@@ -14,7 +14,10 @@ core_SRCS := \
 
 xen_PKGS := xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
-xen_SRCS :=
+xen_SRCS := \
+	replicator/xen_libxl.c \
+	replicator/xen_libxl_life.c \
+	replicator/xen_libxl_restore.c
 
 replicator_PKGS := liblz4 libsystemd
 replicator_SRCS := \
@@ -22,10 +25,14 @@ replicator_SRCS := \
 	replicator/apply.c \
 	replicator/arena.c \
 	replicator/checkpoint.c \
+	replicator/backup_ctl.c \
+	replicator/backup_data.c \
+	replicator/backup_shell.c \
+	replicator/backup_welcome_shell.c \
 	replicator/first_copy.c \
+	replicator/hb_shell.c \
 	replicator/primary_ctl.c \
 	replicator/primary_data.c \
-	replicator/primary_hb.c \
 	replicator/primary_link.c \
 	replicator/primary_shell.c \
 	replicator/host_ctl.c \
@@ -34,7 +41,10 @@ replicator_SRCS := \
 	replicator/supervisor.c \
 	replicator/vm_state.c \
 	replicator/worker.c \
-	replicator/xc_stream.c
+	replicator/xc_stream.c \
+	replicator/xen_version.c \
+	replicator/heartbeat.c \
+	replicator/page_codec.c
 
 SBIN_PROGRAMS += romulusd
 romulusd_SRCS := replicator/romulusd_main.c
@@ -46,7 +56,7 @@ romulus-primary_SRCS := replicator/primary_main.c
 romulus-primary_ARCHIVES := replicator core xen netbuffer disk lib
 romulus-primary_PKGS := libsystemd
 
-romulus-backup_SRCS :=
+romulus-backup_SRCS := replicator/backup_main.c
 romulus-backup_ARCHIVES := replicator core xen netbuffer disk lib
 romulus-backup_PKGS := libsystemd
 

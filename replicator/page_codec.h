@@ -43,14 +43,20 @@ struct page_counters {
 	uint64_t wire_bytes;	    /* of the records */
 };
 
+/* What EPOCH_END counts: pages that were not left out. */
+static inline uint64_t page_records(const struct page_counters *c)
+{
+	return c->pages[PAGE_ZERO] + c->pages[PAGE_RAW] + c->pages[PAGE_LZ4] + c->pages[PAGE_DELTA];
+}
+
 /* slots: 1..PAGE_MAX_SLOTS, PAGE_BYTES and a little of memory each. 0, -EINVAL or -ENOMEM. */
 MUST_CHECK int page_enc_new(struct page_enc **out, uint32_t slots, struct err *e);
 void page_enc_free(struct page_enc *enc);
 
 /*
  * Encode one page into out. Returns its enum page_kind, or -ENOSPC when out has less than
- * PAGE_RECORD_MAX left: then nothing happened, neither there nor in the cache. The page must not
- * change meanwhile. pfn < 2^48. A page that is encoded must reach the peer: there is no way back.
+ * PAGE_RECORD_MAX left: then nothing happened, neither there nor in the cache. The page is aligned to
+ * 8 bytes at least and must not change meanwhile. pfn < 2^48. A page that is encoded must reach the peer: there is no way back.
  */
 MUST_CHECK int page_encode(struct page_enc *enc, uint64_t pfn, const void *page, struct wr *out);
 /* The same for a page that the guest may be writing: it is read once, and that copy is sent. */
