@@ -36,6 +36,54 @@ static void no_problem(struct primary_shell *s)
 	s->hint[0] = '\0';
 }
 
+/* ---- heartbeats ---- */
+
+static struct heartbeat_values values(const struct primary_shell *s)
+{
+	return (struct heartbeat_values){
+		.state = (uint8_t)s->core.state,
+		.flags = primary_is_protected(&s->core, clock_now()) ? HEARTBEAT_PROTECTED : 0,
+		.term = s->core.conf.term,
+		.epoch = s->core.taken,
+		.done = s->fig.copy_done,
+		.total = s->fig.copy_total,
+	};
+}
+
+static void tell_peer(struct primary_shell *s)
+{
+	struct heartbeat_values v = values(s);
+
+	hb_shell_tell(&s->hb, &v);
+}
+
+static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)
+{
+	const struct primary_event ev = {.type = PEV_HEARTBEAT};
+
+	primary_shell_event(arg, &ev);
+}
+
+static void start_heartbeats(struct primary_shell *s, const struct pd_msg *up)
+{
+	struct heartbeat_conf c = {
+		.side = HEARTBEAT_PRIMARY,
+		.peer = up->hb_peer,
+		.period_ns = s->core.conf.timing.heartbeat_period_ns,
+		.first = values(s),
+	};
+	struct addr local = up->hb_local;
+	struct err e = ERR_INIT;
+	int fd, rc = heartbeat_socket(&local, 0, 1, &fd, &e);
+
+	memcpy(c.secret, up->hb_secret, sizeof(c.secret));
+	if (rc == 0)
+		rc = hb_shell_start_take(&s->hb, s->loop, &c, fd, &e);
+	/* Without them the peer's silence is noticed all the same: the session will be given up. */
+	if (rc < 0)
+		log_err("heartbeats: %s", e.text);
+}
+
 /* ---- actions ---- */
 
 static void arm(struct primary_shell *s)
@@ -223,7 +271,7 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 			 (int64_t)s->core.acked);
 	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
 		no_problem(s);
-	primary_hb_tell(s);
+	tell_peer(s);
 	for (unsigned int i = 0; i < out.n && !s->finished; i++)
 		execute(s, &out.a[i]);
 	if (!s->finished)
@@ -332,11 +380,11 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 		return false;
 	case PD_LINK_UP:
 		s->fig.ktls = m->ktls;
-		primary_hb_start(s, m);
+		start_heartbeats(s, m);
 		return false;
 	case PD_LINK_DOWN:
 	case PD_REFUSED:
-		primary_hb_stop(s);
+		hb_shell_stop(&s->hb);
 		if (m->text[0])
 			problem(s, "it is tried again; see `romulus status` on both hosts",
 				"no session with %s: %s", s->state.peer, m->text);
@@ -448,7 +496,8 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 	s->device = netbuf_device(s->net);
 	s->pending_checkpoint = EPOCH_NONE;
 	s->exit_code = 1;
-	s->hb_fd = -1;
+	s->hb.heard = on_heartbeat;
+	s->hb.arg = s;
 	init_figures(&s->fig);
 	r = sd_event_add_time(s->loop, &s->timer, CLOCK_BOOTTIME, UINT64_MAX, 1, on_timer, s);
 	if (r < 0)
@@ -460,6 +509,6 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 
 void primary_shell_stop(struct primary_shell *s)
 {
-	primary_hb_stop(s);
+	hb_shell_stop(&s->hb);
 	s->timer = sd_event_source_disable_unref(s->timer);
 }

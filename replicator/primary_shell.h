@@ -17,7 +17,7 @@
 #include "lib/hypervisor.h"
 #include "lib/stats.h"
 #include "netbuffer/netbuf.h"
-#include "replicator/heartbeat.h"
+#include "replicator/hb_shell.h"
 #include "replicator/primary.h"
 #include "replicator/primary_data.h"
 #include "replicator/vm_state.h"
@@ -56,11 +56,8 @@ struct primary_shell {
 	/* Private. */
 	struct primary core;
 	struct ckpt_device *device;
-	struct heartbeat *hb;
-	struct queue *hb_queue;
-	int hb_fd;
+	struct hb_shell hb;
 	sd_event_source *timer;
-	sd_event_source *hb_source;
 	struct primary_figures fig;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool opening;
@@ -90,11 +87,5 @@ void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave,
 
 /* Registers status, unprotect, stats, log/level, log/dump. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
-
-/* Shared by primary_shell.c and primary_hb.c. */
-void primary_hb_start(struct primary_shell *s, const struct pd_msg *up);
-void primary_hb_stop(struct primary_shell *s);
-/* Tell the peer what we are now. */
-void primary_hb_tell(struct primary_shell *s);
 
 #endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup's data thread: owns the connection, the decoder and the way to the standby. It receives, verifies
+ * and reports; it commits, acknowledges and applies only when the control thread says so.
+ *
+ * After each whole epoch it reads nothing more until that epoch was applied or dropped: there is one arena.
+ */
+#ifndef REPLICATOR_BACKUP_DATA_H
+#define REPLICATOR_BACKUP_DATA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/addr.h"
+#include "lib/compiler.h"
+#include "lib/err.h"
+#include "lib/names.h"
+#include "lib/wire_v1.h"
+#include "replicator/heartbeat.h"
+#include "replicator/page_codec.h"
+
+struct tls_ctx;
+
+enum bd_cmd_type {
+	BD_HELLO_OK,   /* hello_ok, arena_pages, cache_slots, mem_pages; the session begins */
+	BD_REFUSE,     /* code, term, text; then LINK_DOWN */
+	BD_STREAM,     /* fd: the standby's stream, taken */
+	BD_ACK,	       /* epoch, term */
+	BD_APPLY,      /* epoch; answer: APPLIED or APPLY_FAILED */
+	BD_DROP,       /* forget the incomplete epoch */
+	BD_FINISH,     /* close the stream: the standby completes itself; answer: FINISHED or APPLY_FAILED */
+	BD_TAKEOVER,   /* term; last word */
+	BD_BYE_OK,     /* term; last word */
+	BD_DISCONNECT, /* answer: LINK_DOWN */
+	BD_STOP,
+};
+
+#define BD_TEXT_MAX ERR_TEXT_SIZE
+
+struct bd_cmd {
+	enum bd_cmd_type type;
+	uint64_t epoch;
+	uint64_t term;
+	uint64_t mem_pages;
+	uint32_t arena_pages;
+	uint32_t cache_slots;
+	uint16_t code;
+	int fd;
+	struct wire_hello_ok hello_ok;
+	char text[BD_TEXT_MAX];
+};
+
+enum bd_msg_type {
+	BD_HELLO,	   /* hello, peer_name, addresses, secret; nothing else is read until an answer */
+	BD_CONFIG,	   /* json, json_size: now the receiver's, mem_free() */
+	BD_PROGRESS,	   /* first copy: done, total, round */
+	BD_EPOCH_COMPLETE, /* epoch */
+	BD_APPLIED,	   /* epoch */
+	BD_APPLY_FAILED,   /* text: the standby is lost */
+	BD_FINISHED,
+	BD_BYE, /* reason */
+	BD_LINK_DOWN, /* text */
+	BD_STOPPED,
+};
+
+struct bd_msg {
+	enum bd_msg_type type;
+	uint64_t at_ns;
+	uint64_t epoch;
+	uint64_t done;
+	uint64_t total;
+	uint32_t round;
+	uint16_t reason;
+	char *json;
+	size_t json_size;
+	uint32_t pages; /* EPOCH_COMPLETE */
+	uint64_t received_bytes;
+	struct page_counters wire;
+	struct wire_hello hello;
+	char peer_name[NAME_SIZE];
+	struct addr local; /* of the TCP connection */
+	uint8_t hb_secret[HEARTBEAT_SECRET_SIZE];
+	char text[BD_TEXT_MAX];
+};
+
+struct bd_conf {
+	struct tls_ctx *tls; /* borrowed */
+	int fd;		     /* the accepted connection, taken */
+	uint64_t handshake_timeout_ns;
+	uint64_t send_timeout_ns;
+};
+
+struct backup_data;
+
+/* Starts the thread, which shakes hands and waits for HELLO. 0 or negative errno; fd is taken in any case. */
+MUST_CHECK int backup_data_new(struct backup_data **out, const struct bd_conf *conf, struct err *e);
+void backup_data_command(struct backup_data *d, const struct bd_cmd *cmd);
+int backup_data_fd(const struct backup_data *d);
+bool backup_data_next(struct backup_data *d, struct bd_msg *msg);
+/*
+ * Stops the thread and frees. Closes the standby's stream: it must have been finished or abandoned. NULL is a
+ * no-op.
+ */
+void backup_data_free(struct backup_data *d);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Around the backup's core: messages of the data thread, heartbeats, the standby's child and requests become
+ * events; actions are carried out in order. One session. Control thread.
+ */
+#ifndef REPLICATOR_BACKUP_SHELL_H
+#define REPLICATOR_BACKUP_SHELL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "lib/compiler.h"
+#include "lib/conf.h"
+#include "lib/ctl_server.h"
+#include "lib/err.h"
+#include "lib/stats.h"
+#include "replicator/announce.h"
+#include "replicator/backup.h"
+#include "replicator/backup_data.h"
+#include "replicator/hb_shell.h"
+#include "replicator/standby.h"
+#include "replicator/vm_state.h"
+#include "replicator/worker.h"
+
+struct backup_shell {
+	/* Set by the main, borrowed. */
+	const struct conf *conf;
+	struct backup_data *data;
+	sd_event *loop;
+	int status_fd;
+
+	/* Private. */
+	struct vm_state state; /* the VM's once HELLO came */
+	struct backup core;
+	bool begun; /* the core is initialised */
+	struct hb_shell hb;
+	struct standby *standby;
+	sd_event_source *standby_io;
+	sd_event_source *timer;
+	struct announce *announce;
+	struct ctl_server *ctl;
+	int lock_fd;
+	bool finished;
+	bool abandoning; /* BEV_ABANDONED is owed when the standby is gone */
+	int exit_code;
+	struct ctl_token failover_by;
+	struct ctl_token supersede_by;
+
+	/* For status. */
+	uint32_t domid;
+	uint64_t copy_done, copy_total, received_bytes;
+	uint32_t copy_round;
+	struct page_counters wire;
+	struct hist epoch_pages, apply_us;
+	uint64_t acked_at_ns;
+	uint64_t epochs;
+	char problem[ERR_TEXT_SIZE];
+	char hint[ERR_TEXT_SIZE];
+};
+
+/* 0 or negative errno. */
+MUST_CHECK int backup_shell_start(struct backup_shell *s, struct err *e);
+/* A standby that does not run and was not abandoned is left to its child, which destroys it. */
+void backup_shell_stop(struct backup_shell *s);
+
+void backup_shell_message(struct backup_shell *s, struct bd_msg *m);
+void backup_shell_event(struct backup_shell *s, const struct backup_event *ev);
+
+/* Registers status, failover, supersede, retire. backup_ctl.c. */
+MUST_CHECK int backup_ctl_register(struct backup_shell *s, struct err *e);
+
+/* HELLO came: may this session be, and what is in its way? backup_welcome_shell.c. 0: welcome; else *refuse. */
+MUST_CHECK int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *hello,
+				    struct backup_conf *bc, struct bd_cmd *refuse);
+
+#endif

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What stands in the way of a new session at the backup, and clearing it: the peer's right to it, sums that do
+ * not hold, memory, a VM that runs here, an older worker with an older standby. Runs on the control thread
+ * before the session begins, and may wait; nobody depends on this process yet.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/ctl_client.h"
+#include "lib/json_in.h"
+#include "lib/log.h"
+#include "lib/spawn.h"
+#include "replicator/backup_shell.h"
+
+#define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
+#define TOOL_TIMEOUT_NS (20 * NS_PER_SEC)
+#define SUPERSEDE_TIMEOUT_NS (25 * NS_PER_SEC)
+/* How long the older worker may take to be gone after it said that its standby is. */
+#define GONE_NS (5 * NS_PER_SEC)
+#define GONE_POLL_MS 20
+/* Romulus takes at most this share of what is available: the rest keeps the host alive. */
+#define SHARE_OF_MEMORY(available) ((available) / 4 * 3)
+
+PRINTF(4, 5)
+static int refuse(struct bd_cmd *cmd, uint16_t code, uint64_t term, const char *fmt, ...)
+{
+	va_list ap;
+
+	cmd->code = code;
+	cmd->term = term;
+	va_start(ap, fmt);
+	vsnprintf(cmd->text, sizeof(cmd->text), fmt, ap);
+	va_end(ap);
+	return -EPERM;
+}
+
+/* ---- may this peer, and do its numbers hold ---- */
+
+static int check_peer(const struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
+{
+	if (!conf_peer(s->conf, m->peer_name))
+		return refuse(r, WIRE_NOT_ALLOWED, 0, "%s is not among the peers of %s", m->peer_name,
+			      s->conf->host_name);
+	if (strcmp(m->hello.host, m->peer_name) != 0)
+		return refuse(r, WIRE_NOT_ALLOWED, 0, "calls itself %s but shows the certificate of %s",
+			      m->hello.host, m->peer_name);
+	return 0;
+}
+
+static uint64_t available_bytes(void)
+{
+	char line[128];
+	unsigned long long kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	fclose(f);
+	return (uint64_t)kib * 1024;
+}
+
+static int check_memory(const struct wire_hello *h, struct bd_cmd *r)
+{
+	uint64_t need = ((uint64_t)h->arena_pages + h->cache_slots) * PAGE_BYTES;
+	uint64_t have = available_bytes();
+
+	if (h->arena_pages > h->mem_pages || h->cache_slots > h->mem_pages)
+		return refuse(r, WIRE_BAD_CONFIG, 0, "arena of %u and cache of %u pages for a guest of %" PRIu64,
+			      h->arena_pages, h->cache_slots, h->mem_pages);
+	if (need > SHARE_OF_MEMORY(have))
+		return refuse(r, WIRE_NO_MEMORY, 0,
+			      "arena and cache need %" PRIu64 " MiB, %" PRIu64
+			      " MiB are available; lower arena or delta-cache, or give dom0 more",
+			      need >> 20, have >> 20);
+	return 0;
+}
+
+static int check_times(const struct wire_hello *h, struct timing *t, struct bd_cmd *r)
+{
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = h->heartbeat_period_ms * NS_PER_MS,
+		.failure_timeout_ns = h->failure_timeout_ms * NS_PER_MS,
+		.epoch_period_ns = h->epoch_period_us * NS_PER_US,
+	};
+	struct err e = ERR_INIT;
+
+	if (timing_check(&tc, &e) < 0)
+		return refuse(r, WIRE_BAD_CONFIG, 0, "%s", e.text);
+	timing_derive(t, &tc);
+	return 0;
+}
+
+/* ---- what is here already ---- */
+
+static bool domain_exists(const char *name)
+{
+	const char *const argv[] = {DOMAIN_TOOL, "vifs", name, NULL};
+	char out[256];
+	struct spawn sp = {
+		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
+	struct err e = ERR_INIT;
+
+	/* If it cannot be asked, something may run: the careful answer. */
+	return spawn_run(&sp, &e) < 0 || sp.status == 0;
+}
+
+/* The older worker abandons its standby, or says that it runs the VM. 0: it is gone. */
+static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd *r)
+{
+	const char *const argv[] = {"supersede", NULL};
+	uint64_t deadline = clock_now() + GONE_NS;
+	char path[WORKER_PATH_SIZE];
+	struct json_in *reply;
+	struct err e = ERR_INIT;
+	pid_t pid;
+	int pidfd, rc;
+
+	worker_ctl_path(path, s->conf->run_dir, vm, WORKER_BACKUP);
+	rc = ctl_client_call(path, argv, SUPERSEDE_TIMEOUT_NS, &reply, &e);
+	json_in_free(reply);
+	if (rc == -EREMOTEIO)
+		return refuse(r, WIRE_BUSY, s->state.term, "%s", e.text);
+	if (rc < 0)
+		log_warn("older worker: %s", e.text);
+	while (worker_find(s->conf->run_dir, vm, WORKER_BACKUP, &pid, &pidfd, &e) == 0) {
+		close(pidfd);
+		if (clock_now() >= deadline)
+			return refuse(r, WIRE_BUSY, s->state.term, "an older worker (pid %d) does not end",
+				      (int)pid);
+		poll(NULL, 0, GONE_POLL_MS);
+	}
+	return 0;
+}
+
+static int clear_way(struct backup_shell *s, struct bd_cmd *r)
+{
+	const char *vm = s->state.vm;
+	struct err e = ERR_INIT;
+	struct backup_found found = {.role_active = s->state.role == VM_ACTIVE};
+	pid_t pid;
+	int pidfd = -1, rc;
+
+	if (worker_find(s->conf->run_dir, vm, WORKER_BACKUP, &pid, &pidfd, &e) == 0) {
+		close(pidfd);
+		found.old_worker = true;
+	}
+	found.vm_runs = domain_exists(vm);
+	switch (backup_welcome(&found)) {
+	case WELCOME_BUILD:
+		return 0;
+	case WELCOME_SUPERSEDE:
+		rc = supersede(s, vm, r);
+		if (rc < 0)
+			return rc;
+		/* It may have activated just before it went. */
+		rc = vm_state_load(s->conf->state_dir, vm, &s->state, &e);
+		if (rc == 0 && s->state.role == VM_ACTIVE && domain_exists(vm))
+			break;
+		return 0;
+	case WELCOME_ACTIVATED:
+		break;
+	case WELCOME_OPERATOR:
+		return refuse(r, WIRE_BUSY, s->state.term,
+			      "the VM has run here under term %" PRIu64
+			      " and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
+			      s->state.term, vm);
+	}
+	return refuse(r, WIRE_ACTIVATED, s->state.term, "%s runs here under term %" PRIu64, vm,
+		      s->state.term);
+}
+
+static int destroy_rest(const char *vm, struct bd_cmd *r)
+{
+	char name[NAME_SIZE + sizeof(STANDBY_SUFFIX)];
+	const char *const argv[] = {DOMAIN_TOOL, "destroy", name, NULL};
+	char out[512];
+	struct spawn sp = {
+		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
+	struct err e = ERR_INIT;
+
+	snprintf(name, sizeof(name), "%s%s", vm, STANDBY_SUFFIX);
+	if (spawn_check(&sp, &e) < 0)
+		return refuse(r, WIRE_BUSY, 0, "an older standby is in the way: %s", e.text);
+	return 0;
+}
+
+/* From here on we are the backup's worker of this VM. */
+static int claim(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
+{
+	struct err e = ERR_INIT;
+	char path[WORKER_PATH_SIZE];
+	int rc = worker_claim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd, &e);
+
+	if (rc < 0)
+		return refuse(r, WIRE_BUSY, 0, "%s", e.text);
+	s->state.role = VM_BACKUP;
+	s->state.term = MAX(s->state.term, m->hello.term);
+	s->state.policy = (enum peer_loss_policy)m->hello.policy;
+	snprintf(s->state.peer, sizeof(s->state.peer), "%s", m->peer_name);
+	rc = vm_state_save(s->conf->state_dir, &s->state, &e);
+	worker_ctl_path(path, s->conf->run_dir, s->state.vm, WORKER_BACKUP);
+	if (rc == 0)
+		rc = ctl_server_new(s->loop, path, &s->ctl, &e);
+	if (rc == 0)
+		rc = backup_ctl_register(s, &e);
+	return rc < 0 ? refuse(r, WIRE_INTERNAL, 0, "%s", e.text) : 0;
+}
+
+int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct backup_conf *bc,
+			 struct bd_cmd *r)
+{
+	struct err e = ERR_INIT;
+	int rc = check_peer(s, m, r);
+
+	if (rc < 0)
+		return rc;
+	worker_say(s->status_fd, WORKER_SAYS_AUTHENTICATED, m->hello.vm);
+	log_set_tag(m->hello.vm);
+	rc = check_memory(&m->hello, r);
+	if (rc == 0)
+		rc = check_times(&m->hello, &bc->timing, r);
+	if (rc < 0)
+		return rc;
+	rc = vm_state_load(s->conf->state_dir, m->hello.vm, &s->state, &e);
+	if (rc < 0 && rc != -ENOENT)
+		return refuse(r, WIRE_INTERNAL, 0, "%s", e.text);
+	if (s->state.role == VM_PRIMARY)
+		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
+			      s->conf->host_name, m->hello.vm);
+	if (m->hello.term < s->state.term && s->state.role != VM_ACTIVE)
+		log_info("the primary's term %" PRIu64 " is older than %" PRIu64 " known here",
+			 m->hello.term, s->state.term);
+	rc = clear_way(s, r);
+	if (rc == 0)
+		rc = destroy_rest(m->hello.vm, r);
+	if (rc == 0)
+		rc = claim(s, m, r);
+	bc->policy = (enum peer_loss_policy)m->hello.policy;
+	bc->term = s->state.term;
+	return rc;
+}
