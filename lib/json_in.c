@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <math.h>
 #include <string.h>
 
 #include "lib/err.h"
@@ -110,7 +111,10 @@ uint64_t json_in_u64(const struct json_in *v, const char *path, uint64_t missing
 double json_in_double(const struct json_in *v, const char *path, double missing)
 {
 	v = json_in_at(v, path);
-	return is_number(v) ? json_object_get_double(in(v)) : missing;
+	/* json-c reads NaN and Infinity, which are no JSON. */
+	return is_number(v) && isfinite(json_object_get_double(in(v)))
+		       ? json_object_get_double(in(v))
+		       : missing;
 }
 
 bool json_in_bool(const struct json_in *v, const char *path, bool missing)

@@ -7,10 +7,16 @@ UNIT_TESTS += \
 	tests/unit/test_arena.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
+	tests/unit/test_conf.c \
+	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
+	tests/unit/test_dirty.c \
 	tests/unit/test_err.c \
+	tests/unit/test_fake_guest.c \
+	tests/unit/test_json.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
+	tests/unit/test_names.c \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_persist.c \
 	tests/unit/test_rd.c \
