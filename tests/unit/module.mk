@@ -3,6 +3,7 @@
 # stands in for the system.
 
 UNIT_TESTS += \
+	tests/unit/test_announce.c \
 	tests/unit/test_apply.c \
 	tests/unit/test_arena.c \
 	tests/unit/test_cleanup.c \
@@ -22,9 +23,12 @@ UNIT_TESTS += \
 	tests/unit/test_rd.c \
 	tests/unit/test_spawn.c \
 	tests/unit/test_stats.c \
+	tests/unit/test_supervisor.c \
+	tests/unit/test_vm_state.c \
 	tests/unit/test_wr.c \
 	tests/unit/test_xc_stream.c
 
+test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/lib/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/conf.h"
+#include "lib/err.h"
+#include "lib/timing.h"
+#include "replicator/vm_state.h"
+
+struct fixture {
+	char dir[64];
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->dir, "/tmp/test_vm_state.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/vm", f->dir);
+	assert_true(rmdir(path) == 0 || errno == ENOENT);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+static struct vm_state example(void)
+{
+	struct vm_state s;
+
+	vm_state_init(&s, "web");
+	s.role = VM_PRIMARY;
+	s.term = 0x1122334455667788;
+	strcpy(s.peer, "hostb");
+	s.policy = POLICY_BACKUP_WINS;
+	s.epoch_period_ns = 25000000;
+	s.heartbeat_period_ns = 50000000;
+	s.failure_timeout_ns = 2000000000;
+	return s;
+}
+
+static void round_trip(void **state)
+{
+	struct vm_state s = example();
+	struct vm_state back;
+	uint8_t buf[VM_STATE_BYTES];
+
+	vm_state_encode(&s, buf);
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+	vm_state_init(&s, "db");
+	vm_state_encode(&s, buf);
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+}
+
+/* The format may change only with its version. */
+static void golden(void **state)
+{
+	static const uint8_t head[] = {
+		'v',  'm',  's',  '1',	1,    0,    1, 3, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22,
+		0x11, 0x40, 0x78, 0x7d, 0x01, 0,    0, 0, 0,	0x80, 0xf0, 0xfa, 0x02, 0,    0,
+		0,    0,    0x00, 0x94, 0x35, 0x77, 0, 0, 0,	0,    'w',  'e',  'b',	0,
+	};
+	struct vm_state s = example();
+	uint8_t buf[VM_STATE_BYTES];
+
+	vm_state_encode(&s, buf);
+	assert_memory_equal(buf, head, sizeof(head));
+	assert_memory_equal(buf + 104, "hostb\0", 6);
+	for (int i = 168; i < VM_STATE_BYTES; i++)
+		assert_int_equal(buf[i], 0);
+}
+
+static void refuses_bytes(void **state)
+{
+	static const struct {
+		int offset;
+		uint8_t value;
+	} table[] = {
+		{0, 'x'}, {4, 2},     {6, 4},	  {6, 255},  {7, 4},	{7, 0},	    {23, 0xff},
+		{31, 1},  {39, 1},    {40, 0},	  {40, '/'}, {40, '.'}, {103, 'x'}, {60, 'x'},
+		{104, 0}, {104, ' '}, {167, 'x'}, {168, 1},  {255, 1},
+	};
+	struct vm_state s = example();
+	struct vm_state back;
+	uint8_t buf[VM_STATE_BYTES + 1] = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct err e = ERR_INIT;
+
+		vm_state_encode(&s, buf);
+		buf[table[i].offset] = table[i].value;
+		if (vm_state_decode(&back, buf, VM_STATE_BYTES, &e) != -EBADMSG)
+			fail_msg("byte %d = %d was taken", table[i].offset, table[i].value);
+		assert_true(*e.text);
+	}
+	vm_state_encode(&s, buf);
+	memset(buf + 8, 0, 8);
+	assert_int_equal(vm_state_decode(&back, buf, VM_STATE_BYTES, NULL), -EBADMSG);
+	vm_state_encode(&s, buf);
+	for (size_t len = 0; len < VM_STATE_BYTES; len++)
+		assert_int_equal(vm_state_decode(&back, buf, len, NULL), -EBADMSG);
+	assert_int_equal(vm_state_decode(&back, buf, VM_STATE_BYTES + 1, NULL), -EBADMSG);
+}
+
+static void saves_and_loads(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s = example();
+	struct vm_state back;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), -ENOENT);
+	assert_string_equal(back.vm, "web");
+	assert_int_equal(back.role, VM_NONE);
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+	/* The term only rises. */
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_NONE, 5, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), 0);
+	assert_int_equal(back.role, VM_NONE);
+	assert_true(back.term == s.term);
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_ACTIVE, s.term + 1, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), 0);
+	assert_true(back.term == s.term + 1);
+	assert_int_equal(vm_state_remove(f->dir, "web", &e), 0);
+	assert_int_equal(vm_state_remove(f->dir, "web", &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), -ENOENT);
+	/* An unknown VM may become nothing, but not a primary without a peer. */
+	assert_int_equal(vm_state_set_role(f->dir, "new", VM_PRIMARY, 1, &e), -EINVAL);
+	assert_int_equal(vm_state_set_role(f->dir, "new", VM_NONE, 7, &e), 0);
+	assert_int_equal(vm_state_remove(f->dir, "new", &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "../x", &back, &e), -EINVAL);
+	assert_int_equal(vm_state_save("/nonexistent", &s, &e), -ENOENT);
+}
+
+static void torn_files(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s = example();
+	struct vm_state back;
+	struct err e = ERR_INIT;
+	char path[128];
+	char other[128];
+	int fd;
+
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	snprintf(path, sizeof(path), "%s/vm/web.state", f->dir);
+	assert_int_equal(truncate(path, 100), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, path));
+	assert_non_null(strstr(e.text, "romulus forget web"));
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_NONE, 0, &e), -EBADMSG);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	close(fd);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), -EBADMSG);
+	/* Somebody copied one VM's file to another name. */
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	snprintf(other, sizeof(other), "%s/vm/db.state", f->dir);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(vm_state_load(f->dir, "db", &back, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "VM \"web\""));
+	assert_int_equal(vm_state_remove(f->dir, "db", &e), 0);
+}
+
+struct count {
+	int good;
+	int bad;
+};
+
+static int count_one(void *ctx, const struct vm_state *s, int rc, const struct err *e)
+{
+	struct count *c = ctx;
+
+	c->good += rc == 0;
+	c->bad += rc < 0 && *e->text && *s->vm;
+	return 0;
+}
+
+static int stop_at_once(void *ctx, const struct vm_state *s, int rc, const struct err *e)
+{
+	++*(int *)ctx;
+	return -ECANCELED;
+}
+
+static void each(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s = example();
+	struct count c = {0};
+	struct err e = ERR_INIT;
+	static const char *const junk[] = {"x.state.new", ".state", "a b.state", "readme"};
+	char path[128];
+	int n = 0;
+
+	assert_int_equal(vm_state_each(f->dir, count_one, &c, &e), 0);
+	assert_int_equal(c.good + c.bad, 0);
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	vm_state_init(&s, "db");
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	vm_state_init(&s, "torn");
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	snprintf(path, sizeof(path), "%s/vm/torn.state", f->dir);
+	assert_int_equal(truncate(path, 50), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(junk); i++) {
+		snprintf(path, sizeof(path), "%s/vm/%s", f->dir, junk[i]);
+		close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	}
+	assert_int_equal(vm_state_each(f->dir, count_one, &c, &e), 0);
+	assert_int_equal(c.good, 2);
+	assert_int_equal(c.bad, 1);
+	assert_int_equal(vm_state_each(f->dir, stop_at_once, &n, &e), -ECANCELED);
+	assert_int_equal(n, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(junk); i++) {
+		snprintf(path, sizeof(path), "%s/vm/%s", f->dir, junk[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(vm_state_remove(f->dir, "web", &e), 0);
+	assert_int_equal(vm_state_remove(f->dir, "db", &e), 0);
+	assert_int_equal(vm_state_remove(f->dir, "torn", &e), 0);
+}
+
+static void times(void **state)
+{
+	struct conf c = {.epoch_period_ns = 50000000,
+			 .heartbeat_period_ns = 100000000,
+			 .failure_timeout_ns = 1000000000};
+	struct vm_state s = example();
+	struct err e = ERR_INIT;
+	struct timing t;
+
+	assert_int_equal(vm_state_timing(&s, &c, &t, &e), 0);
+	assert_int_equal(t.epoch_period_ns, 25000000);
+	assert_int_equal(t.failure_timeout_ns, 2000000000);
+	s.epoch_period_ns = s.heartbeat_period_ns = s.failure_timeout_ns = 0;
+	c.suspend_timeout_ns = 123000000;
+	assert_int_equal(vm_state_timing(&s, &c, &t, &e), 0);
+	assert_int_equal(t.epoch_period_ns, 50000000);
+	assert_int_equal(t.suspend_timeout_ns, 123000000);
+	s.failure_timeout_ns = 150000000;
+	assert_int_equal(vm_state_timing(&s, &c, &t, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "vm web"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(golden),
+		cmocka_unit_test(refuses_bytes),
+		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(torn_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each, set_up, tear_down),
+		cmocka_unit_test(times),
+	};
+
+	return RUN_TESTS("vm_state", tests);
+}
