@@ -182,8 +182,9 @@ static inline const void *guest_page(const struct guest *g, uint64_t pfn)
 }
 
 /*
- * Ends it all: the guest is resumed if we suspended it, a request that it has not taken is withdrawn, the
- * dirty log is switched off, the cap undone, the memory unmapped. Frees. NULL is a no-op.
+ * Ends it all: the guest is resumed if we suspended it, a request that it has not taken is withdrawn, one
+ * that it has taken is waited for (seldom; at most 30 s), the dirty log is switched off, the cap undone, the
+ * memory unmapped. Frees. NULL is a no-op.
  */
 static inline void guest_close(struct guest *g)
 {
@@ -193,7 +194,8 @@ static inline void guest_close(struct guest *g)
 
 /*
  * After CHANGED, with the guest running: reads info anew and maps everything again. All bitmaps of the
- * caller are worth nothing after it, a new first copy must follow. The dirty log is off then.
+ * caller are worth nothing after it, a new first copy must follow. The dirty log is off then. After a
+ * failure only guest_close() may follow.
  */
 MUST_CHECK static inline int guest_refresh(struct guest *g, struct err *e)
 {

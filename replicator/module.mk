@@ -12,9 +12,17 @@ core_SRCS := \
 	replicator/primary.c \
 	replicator/throttle.c
 
-xen_PKGS := xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
+xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS := \
+	replicator/xen_call.c \
+	replicator/xen_cap.c \
+	replicator/xen_domain.c \
+	replicator/xen_memory.c \
+	replicator/xen_state.c \
+	replicator/xen_store.c \
+	replicator/xen_suspend.c \
+	replicator/xen_watch.c \
 	replicator/xen_libxl.c \
 	replicator/xen_libxl_life.c \
 	replicator/xen_libxl_restore.c
@@ -29,6 +37,7 @@ replicator_SRCS := \
 	replicator/backup_data.c \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
+	replicator/dirty.c \
 	replicator/first_copy.c \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \

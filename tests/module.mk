@@ -3,7 +3,7 @@
 
 ARCHIVES += testlib
 testlib_PKGS :=
-testlib_SRCS :=
+testlib_SRCS := tests/lib/fake_guest.c
 
 # Every shell script of the tree, for shellcheck.
 SHELL_SCRIPTS += \

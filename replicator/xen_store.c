@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the store says about a guest. Only nodes that the toolstack owns are believed (/libxl/D and the
+ * backends'); a guest can write anything into its own. Data thread, the two plain readers any thread.
+ */
+#include "replicator/xen_guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/err.h"
+#include "lib/mem.h"
+
+PRINTF(2, 0) static int vpath(char path[XEN_PATH_SIZE], const char *fmt, va_list ap)
+{
+	int n = vsnprintf(path, XEN_PATH_SIZE, fmt, ap);
+
+	return n < 0 || n >= XEN_PATH_SIZE ? -ENAMETOOLONG : 0;
+}
+
+char *xen_store_read(struct xs_handle *xs, unsigned int *len, const char *fmt, ...)
+{
+	char path[XEN_PATH_SIZE];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vpath(path, fmt, ap);
+	va_end(ap);
+	if (rc < 0) {
+		errno = -rc;
+		return NULL;
+	}
+	return xs_read(xs, XBT_NULL, path, len);
+}
+
+int xen_store_write(struct xs_handle *xs, const char *value, const char *fmt, ...)
+{
+	char path[XEN_PATH_SIZE];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vpath(path, fmt, ap);
+	va_end(ap);
+	if (rc < 0)
+		return rc;
+	return xs_write(xs, XBT_NULL, path, value, (unsigned int)strlen(value)) ? 0 : -errno;
+}
+
+void xen_store_remove(struct xs_handle *xs, const char *fmt, ...)
+{
+	char path[XEN_PATH_SIZE];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vpath(path, fmt, ap);
+	va_end(ap);
+	if (rc == 0)
+		(void)xs_rm(xs, XBT_NULL, path);
+}
+
+/* ---- which domain ---- */
+
+static int by_number(const char *text, uint32_t *domid)
+{
+	char *end;
+	unsigned long n;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || n >= DOMID_FIRST_RESERVED)
+		return -EINVAL;
+	*domid = (uint32_t)n;
+	return 0;
+}
+
+static int by_name(struct xen_guest *x, const char *name, uint32_t *domid)
+{
+	unsigned int n = 0;
+	char **ids = xs_directory(x->xs, XBT_NULL, "/local/domain", &n);
+	int rc = -ENOENT;
+
+	if (!ids)
+		return -errno;
+	for (unsigned int i = 0; i < n && rc == -ENOENT; i++) {
+		char *got = xen_store_read(x->xs, NULL, "/local/domain/%s/name", ids[i]);
+
+		if (got && strcmp(got, name) == 0)
+			rc = by_number(ids[i], domid);
+		free(got);
+	}
+	free(ids);
+	return rc;
+}
+
+int xen_store_find(struct xen_guest *x, const char *name, struct err *e)
+{
+	struct guest_info *info = &x->g.info;
+	char *got;
+	int rc;
+
+	rc = by_number(name, &info->domid);
+	if (rc < 0)
+		rc = by_name(x, name, &info->domid);
+	if (rc == -ENOENT)
+		return err_setx(e, rc, "there is no domain %s on this host; see xl list", name);
+	if (rc < 0)
+		return err_set(e, rc, "look for domain %s in xenstore", name);
+	if (info->domid == 0)
+		return err_setx(e, -EOPNOTSUPP, "domain 0 cannot be protected");
+	got = xen_store_read(x->xs, NULL, "/local/domain/%u/name", info->domid);
+	if (!got)
+		return err_setx(e, -ENOENT, "there is no domain %s on this host; see xl list",
+				name);
+	snprintf(info->name, sizeof(info->name), "%s", got);
+	free(got);
+	snprintf(x->shutdown_path, sizeof(x->shutdown_path), "/local/domain/%u/control/shutdown",
+		 info->domid);
+	return 0;
+}
+
+/* ---- devices ---- */
+
+/* A device of another kind would be missing, or differ, after a failover. */
+static int check_kinds(struct xen_guest *x, struct err *e)
+{
+	static const char *const known[] = {"vif", "vbd", "console", "vkbd"};
+	char path[XEN_PATH_SIZE];
+	unsigned int n = 0;
+	char **kinds;
+	int rc = 0;
+
+	snprintf(path, sizeof(path), "/libxl/%u/device", x->g.info.domid);
+	kinds = xs_directory(x->xs, XBT_NULL, path, &n);
+	if (!kinds && errno != ENOENT)
+		return err_set(e, -errno, "list %s", path);
+	for (unsigned int i = 0; kinds && i < n && rc == 0; i++) {
+		bool ok = false;
+
+		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
+			ok = ok || strcmp(kinds[i], known[k]) == 0;
+		if (!ok)
+			rc = err_setx(e, -EOPNOTSUPP,
+				      "the guest has a device of kind %s; only network, disk and "
+				      "console devices can be protected",
+				      kinds[i]);
+	}
+	free(kinds);
+	return rc;
+}
+
+static int parse_mac(const char *text, uint8_t mac[6])
+{
+	unsigned int m[6];
+	char end;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5],
+		   &end) != 6)
+		return -EINVAL;
+	for (int i = 0; i < 6; i++)
+		mac[i] = (uint8_t)m[i];
+	return 0;
+}
+
+static int read_vif(struct xen_guest *x, const char *devid, struct guest_vif *vif, struct err *e)
+{
+	char expected[XEN_PATH_SIZE];
+	char *text;
+	int rc;
+
+	*vif = (struct guest_vif){.devid = 0};
+	rc = by_number(devid, &vif->devid);
+	if (rc < 0)
+		return err_setx(e, rc, "network device %s has no number", devid);
+	snprintf(expected, sizeof(expected), "/local/domain/0/backend/vif/%u/%u", x->g.info.domid,
+		 vif->devid);
+	text = xen_store_read(x->xs, NULL, "/libxl/%u/device/vif/%u/backend", x->g.info.domid,
+			      vif->devid);
+	rc = text && strcmp(text, expected) == 0 ? 0 : -EOPNOTSUPP;
+	free(text);
+	if (rc < 0)
+		return err_setx(e, rc, "network device %u is served by another domain than 0",
+				vif->devid);
+	text = xen_store_read(x->xs, NULL, "%s/mac", expected);
+	rc = text ? parse_mac(text, vif->mac) : -errno;
+	free(text);
+	if (rc < 0)
+		return err_set(e, rc, "%s/mac", expected);
+	text = xen_store_read(x->xs, NULL, "%s/vifname", expected);
+	if (text)
+		rc = snprintf(vif->ifname, sizeof(vif->ifname), "%s", text);
+	else
+		rc = snprintf(vif->ifname, sizeof(vif->ifname), "vif%u.%u", x->g.info.domid,
+			      vif->devid);
+	free(text);
+	if (rc < 1 || rc >= (int)sizeof(vif->ifname))
+		return err_setx(e, -EINVAL, "%s/vifname is no name of an interface", expected);
+	return 0;
+}
+
+int xen_store_devices(struct xen_guest *x, struct err *e)
+{
+	struct guest_info *info = &x->g.info;
+	char path[XEN_PATH_SIZE];
+	unsigned int n = 0;
+	char **ids;
+	int rc;
+
+	rc = check_kinds(x, e);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/libxl/%u/device/vif", info->domid);
+	ids = xs_directory(x->xs, XBT_NULL, path, &n);
+	if (!ids && errno != ENOENT)
+		return err_set(e, -errno, "list %s", path);
+	if (ids && n > GUEST_MAX_VIFS)
+		rc = err_setx(e, -E2BIG,
+			      "the guest has %u network devices; at most %d can be protected", n,
+			      GUEST_MAX_VIFS);
+	info->n_vifs = 0;
+	for (unsigned int i = 0; ids && i < n && rc == 0; i++) {
+		rc = read_vif(x, ids[i], &info->vif[i], e);
+		if (rc == 0)
+			info->n_vifs++;
+	}
+	free(ids);
+	if (rc < 0)
+		return rc;
+	n = 0;
+	snprintf(path, sizeof(path), "/libxl/%u/device/vbd", info->domid);
+	free(xs_directory(x->xs, XBT_NULL, path, &n));
+	info->n_disks = n;
+	return 0;
+}
+
+int xen_store_can_suspend(struct xen_guest *x, struct err *e)
+{
+	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/control/feature-suspend",
+				    x->g.info.domid);
+	bool can = text && strcmp(text, "1") == 0;
+
+	free(text);
+	if (can)
+		return 0;
+	return err_setx(
+		e, -EAGAIN,
+		"the guest does not say that it can be suspended: it has not booted yet, or "
+		"its kernel has no Xen drivers");
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Suspend and resume of the real guest. Data thread.
+ *
+ * Request: written to control/shutdown, which every Linux guest watches. Completion: by asking the hypervisor,
+ * at first not before the guest can be there, then in short steps. The toolstack's own way, a watch on
+ * @releaseDomain, comes later (xenstored, its fan-out and a store reply lie between) and wakes every
+ * toolstack process of the host at each checkpoint; the virtual interrupt behind it has one receiver only,
+ * and that is xenstored.
+ */
+#include "replicator/xen_guest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/clock.h"
+#include "lib/err.h"
+
+/* A step while waiting: what it lasts too long is pause, what it is too short is dom0's time. */
+#define POLL_NS (100 * NS_PER_US)
+#define POLL_SLOW_NS (1000 * NS_PER_US)
+/* From here on the guest is not answering soon: slow steps. */
+#define POLL_LONG_NS (250 * NS_PER_MS)
+/* A guest that has taken a request freezes its tasks for 20 s at most, then it gives up. */
+#define OWED_NS (30 * NS_PER_SEC)
+#define WITHDRAW_TRIES 16
+
+/* ---- the store's path ---- */
+
+static int store_request(struct xen_guest *x, struct err *e)
+{
+	if (!xs_write(x->xs, XBT_NULL, x->shutdown_path, "suspend", strlen("suspend")))
+		return err_set(e, -errno, "ask the guest to suspend: write %s", x->shutdown_path);
+	return 0;
+}
+
+static void doze(uint64_t until_ns)
+{
+	struct timespec ts = clock_timespec(until_ns);
+
+	(void)clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &ts, NULL);
+}
+
+static int poll_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out)
+{
+	enum guest_shutdown reason;
+	uint64_t next = clock_add(out->request_ns, x->usual_ns / 4 * 3);
+	uint64_t now;
+	int rc;
+
+	for (;;) {
+		doze(next < deadline_ns ? next : deadline_ns);
+		out->polls++;
+		rc = xen_info(x);
+		now = clock_now();
+		if (rc < 0 || xen_is_shutdown(x, &reason) || now >= deadline_ns)
+			return rc;
+		next = now + (now - out->request_ns < POLL_LONG_NS ? POLL_NS : POLL_SLOW_NS);
+	}
+}
+
+/*
+ * In one transaction, because the guest takes a request in one: either it finds the node empty, or we find
+ * that it has taken it.
+ */
+static int store_withdraw(struct xen_guest *x, struct err *e)
+{
+	const char *path = x->shutdown_path;
+	xs_transaction_t t;
+	char *value;
+	bool there;
+
+	for (int i = 0; i < WITHDRAW_TRIES; i++) {
+		t = xs_transaction_start(x->xs);
+		if (t == XBT_NULL)
+			return err_set(e, -errno, "start a transaction on %s", path);
+		value = xs_read(x->xs, t, path, NULL);
+		there = value && strcmp(value, "suspend") == 0;
+		free(value);
+		if (there && !xs_write(x->xs, t, path, "", 0)) {
+			err_set(e, -errno, "empty %s", path);
+			xs_transaction_end(x->xs, t, true);
+			return -EIO;
+		}
+		if (xs_transaction_end(x->xs, t, false))
+			return there;
+		if (errno != EAGAIN)
+			return err_set(e, -errno, "end a transaction on %s", path);
+	}
+	return err_setx(e, -EAGAIN, "%s is written to by others all the time", path);
+}
+
+const struct suspend_path xen_path_xenstore = {
+	.name = "xenstore",
+	.request = store_request,
+	.wait = poll_wait,
+	.withdraw = store_withdraw,
+};
+
+/* ---- suspend ---- */
+
+int xen_withdraw(struct xen_guest *x, struct err *e)
+{
+	int rc = x->path->withdraw(x, e);
+
+	if (rc < 0)
+		return rc;
+	x->owed = rc == 0;
+	x->owed_until = clock_add(clock_now(), OWED_NS);
+	atomic_store(&x->requesting, false);
+	return 0;
+}
+
+/* It is suspended now. Fills out->outcome: ours, or what else it is. */
+static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now)
+{
+	uint64_t took = now - out->request_ns;
+
+	x->suspended = true;
+	x->owed = false;
+	out->suspended_ns = now;
+	/* Follows the lowest at once, higher ones slowly. */
+	if (x->usual_ns == 0 || took < x->usual_ns)
+		x->usual_ns = took;
+	else
+		x->usual_ns += (took - x->usual_ns) / 16;
+	if (x->s->op.u.getdomaininfo.tot_pages == x->base_pages && !atomic_load(&x->changed)) {
+		out->outcome = SUSPEND_DONE;
+		return 0;
+	}
+	out->outcome = SUSPEND_CHANGED;
+	return xen_resume(&x->g);
+}
+
+/* A question to the hypervisor failed: the guest is no more, or we are in trouble. */
+static int unanswered(struct suspend_result *out, int rc, struct err *e)
+{
+	if (rc == -ESRCH) {
+		out->outcome = SUSPEND_GONE;
+		return 0;
+	}
+	out->outcome = SUSPEND_FAILED;
+	return err_set(e, rc, "ask the hypervisor how the guest is");
+}
+
+/* What the last xen_info() says before anything is asked. True: out says it all. */
+static bool settled(struct xen_guest *x, struct suspend_result *out)
+{
+	if (xen_is_shutdown(x, &out->reason)) {
+		if (out->reason == GUEST_SUSPEND && x->owed)
+			return false;
+		out->outcome = out->reason == GUEST_SUSPEND ? SUSPEND_FOREIGN : SUSPEND_SHUTDOWN;
+		return true;
+	}
+	if (x->s->op.u.getdomaininfo.tot_pages == x->base_pages && !atomic_load(&x->changed))
+		return false;
+	out->outcome = SUSPEND_CHANGED;
+	return true;
+}
+
+static int give_up(struct xen_guest *x, struct suspend_result *out, struct err *e)
+{
+	int rc;
+
+	x->g.counters.timeouts++;
+	out->outcome = SUSPEND_TIMEOUT;
+	if (!x->owed) {
+		rc = xen_withdraw(x, e);
+		if (rc < 0) {
+			/* Whatever it does with it later, health() undoes it. */
+			x->owed = true;
+			x->owed_until = clock_add(clock_now(), OWED_NS);
+		}
+	}
+	out->taken = x->owed;
+	/* It may have come between the last look and the withdrawal. */
+	if (x->owed && xen_info(x) == 0 && xen_is_shutdown(x, &out->reason) &&
+	    out->reason == GUEST_SUSPEND)
+		return arrived(x, out, clock_now());
+	return 0;
+}
+
+int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *out, struct err *e)
+{
+	struct xen_guest *x = xen_guest_of(g);
+	int rc;
+
+	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
+	assert(!x->suspended);
+	rc = xen_info(x);
+	if (rc < 0)
+		return unanswered(out, rc, e);
+	if (settled(x, out))
+		return 0;
+	out->request_ns = clock_now();
+	/* The request that we gave up. */
+	if (xen_is_shutdown(x, &out->reason))
+		return arrived(x, out, out->request_ns);
+	if (x->owed && out->request_ns >= x->owed_until)
+		x->owed = false;
+	if (!x->owed) {
+		atomic_store(&x->requesting, true);
+		rc = x->path->request(x, e);
+		if (rc < 0)
+			return rc;
+	}
+	rc = x->path->wait(x, deadline_ns, out);
+	if (rc < 0)
+		return unanswered(out, rc, e);
+	if (!xen_is_shutdown(x, &out->reason))
+		return give_up(x, out, e);
+	if (out->reason == GUEST_SUSPEND)
+		return arrived(x, out, clock_now());
+	out->outcome = SUSPEND_SHUTDOWN;
+	return 0;
+}
+
+/* ---- resume ---- */
+
+int xen_ext_init(struct xen_guest *x, struct err *e)
+{
+	struct xen_domctl_vcpuextstate *ext = &x->s->op.u.vcpuextstate;
+	int rc;
+
+	x->s->op.cmd = XEN_DOMCTL_getvcpuextstate;
+	memset(ext, 0, sizeof(*ext));
+	rc = xen_domctl(x);
+	if (rc < 0)
+		return err_set(e, rc, "ask for the size of a vCPU's extended state");
+	x->ext_mask = ext->xfeature_mask;
+	x->ext_max = (uint32_t)ext->size;
+	rc = xen_buffer_alloc(x, &x->ext_buf, x->ext_max);
+	return rc < 0 ? err_set(e, rc, "%u bytes for extended state", x->ext_max) : 0;
+}
+
+enum {
+	SLOT_CONTEXT,
+	SLOT_EXT,
+};
+
+static void prepare_context(struct xen_guest *x, uint32_t cmd)
+{
+	struct xen_domctl *op = &x->s->multi_op[SLOT_CONTEXT];
+
+	op->cmd = cmd;
+	op->u.vcpucontext.vcpu = 0;
+	set_xen_guest_handle_raw(op->u.vcpucontext.ctxt, &x->s->vcpu);
+	xen_multi_domctl(x, SLOT_CONTEXT, SLOT_CONTEXT);
+}
+
+static void prepare_ext(struct xen_guest *x, uint32_t cmd, uint64_t size)
+{
+	struct xen_domctl *op = &x->s->multi_op[SLOT_EXT];
+
+	op->cmd = cmd;
+	op->u.vcpuextstate.vcpu = 0;
+	op->u.vcpuextstate.xfeature_mask = x->ext_mask;
+	op->u.vcpuextstate.size = size;
+	set_xen_guest_handle_raw(op->u.vcpuextstate.buffer, x->ext_buf.data);
+	xen_multi_domctl(x, SLOT_EXT, SLOT_EXT);
+}
+
+/*
+ * The suspend hypercall is to return 1, "you are still where you were", to vCPU 0, which made it. Setting its
+ * registers makes the hypervisor forget all of its extended state but x87 and SSE, so that is read before
+ * and put back after. Both in one hypercall: a worker that is killed has done both or none, and doing all of
+ * it again is harmless.
+ */
+static int set_return_code(struct xen_guest *x)
+{
+	uint64_t size;
+	int rc;
+
+	prepare_context(x, XEN_DOMCTL_getvcpucontext);
+	prepare_ext(x, XEN_DOMCTL_getvcpuextstate, x->ext_max);
+	rc = xen_multi(x, 2);
+	if (rc == 0)
+		rc = xen_multi_result(x, SLOT_CONTEXT);
+	if (rc == 0)
+		rc = xen_multi_result(x, SLOT_EXT);
+	if (rc < 0)
+		return rc;
+	x->s->vcpu.user_regs.rax = 1;
+	size = x->s->multi_op[SLOT_EXT].u.vcpuextstate.size;
+	prepare_context(x, XEN_DOMCTL_setvcpucontext);
+	/* Exactly what the get wrote, or it is refused. */
+	prepare_ext(x, XEN_DOMCTL_setvcpuextstate, size);
+	rc = xen_multi(x, 2);
+	if (rc == 0)
+		rc = xen_multi_result(x, SLOT_CONTEXT);
+	if (rc == 0 && xen_multi_result(x, SLOT_EXT) < 0)
+		x->g.counters.ext_lost++;
+	return rc;
+}
+
+int xen_resume(struct guest *g)
+{
+	struct xen_guest *x = xen_guest_of(g);
+	int rc;
+
+	rc = set_return_code(x);
+	if (rc < 0)
+		return rc;
+	x->s->op.cmd = XEN_DOMCTL_resumedomain;
+	rc = xen_domctl(x);
+	if (rc < 0)
+		return rc;
+	x->suspended = false;
+	x->store_stale = true;
+	atomic_store(&x->requesting, false);
+	return 0;
+}
+
+int xen_resume_late(struct xen_guest *x)
+{
+	int rc = xen_resume(&x->g);
+
+	if (rc < 0)
+		return rc;
+	x->owed = false;
+	x->g.counters.late_resumed++;
+	return 0;
+}
+
+void xen_settle(struct xen_guest *x, uint64_t deadline_ns)
+{
+	enum guest_shutdown reason;
+	uint64_t now = clock_now();
+
+	deadline_ns = MIN(deadline_ns, x->owed_until);
+	while (x->owed && now < deadline_ns) {
+		if (xen_info(x) < 0)
+			return;
+		if (xen_is_shutdown(x, &reason)) {
+			if (reason != GUEST_SUSPEND || xen_resume_late(x) == 0)
+				return;
+		}
+		doze(clock_add(now, POLL_SLOW_NS));
+		now = clock_now();
+	}
+}
