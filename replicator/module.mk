@@ -13,7 +13,7 @@ core_SRCS := \
 	replicator/throttle.c
 
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
-	xentoollog xencall
+	xentoollog
 xen_SRCS := \
 	replicator/xen_call.c \
 	replicator/xen_cap.c \
