@@ -42,9 +42,9 @@ enum standby_event_type {
 	STANDBY_NOTHING,
 	STANDBY_BUILT,	 /* the domain is complete and paused; domid */
 	STANDBY_RUNNING, /* it runs under the VM's name; domid, vifs */
-	STANDBY_FAILED,	 /* text; nothing can come of it any more, abandon it */
-	STANDBY_GONE,	 /* abandoned: no domain is left, and none will be */
-	STANDBY_LEFT,	 /* abandoned, but the domain could not be destroyed; text */
+	STANDBY_FAILED, /* text; abandon it. After standby_run() with the name taken: may be told again */
+	STANDBY_GONE, /* abandoned: no domain is left, and none will be */
+	STANDBY_LEFT, /* abandoned, but the domain could not be destroyed; text */
 };
 
 struct standby_vif {
@@ -79,7 +79,7 @@ void standby_step(struct standby *s, uint64_t now, struct standby_event *ev);
 /* Once, after the stream was closed; the child runs the domain as soon as it is built. */
 MUST_CHECK int standby_run(struct standby *s, struct err *e);
 /*
- * Destroys the standby; ends in STANDBY_GONE or STANDBY_LEFT, after at most four STANDBY_ABANDON_STEP_NS.
+ * Destroys the standby; ends in STANDBY_GONE or STANDBY_LEFT, after at most seven STANDBY_ABANDON_STEP_NS.
  * Not after standby_run(): the domain may run already, -EBUSY. A second call is a no-op.
  */
 MUST_CHECK int standby_abandon(struct standby *s, uint64_t now, struct err *e);

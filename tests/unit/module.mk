@@ -14,17 +14,22 @@ UNIT_TESTS += \
 	tests/unit/test_dirty.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
+	tests/unit/test_frame.c \
 	tests/unit/test_json.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
 	tests/unit/test_names.c \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_persist.c \
+	tests/unit/test_queue.c \
 	tests/unit/test_rd.c \
 	tests/unit/test_spawn.c \
+	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
 	tests/unit/test_supervisor.c \
 	tests/unit/test_vm_state.c \
+	tests/unit/test_wire_order.c \
+	tests/unit/test_wire_v1.c \
 	tests/unit/test_wr.c \
 	tests/unit/test_xc_stream.c
 

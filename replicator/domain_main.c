@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * romulus-domain: a process of its own for what needs libxenlight. The workers start it; an operator may,
+ * to see or to clean up.
+ *
+ *	config NAME|DOMID	the configuration of a running domain, libxl's JSON, on stdout
+ *	memory			free_mib=N
+ *	vifs NAME|DOMID		vif name= mac= bridge=, a line each
+ *	pause NAME|DOMID
+ *	destroy NAME|DOMID	no such domain is fine
+ *	lifecycle DOMID [--reason R] [--log FILE]
+ *				it has shut down: do what its configuration says; if it is
+ *				started anew, leave a monitor behind
+ *	monitor DOMID		look after it until it is gone
+ *	restore --name N --stream-fd F --ctl-fd F --config-fd F
+ *				build a standby, see standby.h
+ *
+ * Over the control socket (SOCK_SEQPACKET, one line a packet) it says `built domid=`, `vif name= mac=
+ * bridge=`, `running domid=` or `error TEXT`, and hears `run` or `abandon`; its end means abandon, too,
+ * until `run` was heard. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/err.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/names.h"
+#include "lib/wire_v1.h"
+#include "replicator/standby.h"
+#include "replicator/xen_libxl.h"
+
+enum {
+	EXIT_OK = 0,
+	EXIT_ERROR = 1,
+	EXIT_USAGE = 2,
+	EXIT_GIVEN_UP = 3,
+};
+
+struct options {
+	const char *target; /* NAME or DOMID */
+	const char *name;
+	const char *reason;
+	const char *log;
+	int stream_fd;
+	int ctl_fd;
+	int config_fd;
+};
+
+static int usage(const char *why)
+{
+	fprintf(stderr,
+		"romulus-domain: %s\n"
+		"usage: romulus-domain config|vifs|pause|destroy NAME|DOMID\n"
+		"       romulus-domain memory\n"
+		"       romulus-domain monitor DOMID\n"
+		"       romulus-domain lifecycle DOMID [--reason REASON] [--log FILE]\n"
+		"       romulus-domain restore --name NAME --stream-fd FD --ctl-fd FD "
+		"--config-fd FD\n",
+		why);
+	return EXIT_USAGE;
+}
+
+static int report(const struct err *e)
+{
+	log_err("%s", e->text);
+	return EXIT_ERROR;
+}
+
+/* ---- simple modes ---------------------------------------------------------- */
+
+static int mode_config(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	char *json = NULL;
+	uint32_t domid;
+	int rc;
+
+	rc = xen_libxl_find(x, o->target, &domid, e);
+	if (rc == 0)
+		rc = xen_libxl_config(x, domid, &json, e);
+	if (rc == 0 && (puts(json) < 0 || fflush(stdout)))
+		rc = err_set(e, -EIO, "write the configuration");
+	free(json);
+	return rc;
+}
+
+static int mode_memory(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	uint64_t mib;
+	int rc = xen_libxl_free_memory(x, &mib, e);
+
+	if (rc == 0)
+		printf("free_mib=%llu\n", (unsigned long long)mib);
+	return rc;
+}
+
+#define VIF_TEXT 96
+
+static void vif_text(char buf[VIF_TEXT], const struct xen_libxl_vif *v)
+{
+	snprintf(buf, VIF_TEXT, "vif name=%.15s mac=%02x:%02x:%02x:%02x:%02x:%02x bridge=%.15s",
+		 v->name, v->mac[0], v->mac[1], v->mac[2], v->mac[3], v->mac[4], v->mac[5],
+		 v->bridge);
+}
+
+static int mode_vifs(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS];
+	uint32_t domid;
+	uint32_t n = 0;
+	int rc;
+
+	rc = xen_libxl_find(x, o->target, &domid, e);
+	if (rc == 0)
+		rc = xen_libxl_vifs(x, domid, vif, &n, e);
+	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+		char text[VIF_TEXT];
+
+		vif_text(text, &vif[i]);
+		puts(text);
+	}
+	return rc;
+}
+
+static int mode_pause(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	uint32_t domid;
+	int rc = xen_libxl_find(x, o->target, &domid, e);
+
+	return rc < 0 ? rc : xen_libxl_pause(x, domid, e);
+}
+
+static int mode_destroy(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	uint32_t domid;
+	int rc = xen_libxl_find(x, o->target, &domid, e);
+
+	if (rc == -ENOENT)
+		return 0;
+	return rc < 0 ? rc : xen_libxl_destroy(x, domid, e);
+}
+
+static int mode_monitor(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	uint32_t domid;
+	int rc = xen_libxl_find(x, o->target, &domid, e);
+
+	return rc < 0 ? rc : xen_libxl_monitor(x, domid, e);
+}
+
+/* The caller waits for us and our output, so the monitor takes neither. */
+static int leave_monitor(uint32_t domid, const char *log, struct err *e)
+{
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	char number[12];
+	const char *argv[] = {"romulus-domain", "monitor", number, NULL};
+	pid_t pid;
+	int r;
+
+	snprintf(number, sizeof(number), "%u", domid);
+	r = posix_spawn_file_actions_init(&files);
+	if (r)
+		return err_set(e, -r, "start a monitor");
+	posix_spawnattr_init(&attr);
+	r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
+	for (int fd = 0; !r && fd < 2; fd++)
+		r = posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
+	if (!r)
+		r = posix_spawn_file_actions_addopen(&files, 2, log ? log : "/dev/null",
+						     O_WRONLY | O_CREAT | O_APPEND, 0640);
+	if (!r)
+		r = posix_spawn(&pid, "/proc/self/exe", &files, &attr, (char *const *)argv,
+				environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&files);
+	if (r)
+		return err_set(e, -r, "start a monitor of domain %u", domid);
+	return 0;
+}
+
+static int mode_lifecycle(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	uint32_t domid;
+	int rc = xen_libxl_find(x, o->target, &domid, e);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return rc;
+	if (o->reason)
+		log_info("domain %u was seen to end: %s", domid, o->reason);
+	rc = xen_libxl_obey(x, &domid, e);
+	if (rc <= 0)
+		return rc;
+	printf("domid=%u\n", domid);
+	return leave_monitor(domid, o->log, e);
+}
+
+/* ---- restore --------------------------------------------------------------- */
+
+struct restore {
+	int ctl;
+	bool run;      /* was told to */
+	bool given_up; /* abandoned, or nobody is there any more */
+};
+
+/* One packet; if nobody hears it any more, the next read tells. */
+PRINTF(2, 3) static void say(const struct restore *s, const char *fmt, ...)
+{
+	char text[STANDBY_TEXT_SIZE + 16];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		(void)!send(s->ctl, text, MIN((size_t)n, sizeof(text) - 1), MSG_NOSIGNAL);
+}
+
+/* Takes what the worker said. */
+static enum xen_libxl_heed hear(void *arg)
+{
+	struct restore *s = arg;
+	char text[16];
+	ssize_t n = recv(s->ctl, text, sizeof(text), MSG_DONTWAIT | MSG_TRUNC);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return XEN_LIBXL_GO_ON;
+	if (n == 3 && memcmp(text, "run", 3) == 0) {
+		s->run = true;
+		return XEN_LIBXL_GO_ON_DEAF;
+	}
+	s->given_up = true; /* "abandon", the end, or nonsense */
+	return XEN_LIBXL_GIVE_UP;
+}
+
+static int wait_for_word(struct restore *s, struct err *e)
+{
+	struct pollfd p = {.fd = s->ctl, .events = POLLIN};
+
+	while (!s->run && !s->given_up) {
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return err_set(e, -errno, "wait for the worker");
+		if (p.revents)
+			(void)hear(s);
+	}
+	return 0;
+}
+
+/* The configuration with a final 0, mem_free() it. */
+static int read_config(int fd, char **json, struct err *e)
+{
+	autofree char *text = NULL;
+	struct stat st;
+	size_t used = 0;
+
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "configuration");
+	if (st.st_size < 2 || (size_t)st.st_size > WIRE_CONFIG_MAX)
+		return err_setx(e, -EMSGSIZE, "a configuration of %lld bytes",
+				(long long)st.st_size);
+	text = mem_zalloc((size_t)st.st_size + 1);
+	if (!text)
+		return err_set(e, -ENOMEM, "configuration");
+	while (used < (size_t)st.st_size) {
+		ssize_t n = pread(fd, text + used, (size_t)st.st_size - used, (off_t)used);
+
+		if (n <= 0)
+			return err_set(e, n < 0 ? -errno : -EIO, "read the configuration");
+		used += (size_t)n;
+	}
+	if (strlen(text) != used)
+		return err_setx(e, -EBADMSG, "the configuration has a byte 0 in it");
+	*json = take_ptr(&text);
+	return 0;
+}
+
+static int build(struct xen_libxl *x, const struct options *o, struct restore *s, uint32_t *domid,
+		 struct err *e)
+{
+	autofree char *json = NULL;
+	char build_name[NAME_SIZE + sizeof(STANDBY_SUFFIX)];
+	struct xen_libxl_restore r = {
+		.vm = o->name,
+		.build_name = build_name,
+		.stream_fd = o->stream_fd,
+		.poll_fd = s->ctl,
+		.poll_fn = hear,
+		.arg = s,
+	};
+	int rc;
+
+	snprintf(build_name, sizeof(build_name), "%s" STANDBY_SUFFIX, o->name);
+	rc = read_config(o->config_fd, &json, e);
+	if (rc < 0)
+		return rc;
+	r.json = json;
+	return xen_libxl_restore(x, &r, domid, e);
+}
+
+static void say_running(struct xen_libxl *x, const struct restore *s, uint32_t domid)
+{
+	struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS];
+	struct err e = ERR_INIT;
+	uint32_t n = 0;
+
+	/* It runs; that its interfaces cannot be told is no reason to say otherwise. */
+	if (xen_libxl_vifs(x, domid, vif, &n, &e) < 0)
+		log_warn("%s; its addresses are not announced", e.text);
+	for (uint32_t i = 0; i < n; i++) {
+		char text[VIF_TEXT];
+
+		vif_text(text, &vif[i]);
+		say(s, "%s", text);
+	}
+	say(s, "running domid=%u", domid);
+}
+
+/* From `built` to the end of the domain. */
+static int serve(struct xen_libxl *x, const struct options *o, struct restore *s, uint32_t domid,
+		 struct err *e)
+{
+	int rc;
+
+	say(s, "built domid=%u", domid);
+	for (;;) {
+		rc = wait_for_word(s, e);
+		if (rc == 0 && !s->given_up)
+			rc = xen_libxl_run(x, domid, o->name, e);
+		if (rc != -EEXIST)
+			break;
+		/* The operator may make room: the worker can say `run` again. */
+		log_err("%s", e->text);
+		say(s, "error %s", e->text);
+		s->run = false;
+	}
+	if (s->given_up) {
+		rc = xen_libxl_destroy(x, domid, e);
+		return rc < 0 ? rc : -ECANCELED;
+	}
+	if (rc < 0)
+		return rc;
+	log_info("domain %u runs as %s", domid, o->name);
+	say_running(x, s, domid);
+	return xen_libxl_monitor(x, domid, e);
+}
+
+static int mode_restore(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	struct restore s = {.ctl = o->ctl_fd};
+	uint32_t domid;
+	int rc;
+
+	log_set_tag(o->name);
+	rc = build(x, o, &s, &domid, e);
+	/* Nothing of it must reach the hotplug scripts and what they leave running. */
+	close(o->stream_fd);
+	close(o->config_fd);
+	if (rc == 0)
+		rc = serve(x, o, &s, domid, e);
+	if (rc < 0 && rc != -ECANCELED)
+		say(&s, "error %s", e->text);
+	return rc;
+}
+
+/* ---- arguments ------------------------------------------------------------- */
+
+enum {
+	WANTS_TARGET = 1,
+	WANTS_RESTORE = 2,
+	MAY_LIFECYCLE = 4,
+};
+
+static const struct mode {
+	const char *name;
+	unsigned int flags;
+	int (*run)(struct xen_libxl *x, const struct options *o, struct err *e);
+} modes[] = {
+	{"config", WANTS_TARGET, mode_config},
+	{"memory", 0, mode_memory},
+	{"vifs", WANTS_TARGET, mode_vifs},
+	{"pause", WANTS_TARGET, mode_pause},
+	{"destroy", WANTS_TARGET, mode_destroy},
+	{"monitor", WANTS_TARGET, mode_monitor},
+	{"lifecycle", WANTS_TARGET | MAY_LIFECYCLE, mode_lifecycle},
+	{"restore", WANTS_RESTORE, mode_restore},
+};
+
+static bool parse_fd(const char *text, int *fd)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < 3 || v > 1023 || *fd >= 0)
+		return false;
+	*fd = (int)v;
+	/* libxl's children must not inherit them. */
+	return fcntl(*fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static bool parse_text(const char *text, const char **to)
+{
+	if (*to || !*text)
+		return false;
+	*to = text;
+	return true;
+}
+
+static bool parse_option(const struct mode *m, const char *key, const char *value,
+			 struct options *o)
+{
+	if (m->flags & WANTS_RESTORE) {
+		if (strcmp(key, "--name") == 0)
+			return name_ok(value) && parse_text(value, &o->name);
+		if (strcmp(key, "--stream-fd") == 0)
+			return parse_fd(value, &o->stream_fd);
+		if (strcmp(key, "--ctl-fd") == 0)
+			return parse_fd(value, &o->ctl_fd);
+		if (strcmp(key, "--config-fd") == 0)
+			return parse_fd(value, &o->config_fd);
+	}
+	if (m->flags & MAY_LIFECYCLE) {
+		if (strcmp(key, "--reason") == 0)
+			return name_ok(value) && parse_text(value, &o->reason);
+		if (strcmp(key, "--log") == 0)
+			return value[0] == '/' && parse_text(value, &o->log);
+	}
+	return false;
+}
+
+/* A name or a number; a standby's name is longer than a VM's. */
+static bool target_ok(const char *text)
+{
+	char vm[NAME_SIZE];
+	size_t len = strlen(text);
+	size_t suffix = sizeof(STANDBY_SUFFIX) - 1;
+
+	if (len <= suffix || strcmp(text + len - suffix, STANDBY_SUFFIX) != 0)
+		return name_ok(text);
+	if (len - suffix >= sizeof(vm))
+		return false;
+	memcpy(vm, text, len - suffix);
+	vm[len - suffix] = '\0';
+	return name_ok(vm);
+}
+
+static const char *parse(const struct mode *m, char **argv, struct options *o)
+{
+	*o = (struct options){.stream_fd = -1, .ctl_fd = -1, .config_fd = -1};
+	if (m->flags & WANTS_TARGET) {
+		if (!*argv || !target_ok(*argv))
+			return "which domain?";
+		o->target = *argv++;
+	}
+	for (; *argv; argv += 2) {
+		if (!argv[1] || !parse_option(m, argv[0], argv[1], o))
+			return "an argument is wrong";
+	}
+	if ((m->flags & WANTS_RESTORE) &&
+	    (!o->name || o->stream_fd < 0 || o->ctl_fd < 0 || o->config_fd < 0))
+		return "an argument is missing";
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	struct xen_libxl *x = NULL;
+	const struct mode *m = NULL;
+	struct options o;
+	const char *why;
+	int rc;
+
+	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(modes); i++) {
+		if (strcmp(argv[1], modes[i].name) == 0)
+			m = &modes[i];
+	}
+	if (!m)
+		return usage("no such mode");
+	why = parse(m, argv + 2, &o);
+	if (why)
+		return usage(why);
+	signal(SIGPIPE, SIG_IGN);
+	rc = xen_libxl_open(&x, &e);
+	if (rc < 0 && o.ctl_fd >= 0)
+		say(&(struct restore){.ctl = o.ctl_fd}, "error %s", e.text);
+	if (rc == 0)
+		rc = m->run(x, &o, &e);
+	xen_libxl_close(x);
+	if (rc == -ECANCELED)
+		return EXIT_GIVEN_UP;
+	return rc < 0 ? report(&e) : EXIT_OK;
+}
