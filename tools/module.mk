@@ -15,5 +15,5 @@ tools_SRCS := \
 	tools/writer.c
 
 SBIN_PROGRAMS += romulus
-romulus_SRCS :=
+romulus_SRCS := tools/main.c
 romulus_ARCHIVES := tools lib
