@@ -27,6 +27,7 @@ UNIT_TESTS += \
 	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
 	tests/unit/test_supervisor.c \
+	tests/unit/test_tools.c \
 	tests/unit/test_vm_state.c \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \

@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The subcommands of romulus against fake daemons: exit codes, what is asked, what is said. Each command
+ * runs in a child, for argp ends the process; the daemons are children that answer from a script.
+ */
+#include "tests/lib/test.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <regex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/json_in.h"
+#include "tools/tool.h"
+
+#define MAX_FAKES 4
+
+struct fixture {
+	char dir[64];
+	char run_dir[96]; /* "--run-dir=..." */
+	char out[65536];
+	char err[16384];
+	pid_t fake[MAX_FAKES];
+	int n_fakes;
+};
+
+/* An answer to requests that start with `request`; of several, each is given once, the last for ever. */
+struct answer {
+	const char *request;
+	const char *answer; /* NULL: remove the socket and end, "": hang up */
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->dir, "/tmp/test_tools.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->run_dir, sizeof(f->run_dir), "--run-dir=%s", f->dir);
+	*state = f;
+	return 0;
+}
+
+static void stop_fakes(struct fixture *f)
+{
+	while (f->n_fakes) {
+		pid_t pid = f->fake[--f->n_fakes];
+
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	}
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	stop_fakes(f);
+	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+/* ---- fake daemons ---- */
+
+static void serve_one(int fd, const char *log, const char *socket_path,
+		      const struct answer *answers, int *given)
+{
+	const struct answer *use = NULL;
+	char line[8192];
+	size_t used = 0;
+	FILE *file;
+	int at = -1;
+
+	while (used < sizeof(line) - 1 && !memchr(line, '\n', used)) {
+		ssize_t n = recv(fd, line + used, sizeof(line) - 1 - used, 0);
+
+		if (n <= 0)
+			return;
+		used += (size_t)n;
+	}
+	line[used] = 0;
+	file = fopen(log, "a");
+	fputs(line, file);
+	fclose(file);
+	for (int i = 0; answers[i].request; i++) {
+		if (strncmp(line, answers[i].request, strlen(answers[i].request)) != 0)
+			continue;
+		use = &answers[i];
+		at = i;
+		if (!given[i])
+			break;
+	}
+	if (!use)
+		use = &(struct answer){"", "{\"ok\":false,\"error\":\"unknown command\"}"};
+	else
+		given[at] = 1;
+	if (!use->answer) {
+		unlink(socket_path);
+		_exit(0);
+	}
+	if (*use->answer) {
+		send(fd, use->answer, strlen(use->answer), MSG_NOSIGNAL);
+		send(fd, "\n", 1, MSG_NOSIGNAL);
+	}
+}
+
+/* name: "romulusd", "web.primary". Requests are logged in <dir>/<name>.log. */
+static void fake(struct fixture *f, const char *name, const struct answer *answers)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int given[32] = {0};
+	char log[128];
+	pid_t pid;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.ctl", f->dir, name);
+	snprintf(log, sizeof(log), "%s/%s.log", f->dir, name);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	pid = fork();
+	if (!pid) {
+		alarm(60);
+		for (;;) {
+			int client = accept(fd, NULL, NULL);
+
+			serve_one(client, log, addr.sun_path, answers, given);
+			close(client);
+		}
+	}
+	close(fd);
+	assert_true(f->n_fakes < MAX_FAKES);
+	f->fake[f->n_fakes++] = pid;
+}
+
+static void read_file(const char *path, char *buf, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	buf[0] = 0;
+	if (!file)
+		return;
+	n = fread(buf, 1, size - 1, file);
+	buf[n] = 0;
+	fclose(file);
+}
+
+static const char *asked(const struct fixture *f, const char *name, char buf[4096])
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s.log", f->dir, name);
+	read_file(path, buf, 4096);
+	unlink(path);
+	return buf;
+}
+
+/* ---- running a command ---- */
+
+typedef int (*command_fn)(int argc, char **argv);
+
+static int run_args(struct fixture *f, command_fn fn, const char *const *args, int n)
+{
+	char out[96];
+	char err[96];
+	char *argv[16] = {(char *)(uintptr_t) "romulus test", f->run_dir};
+	int argc = fn == cmd_cert ? 1 : 2;
+	int status;
+	pid_t pid;
+
+	snprintf(out, sizeof(out), "%s/out", f->dir);
+	snprintf(err, sizeof(err), "%s/err", f->dir);
+	for (int i = 0; i < n; i++)
+		argv[argc++] = (char *)(uintptr_t)args[i];
+	argv[argc] = NULL;
+	pid = fork();
+	if (!pid) {
+		alarm(60);
+		if (!freopen(out, "w", stdout) || !freopen(err, "w", stderr))
+			_exit(99);
+		argp_err_exit_status = TOOL_USAGE;
+		status = fn(argc, argv);
+		fflush(NULL);
+		_exit(status);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	read_file(out, f->out, sizeof(f->out));
+	read_file(err, f->err, sizeof(f->err));
+	if (!WIFEXITED(status))
+		fail_msg("ended by signal %d: %s", WTERMSIG(status), f->err);
+	return WEXITSTATUS(status);
+}
+
+#define RUN(f, fn, ...)                                                 \
+	run_args(f, fn, (const char *const[]){NULL, ##__VA_ARGS__} + 1, \
+		 (int)(sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(char *)) - 1)
+
+static void says(const char *text, const char *what)
+{
+	if (!strstr(text, what))
+		fail_msg("\"%s\" is not in: %s", what, text);
+}
+
+#define HOST "{\"ok\":true,\"role\":\"host\",\"host\":\"hosta\",\"workers\":[],\"vms\":[]}"
+#define PROTECTED                                                                                        \
+	"{\"ok\":true,\"vm\":\"web\",\"role\":\"primary\",\"state\":\"protected\",\"protected\":true,"   \
+	"\"since_ms\":5000,\"term\":1,\"epoch\":1234,\"acked\":1233,\"peer\":\"hostb\","                 \
+	"\"peer_heard_ms\":20,\"policy\":\"backup-wins\",\"rate_hz\":19.9,\"pause_us\":{\"count\":1234," \
+	"\"p50\":1500,\"p99\":3200,\"max\":9000},\"dirty_pages\":{\"last\":3,\"p50\":500,\"p99\":900},"  \
+	"\"wire\":{\"raw_bytes\":1000000,\"sent_bytes\":250000},\"lag_ms\":{\"p50\":52.5,\"p99\":70},"   \
+	"\"output\":{\"held_frames\":12,\"held_bytes\":3482,\"dropped\":0},\"throttle_percent\":80,"     \
+	"\"problem\":\"\",\"hint\":\"\"}"
+#define STATE(role, state)                                                     \
+	"{\"ok\":true,\"vm\":\"web\",\"role\":\"" role "\",\"state\":\"" state \
+	"\",\"peer\":\"hostb\"}"
+#define COPYING(percent)                                                                       \
+	"{\"ok\":true,\"state\":\"copying\",\"peer\":\"hostb\",\"copy\":{\"percent\":" percent \
+	",\"mb_s\":110}}"
+
+static const struct answer host_empty[] = {{"status", HOST}, {0}};
+
+/* ---- status ---- */
+
+static void status_without_daemons(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, cmd_status), TOOL_ERROR);
+	says(f->out, "romulusd does not run");
+	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_ERROR);
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_status), TOOL_NOT_PROTECTED);
+	says(f->out, "no VM is protected");
+	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_NOT_PROTECTED);
+	says(f->out, "web: NOT PROTECTED");
+}
+
+static void status_exit_codes(void **state)
+{
+	static const struct {
+		const char *answer;
+		int code;
+	} table[] = {
+		{PROTECTED, TOOL_OK},
+		{STATE("primary", "connecting"), TOOL_DEGRADED},
+		{STATE("primary", "copying"), TOOL_DEGRADED},
+		{STATE("primary", "syncing"), TOOL_DEGRADED},
+		/* Honest: the state's name is not enough. */
+		{STATE("primary", "protected"), TOOL_DEGRADED},
+		{STATE("primary", "lost"), TOOL_DEGRADED},
+		{STATE("primary", "leaving"), TOOL_NOT_PROTECTED},
+		{STATE("primary", "deposed"), TOOL_NOT_PROTECTED},
+		{STATE("primary", "ended"), TOOL_NOT_PROTECTED},
+		{STATE("backup", "building"), TOOL_DEGRADED},
+		{STATE("backup", "standing"), TOOL_DEGRADED},
+		{STATE("backup", "active"), TOOL_NOT_PROTECTED},
+		{"{\"ok\":true}", TOOL_NOT_PROTECTED},
+		{"{\"ok\":true,\"state\":7,\"protected\":\"yes\",\"peer\":[],\"pause_us\":3}",
+		 TOOL_NOT_PROTECTED},
+		{"{\"ok\":false,\"error\":\"busy\"}", TOOL_DEGRADED},
+		{"garbage", TOOL_DEGRADED},
+		{"", TOOL_DEGRADED},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		const struct answer worker[] = {{"status", table[i].answer}, {0}};
+		char path[128];
+		int code;
+
+		snprintf(path, sizeof(path), "%s/web.primary.ctl", f->dir);
+		unlink(path);
+		fake(f, "web.primary", worker);
+		code = RUN(f, cmd_status);
+		if (code != table[i].code)
+			fail_msg("%s gave %d:\n%s", table[i].answer, code, f->out);
+		assert_int_equal(RUN(f, cmd_status, "web"), table[i].code);
+		says(f->out, "web: ");
+		assert_int_equal(RUN(f, cmd_status, "other"), TOOL_ERROR);
+		stop_fakes(f);
+	}
+}
+
+static void status_text(void **state)
+{
+	static const struct answer web[] = {{"status", PROTECTED}, {0}};
+	static const struct answer db[] = {
+		{"status", "{\"ok\":true,\"state\":\"lost\",\"peer\":\"hostb\",\"problem\":"
+			   "\"no word \\u001b[2J for 3 s\",\"hint\":\"look at hostb\"}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	fake(f, "db.backup", db);
+	assert_int_equal(RUN(f, cmd_status), TOOL_DEGRADED);
+	says(f->out,
+	     "web              primary  protected      hostb              1234   19.9    1.5 ms "
+	     "   3.2 ms   52.5 ms\n");
+	says(f->out, "db               backup   lost ");
+	says(f->out, "problem: no word ?[2J for 3 s\n");
+	says(f->out, "do: look at hostb\n");
+	assert_null(strchr(f->out, '\033'));
+	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_OK);
+	says(f->out,
+	     "web: protected, protected (here: primary, peer: hostb, on peer loss: backup-wins)");
+	says(f->out, "epoch    1234, acknowledged 1233, 19.9 a second, term 1");
+	says(f->out, "pause    p50 1.5 ms, p99 3.2 ms, max 9.0 ms; dirty pages p50 500, p99 900");
+	says(f->out, "12 frames held (3.4 KiB), 0 dropped");
+	says(f->out, "244.1 KiB for 976.6 KiB of pages (25%)");
+	says(f->out, "80 percent of its CPU time");
+	assert_int_equal(RUN(f, cmd_status, "web", "--watch=100ms", "--count=3"), TOOL_OK);
+	{
+		const char *second = strstr(f->out + 1, "web: protected");
+
+		assert_non_null(second);
+		assert_non_null(strstr(second + 1, "web: protected"));
+	}
+}
+
+static void status_json(void **state)
+{
+	static const struct answer web[] = {{"status", PROTECTED}, {0}};
+	static const struct answer dead[] = {{"status", ""}, {0}};
+	struct fixture *f = *state;
+	struct json_in *v = NULL;
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	fake(f, "db.primary", dead);
+	assert_int_equal(RUN(f, cmd_status, "--json"), TOOL_DEGRADED);
+	assert_int_equal(json_in_parse(f->out, strlen(f->out), &v, NULL), 0);
+	assert_int_equal(json_in_count(v, "vms"), 2);
+	assert_string_equal(json_in_text(json_in_item(v, "vms", 0), "state", ""), "silent");
+	assert_int_equal(json_in_u64(json_in_item(v, "vms", 1), "pause_us.p99", 0), 3200);
+	assert_string_equal(json_in_text(v, "host.host", ""), "hosta");
+	json_in_free(v);
+}
+
+static void status_prometheus(void **state)
+{
+	static const struct answer web[] = {{"status", PROTECTED}, {0}};
+	struct fixture *f = *state;
+	regex_t line;
+	char *save = NULL;
+	int n = 0;
+
+	assert_int_equal(
+		regcomp(&line,
+			"^(# (HELP romulus_[a-z_]+ .+|TYPE romulus_[a-z_]+ (gauge|counter))|"
+			"romulus_[a-z_]+(\\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\\})? "
+			"[-+0-9.e]+)$",
+			REG_EXTENDED | REG_NOSUB),
+		0);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_status, "--prometheus"), TOOL_OK);
+	says(f->out, "romulus_up 0\n");
+	says(f->out, "romulus_protected{vm=\"web\",role=\"primary\"} 1\n");
+	says(f->out, "romulus_state{vm=\"web\",role=\"primary\",state=\"protected\"} 1\n");
+	says(f->out, "romulus_pause_seconds{vm=\"web\",role=\"primary\",quantile=\"0.5\"} 0.0015");
+	says(f->out, "romulus_wire_sent_bytes_total{vm=\"web\",role=\"primary\"} 250000\n");
+	for (char *p = strtok_r(f->out, "\n", &save); p; p = strtok_r(NULL, "\n", &save), n++) {
+		if (regexec(&line, p, 0, NULL, 0) != 0)
+			fail_msg("no line of Prometheus: %s", p);
+	}
+	assert_true(n > 40);
+	regfree(&line);
+}
+
+static void status_of_what_has_no_worker(void **state)
+{
+	static const struct answer host[] = {
+		{"status",
+		 "{\"ok\":true,\"workers\":["
+		 "{\"vm\":\"web\",\"side\":\"primary\",\"state\":\"refused\",\"problem\":\"there is no VM web\"},"
+		 "{\"vm\":\"db\",\"side\":\"primary\",\"state\":\"restarting\",\"problem\":\"ended by signal 9\"},"
+		 "{\"vm\":\"\",\"side\":\"backup\",\"state\":\"running\"},"
+		 "{\"vm\":\"../x\",\"side\":\"backup\",\"state\":\"running\"},7],"
+		 "\"vms\":[{\"vm\":\"web\",\"role\":\"primary\",\"peer\":\"hostb\"},"
+		 "{\"vm\":\"mail\",\"role\":\"active\",\"peer\":\"hostb\"},"
+		 "{\"vm\":\"old\",\"role\":\"none\"},{\"vm\":\"torn\",\"problem\":\"torn file\"}]}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host);
+	assert_int_equal(RUN(f, cmd_status), TOOL_NOT_PROTECTED);
+	says(f->out, "web              primary  refused        hostb");
+	says(f->out, "problem: there is no VM web");
+	says(f->out, "db               primary  restarting");
+	says(f->out, "mail             none     alone ");
+	says(f->out, "problem: torn file");
+	assert_null(strstr(f->out, "old "));
+	assert_null(strstr(f->out, "../x"));
+	assert_int_equal(RUN(f, cmd_status, "db"), TOOL_DEGRADED);
+	assert_int_equal(RUN(f, cmd_status, "mail"), TOOL_NOT_PROTECTED);
+}
+
+static void usage_errors(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, cmd_status, "--nonsense"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_status, "a/b"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_status, "a", "b"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_status, "--watch=5"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_status, "--watch=1ms"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_status, "--count=0"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_protect), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--epoch=fast"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=a b"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--on-peer-loss=both"), TOOL_USAGE);
+	says(f->err, "There is no default");
+	assert_int_equal(RUN(f, cmd_unprotect), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_failover), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_forget), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_cert), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_cert, "host"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_cert, "ca", "x", "y"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_cert, "ca", "--days=0"), TOOL_USAGE);
+}
+
+/* ---- protect ---- */
+
+#define PLAN                                                                                                \
+	"{\"ok\":true,\"vm\":\"web\",\"peer\":\"hostb\",\"policy\":\"backup-wins\",\"epoch_period_ms\":50," \
+	"\"failure_timeout_ms\":1000}"
+static const struct answer host_willing[] = {{"protect", PLAN}, {"status", HOST}, {0}};
+
+static void protect_asks(void **state)
+{
+	struct fixture *f = *state;
+	char log[4096];
+
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=hold"),
+			 TOOL_ERROR);
+	says(f->err, "romulusd does not run");
+	fake(f, "romulusd", host_willing);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=backup-wins",
+			     "--epoch=25ms", "--heartbeat=50ms", "--failure-timeout=2s",
+			     "--no-wait"),
+			 TOOL_OK);
+	assert_string_equal(asked(f, "romulusd", log),
+			    "protect web to=hostb policy=backup-wins epoch-period=25ms "
+			    "heartbeat-period=50ms failure-timeout=2s\n");
+	says(f->out,
+	     "web: being protected to hostb, on peer loss backup-wins, an epoch every 50 ms");
+	assert_int_equal(RUN(f, cmd_protect, "web", "--dry-run"), TOOL_OK);
+	assert_string_equal(asked(f, "romulusd", log), "protect web dry-run\n");
+	says(f->out, "would be protected");
+}
+
+static void protect_is_refused(void **state)
+{
+	static const struct answer host[] = {
+		{"protect",
+		 "{\"ok\":false,\"missing\":\"policy\",\"error\":\"on-peer-loss is not given\"}"},
+		{"protect",
+		 "{\"ok\":false,\"error\":\"web is already protected\",\"code\":\"EEXIST\"}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_USAGE);
+	says(f->err, "backup-wins   The backup takes");
+	says(f->err, "primary-wins  The VM goes on here");
+	says(f->err, "hold          Nobody goes on alone");
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_ERROR);
+	says(f->err, "already protected");
+}
+
+static void protect_follows(void **state)
+{
+	static const struct answer web[] = {{"status", STATE("primary", "connecting")},
+					    {"status", COPYING("3")},
+					    {"status", COPYING("47.5")},
+					    {"status", STATE("primary", "syncing")},
+					    {"status", PROTECTED},
+					    {0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_willing);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_OK);
+	says(f->out,
+	     "web: connecting\nweb: copying\nfirst copy: 3%, 110 MB/s\nfirst copy: 47%, 110 MB/s\n"
+	     "web: syncing\nweb: protected\nweb: protected to hostb; pause p50 1.5 ms\n");
+}
+
+static void protect_ends_badly(void **state)
+{
+	static const struct answer refused[] = {
+		{"protect", PLAN},
+		{"status",
+		 "{\"ok\":true,\"workers\":[{\"vm\":\"web\",\"side\":\"primary\",\"state\":"
+		 "\"refused\",\"problem\":\"there is no VM web\"}]}"},
+		{0}};
+	static const struct answer slow[] = {{"status", COPYING("3")}, {0}};
+	static const struct answer deposed[] = {{"status", STATE("primary", "deposed")}, {0}};
+	struct fixture *f = *state;
+	char path[128];
+
+	fake(f, "romulusd", refused);
+	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
+	says(f->err, "web is not protected (refused): there is no VM web");
+	fake(f, "web.primary", slow);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--timeout=300ms"), TOOL_DEGRADED);
+	says(f->err, "not protected yet");
+	snprintf(path, sizeof(path), "%s/web.primary.ctl", f->dir);
+	unlink(path);
+	fake(f, "web.primary", deposed);
+	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
+	says(f->err, "(deposed)");
+}
+
+/* ---- unprotect, forget ---- */
+
+static void unprotect_works(void **state)
+{
+	static const struct answer web[] = {{"status", PROTECTED},
+					    {"unprotect", "{\"ok\":true}"},
+					    {"status", STATE("primary", "leaving")},
+					    {"status", NULL},
+					    {0}};
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_OK);
+	says(f->out, "web: not protected any more, it runs on alone");
+	says(asked(f, "web.primary", log), "unprotect\n");
+	assert_string_equal(f->err, "");
+}
+
+static void unprotect_by_force(void **state)
+{
+	static const struct answer web[] = {
+		{"status", STATE("primary", "lost")},
+		{"unprotect force", "{\"ok\":true}"},
+		{"unprotect", "{\"ok\":false,\"error\":\"hostb does not answer; --force\"}"},
+		{"status", STATE("primary", "ended")},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
+	says(f->err, "hostb does not answer; --force");
+	assert_int_equal(RUN(f, cmd_unprotect, "--force", "web"), TOOL_OK);
+	says(f->err, "What cannot be verified from here: that hostb has not activated");
+	says(f->err, "two copies of web");
+}
+
+static void unprotect_in_vain(void **state)
+{
+	static const struct answer backup[] = {{"status", STATE("backup", "standing")}, {0}};
+	static const struct answer stopped[] = {
+		{"status",
+		 "{\"ok\":true,\"vms\":[{\"vm\":\"db\",\"role\":\"primary\",\"peer\":\"hostb\"}]}"},
+		{0}};
+	struct fixture *f = *state;
+	char path[128];
+
+	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
+	says(f->err, "romulusd does not run");
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_NOT_PROTECTED);
+	says(f->err, "web is not protected");
+	fake(f, "web.backup", backup);
+	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
+	says(f->err, "this host is the backup of web; type romulus unprotect web at hostb");
+	stop_fakes(f);
+	snprintf(path, sizeof(path), "%s/romulusd.ctl", f->dir);
+	unlink(path);
+	fake(f, "romulusd", stopped);
+	assert_int_equal(RUN(f, cmd_unprotect, "db"), TOOL_ERROR);
+	says(f->err, "romulus forget db");
+}
+
+static void forgets(void **state)
+{
+	static const struct answer host[] = {
+		{"forget web", "{\"ok\":true,\"hint\":\"output may be held\"}"},
+		{"forget", "{\"ok\":false,\"error\":\"nothing is known\"}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host);
+	assert_int_equal(RUN(f, cmd_forget, "web"), TOOL_OK);
+	says(f->out, "output may be held");
+	assert_int_equal(RUN(f, cmd_forget, "db"), TOOL_ERROR);
+	says(f->err, "nothing is known");
+}
+
+/* ---- failover ---- */
+
+static void failover_works(void **state)
+{
+	static const struct answer web[] = {
+		{"status", STATE("backup", "standing")},
+		{"failover", "{\"ok\":false,\"error\":\"the primary is alive; --force\"}"},
+		{"failover force", "{\"ok\":true}"},
+		{"status", STATE("backup", "standing")},
+		{"status", STATE("backup", "standing")},
+		{"status", STATE("backup", "activating")},
+		{"status", STATE("backup", "active")},
+		{0}};
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.backup", web);
+	assert_int_equal(RUN(f, cmd_failover, "web", "--dry-run"), TOOL_OK);
+	assert_string_equal(asked(f, "web.backup", log), "status\n");
+	says(f->out, "What cannot be verified from here: that hostb is dead.");
+	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_ERROR);
+	says(f->err, "the primary is alive; --force");
+	assert_int_equal(RUN(f, cmd_failover, "web", "--force"), TOOL_OK);
+	says(f->out, "You said --force");
+	says(f->out, "web: runs here now");
+}
+
+static void failover_in_vain(void **state)
+{
+	static const struct answer primary[] = {{"status", PROTECTED}, {0}};
+	static const struct answer gave_up[] = {
+		{"status", STATE("backup", "standing")},
+		{"failover", "{\"ok\":true}"},
+		{"status", "{\"ok\":true,\"state\":\"abandoning\",\"problem\":\"restore failed\"}"},
+		{0}};
+	static const struct answer stuck[] = {
+		{"status", STATE("backup", "activating")}, {"failover", "{\"ok\":true}"}, {0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_NOT_PROTECTED);
+	fake(f, "web.primary", primary);
+	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_ERROR);
+	says(f->err, "type romulus failover web at hostb");
+	fake(f, "db.backup", gave_up);
+	assert_int_equal(RUN(f, cmd_failover, "db"), TOOL_ERROR);
+	says(f->err, "the standby was given up: restore failed");
+	fake(f, "mail.backup", stuck);
+	assert_int_equal(RUN(f, cmd_failover, "mail", "--timeout=200ms"), TOOL_DEGRADED);
+}
+
+/* ---- cert ---- */
+
+static void makes_certificates(void **state)
+{
+	struct fixture *f = *state;
+	char out[96];
+	char file[128];
+	struct stat st;
+
+	snprintf(out, sizeof(out), "--out=%s", f->dir);
+	assert_int_equal(RUN(f, cmd_cert, "host", "hosta", out), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_cert, "ca", out), TOOL_OK);
+	says(f->out, "/ca.pem\n");
+	assert_int_equal(RUN(f, cmd_cert, "ca", out), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_cert, "host", "hosta", "--san=10.0.0.1", "--san=a.example",
+			     out),
+			 TOOL_OK);
+	assert_int_equal(RUN(f, cmd_cert, "host", "hosta", out), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_cert, "host", "a b", out), TOOL_ERROR);
+	snprintf(file, sizeof(file), "%s/host.key", f->dir);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	snprintf(file, sizeof(file), "%s/host.pem", f->dir);
+	assert_int_equal(RUN(f, cmd_cert, "show", file), TOOL_OK);
+	says(f->out, "name        hosta\n");
+	says(f->out, "issuer      romulus\n");
+	snprintf(file, sizeof(file), "%s/out", f->dir);
+	assert_int_equal(RUN(f, cmd_cert, "show", file), TOOL_ERROR);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(status_without_daemons, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_exit_codes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_text, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_json, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_prometheus, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_of_what_has_no_worker, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(usage_errors, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protect_asks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protect_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protect_follows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protect_ends_badly, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unprotect_works, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unprotect_by_force, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unprotect_in_vain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(forgets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failover_works, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failover_in_vain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(makes_certificates, set_up, tear_down),
+	};
+
+	return RUN_TESTS("tools", tests);
+}
