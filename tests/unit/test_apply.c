@@ -17,6 +17,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/err.h"
+#include "lib/mem.h"
 #include "lib/rd.h"
 #include "replicator/apply.h"
 #include "replicator/epoch.h"
@@ -121,7 +122,7 @@ static void *reader_main(void *arg)
 {
 	struct reader *r = arg;
 	size_t room = (size_t)5 << 20;
-	autofree uint8_t *buf = malloc(room);
+	autofree uint8_t *buf = mem_alloc(room);
 	uint8_t head[XCS_HEADERS_SIZE];
 
 	r->bad = !buf || !reader_get(r, head, sizeof(head)) || memcmp(head, "LibxlFmt", 8) != 0;
