@@ -45,20 +45,19 @@ static void put_name(struct wr *w, const char *name)
 	wr_zero(w, NAME_SIZE - len);
 }
 
+/* False when it is there and is no name; that it is not there shows in the reader. */
 static bool get_name(struct rd *r, char name[NAME_SIZE])
 {
+	bool ok = true;
 	size_t len;
 
 	rd_bytes(r, name, NAME_SIZE);
 	len = strnlen(name, NAME_SIZE);
-	for (size_t i = len; i < NAME_SIZE; i++) {
-		if (name[i])
-			rd_set_bad(r);
-	}
-	if (rd_ok(r) && len < NAME_SIZE && name_ok(name))
-		return true;
-	name[0] = 0;
-	return false;
+	for (size_t i = len; i < NAME_SIZE; i++)
+		ok = ok && !name[i];
+	ok = ok && len < NAME_SIZE && name_ok(name);
+	name[ok ? len : 0] = 0;
+	return ok || !rd_ok(r);
 }
 
 static bool is_text(const char *text, size_t len)

@@ -252,9 +252,39 @@ static void send_when_due(struct heartbeat *h, uint64_t now)
 	h->budget = BUDGET;
 }
 
-static void heard(struct heartbeat *h, const struct heartbeat_packet *p, const struct addr *from)
+/*
+ * When a datagram came, from the kernel's stamp: what lay in the socket while this process was
+ * stopped is no sign that the peer lives now. The stamp is wall time, so only its distance to the
+ * present counts; a step of that clock in between costs one heartbeat at most, because the result
+ * is never before the newest known nor after now.
+ */
+static uint64_t arrival(const struct heartbeat *h, struct msghdr *msg)
 {
-	struct heartbeat_msg msg = {.at_ns = clock_now(), .seq = p->seq, .v = p->v};
+	uint64_t now = clock_now();
+	uint64_t newest = look(&h->pub.last_heard_ns);
+	uint64_t at = now;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		struct timespec stamp;
+		struct timespec wall;
+		int64_t age;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+			continue;
+		memcpy(&stamp, CMSG_DATA(c), sizeof(stamp));
+		(void)clock_gettime(CLOCK_REALTIME, &wall);
+		age = ((int64_t)wall.tv_sec - stamp.tv_sec) * (int64_t)NS_PER_SEC +
+		      (wall.tv_nsec - stamp.tv_nsec);
+		if (age > 0)
+			at = now - MIN((uint64_t)age, now);
+	}
+	return MAX(at, newest);
+}
+
+static void heard(struct heartbeat *h, const struct heartbeat_packet *p, const struct addr *from,
+		  uint64_t at_ns)
+{
+	struct heartbeat_msg msg = {.at_ns = at_ns, .seq = p->seq, .v = p->v};
 
 	if (p->seq <= h->seq_in) {
 		count(&h->pub.replayed, 1);
@@ -265,7 +295,7 @@ static void heard(struct heartbeat *h, const struct heartbeat_packet *p, const s
 	if (h->learn)
 		h->peer = *from;
 	count(&h->pub.received, 1);
-	publish(&h->pub.last_heard_ns, msg.at_ns);
+	publish(&h->pub.last_heard_ns, at_ns);
 	if (!queue_put(h->queue, &msg))
 		count(&h->pub.dropped, 1);
 }
@@ -275,19 +305,31 @@ static bool receive_one(struct heartbeat *h)
 {
 	enum heartbeat_side peer = h->side == HEARTBEAT_PRIMARY ? HEARTBEAT_BACKUP
 								: HEARTBEAT_PRIMARY;
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct timespec))];
+		struct cmsghdr align;
+	} control;
 	uint8_t buf[HEARTBEAT_SIZE];
-	struct addr from = {.size = sizeof(from.sa)};
+	struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
+	struct addr from = {.size = 0};
+	struct msghdr msg = {
+		.msg_name = &from.sa,
+		.msg_namelen = sizeof(from.sa),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
 	struct heartbeat_packet p;
-	ssize_t n;
-
 	/* MSG_TRUNC: n is the length that it had. */
-	n = recvfrom(h->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from.sa,
-		     &from.size);
+	ssize_t n = recvmsg(h->fd, &msg, MSG_DONTWAIT | MSG_TRUNC);
+
 	if (n < 0)
 		return false;
+	from.size = msg.msg_namelen;
 	switch (heartbeat_decode(buf, (size_t)n, peer, h->session, h->mac, &p)) {
 	case HEARTBEAT_GOOD:
-		heard(h, &p, &from);
+		heard(h, &p, &from, arrival(h, &msg));
 		break;
 	case HEARTBEAT_MALFORMED:
 		count(&h->pub.malformed, 1);
@@ -338,12 +380,14 @@ int heartbeat_socket(struct addr *local, uint16_t first, uint16_t n, int *fd_out
 	autofd fd = socket(local->sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	unsigned int end = first ? (unsigned int)first + MAX(n, (uint16_t)1) : 1;
 	int priority = SOCKET_PRIORITY;
+	int on = 1;
 	char text[ADDR_TEXT_SIZE];
 	int rc = -EADDRINUSE;
 
 	if (fd < 0)
 		return err_set(e, -errno, "socket for heartbeats");
 	(void)setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+	(void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
 	for (unsigned int port = first; port < end && port <= UINT16_MAX; port++) {
 		addr_set_port(local, (uint16_t)port);
 		if (bind(fd, (const struct sockaddr *)&local->sa, local->size) < 0) {

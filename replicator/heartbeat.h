@@ -78,7 +78,7 @@ MUST_CHECK enum heartbeat_verdict heartbeat_decode(const void *buf, size_t size,
 
 /* What the queue carries: a heartbeat that was good and new. */
 struct heartbeat_msg {
-	uint64_t at_ns; /* when we read it; CLOCK_BOOTTIME */
+	uint64_t at_ns; /* when it came to this host; CLOCK_BOOTTIME, never falls */
 	uint64_t seq;
 	struct heartbeat_values v;
 };

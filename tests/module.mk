@@ -3,7 +3,11 @@
 
 ARCHIVES += testlib
 testlib_PKGS :=
-testlib_SRCS := tests/lib/fake_guest.c
+testlib_SRCS := \
+	tests/lib/fake_guest.c \
+	tests/lib/golden.c \
+	tests/lib/pki.c \
+	tests/lib/samples.c
 
 # Every shell script of the tree, for shellcheck.
 SHELL_SCRIPTS += \

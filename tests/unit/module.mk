@@ -3,9 +3,11 @@
 # stands in for the system.
 
 UNIT_TESTS += \
+	tests/unit/test_addr.c \
 	tests/unit/test_announce.c \
 	tests/unit/test_apply.c \
 	tests/unit/test_arena.c \
+	tests/unit/test_cert.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_conf.c \
@@ -27,6 +29,7 @@ UNIT_TESTS += \
 	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
 	tests/unit/test_supervisor.c \
+	tests/unit/test_tls.c \
 	tests/unit/test_tools.c \
 	tests/unit/test_vm_state.c \
 	tests/unit/test_wire_order.c \
