@@ -166,15 +166,6 @@ static void expire(struct backup *b, uint64_t now, struct backup_actions *out)
 	}
 }
 
-/* Time in which we did not listen is not silence of the primary. */
-static void notice_sleep(struct backup *b, uint64_t now)
-{
-	uint64_t late = b->conf.timing.heartbeat_period_ns / 2;
-
-	if (b->wake_ns != UINT64_MAX && now > b->wake_ns + late)
-		liveness_excuse(&b->peer, now);
-}
-
 /* ---- events ---- */
 
 static void hello(struct backup *b, uint64_t now, const struct backup_event *ev,
@@ -312,8 +303,7 @@ static void supersede(struct backup *b, uint64_t now, struct backup_actions *out
 		b->answer_owed = true;
 		break;
 	case BACKUP_ACTIVE:
-		answer(b, BEV_SUPERSEDE,
-		       MUTANT(MUTANT_SUPERSEDE_ACTIVE) ? REFUSED_NOT : REFUSED_ACTIVE, out);
+		answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
 		break;
 	case BACKUP_ENDED:
 		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
@@ -387,6 +377,7 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 {
 	switch (ev->type) {
 	case BEV_TICK:
+	case BEV_HEARTBEAT:
 		break;
 	case BEV_HELLO:
 		hello(b, now, ev, out);
@@ -402,9 +393,6 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 		break;
 	case BEV_LINK_DOWN:
 		link_down(b, now, out);
-		break;
-	case BEV_HEARTBEAT:
-		liveness_heard(&b->peer, now);
 		break;
 	case BEV_BYE:
 		bye(b, now, ev, out);
@@ -431,10 +419,8 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 enum backup_welcome backup_welcome(const struct backup_found *f)
 {
 	if (f->role_active)
-		return WELCOME_ACTIVATED;
-	if (f->old_worker)
-		return WELCOME_SUPERSEDE;
-	return f->role_activating && f->vm_runs ? WELCOME_ACTIVATED : WELCOME_BUILD;
+		return f->vm_runs ? WELCOME_ACTIVATED : WELCOME_OPERATOR;
+	return f->old_worker ? WELCOME_SUPERSEDE : WELCOME_BUILD;
 }
 
 void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now)
@@ -446,7 +432,6 @@ void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now)
 		.term = conf->term,
 		.committed = EPOCH_NONE,
 		.applied = EPOCH_NONE,
-		.wake_ns = UINT64_MAX,
 		.link_up = true,
 	};
 	liveness_init(&b->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
@@ -456,26 +441,23 @@ void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
 		 struct backup_actions *out)
 {
 	out->n = 0;
-	notice_sleep(b, now);
+	liveness_listen(&b->peer, now);
+	/* A sign of life in hand counts, even at the last moment. */
+	if (ev->type == BEV_HEARTBEAT)
+		liveness_heard(&b->peer, now);
 	expire(b, now, out);
 	handle(b, now, ev, out);
-	b->wake_ns = backup_next_deadline(b);
 	backup_check(b);
 }
 
 uint64_t backup_next_deadline(const struct backup *b)
 {
-	uint64_t lost_at = liveness_lost_at(&b->peer);
-
 	switch (b->state) {
 	case BACKUP_WAITING:
 		return b->state_since_ns + b->conf.timing.handshake_timeout_ns;
 	case BACKUP_BUILDING:
-		return lost_at;
 	case BACKUP_STANDING:
-		if (b->link_up || b->conf.policy == POLICY_BACKUP_WINS)
-			return lost_at;
-		break;
+		return liveness_next(&b->peer);
 	case BACKUP_ACTIVATING:
 	case BACKUP_ACTIVE:
 	case BACKUP_ABANDONING:
@@ -491,6 +473,12 @@ bool backup_is_protecting(const struct backup *b, uint64_t now)
 		return false;
 	return liveness_verdict(&b->peer, now) == LIVENESS_ALIVE ||
 	       MUTANT(MUTANT_PROTECTING_SUSPECT);
+}
+
+bool backup_heartbeats(const struct backup *b)
+{
+	return b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING ||
+	       (b->state == BACKUP_ABANDONING && b->bye_wanted);
 }
 
 void backup_check(const struct backup *b)

@@ -32,8 +32,8 @@ enum backup_state {
  * What the core relies on:
  * - BEV_EPOCH_COMPLETE: lengths, digest and order are verified and every page of the epoch is held
  *   here. Not fed between BACT_APPLY and its answer.
- * - BEV_ACTIVATED: the VM runs here and the durable role says so.
- * - Heartbeats are sent in BUILDING, STANDING and ABANDONING, and in no other state (P5).
+ * - BEV_ACTIVATED: the VM runs here; that it may was durable before it did.
+ * - Heartbeats are sent while backup_heartbeats() says so (P5).
  */
 enum backup_event_type {
 	BEV_TICK,
@@ -64,12 +64,16 @@ enum backup_action_type {
 	BACT_ACK,      /* epoch: it is committed; then apply it */
 	BACT_APPLY,    /* epoch: feed the committed epoch; then BEV_APPLIED or _STANDBY_FAILED */
 	BACT_DROP_PARTIAL, /* forget what was received of an incomplete epoch */
-	BACT_PERSIST_TERM, /* term, role "activating": durable before the next action; retried until it is */
+	BACT_PERSIST_TERM, /* term: durable before the next action; retried until it is */
 	BACT_TAKEOVER, /* tell the primary, if it can be reached, that the VM runs here (term) */
-	BACT_ACTIVATE, /* complete the standby from the newest committed epoch and run it */
-	BACT_ABANDON,  /* destroy the standby, it never runs; then BEV_ABANDONED */
-	BACT_BYE_OK,   /* tell the primary that the standby is gone */
-	BACT_ANSWER,   /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
+	/*
+	 * Complete the standby from the newest committed epoch; make "active" durable; only then let it
+	 * run. If the worker dies in between, the domain must not run.
+	 */
+	BACT_ACTIVATE,
+	BACT_ABANDON, /* destroy the standby, it never runs; then BEV_ABANDONED */
+	BACT_BYE_OK,  /* tell the primary that the standby is gone */
+	BACT_ANSWER,  /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
 	BACT_DISCONNECT,
 	BACT_END,
 };
@@ -117,7 +121,6 @@ struct backup {
 	uint64_t term;	    /* the session's */
 	uint64_t committed; /* newest committed epoch, EPOCH_NONE */
 	uint64_t applied;   /* newest applied epoch, EPOCH_NONE */
-	uint64_t wake_ns;   /* what backup_next_deadline() said after the last step */
 	bool link_up;
 	bool applying;
 	bool bye_wanted;  /* BYE_OK is owed when the standby is gone */
@@ -127,21 +130,23 @@ struct backup {
 
 /* What a worker finds when a HELLO for a VM comes in. */
 struct backup_found {
-	bool role_active;     /* durable: the VM has run here under a newer term */
-	bool role_activating; /* durable: the decision was made; was it carried out? */
-	bool vm_runs;	 /* a domain of this VM runs here; asked after the old worker is gone */
-	bool old_worker; /* an older worker of this VM lives */
+	bool role_active; /* durable: the VM was let run here, under a newer term */
+	bool vm_runs;	  /* a domain of this VM runs here */
+	bool old_worker;  /* an older worker of this VM lives */
 };
 
 enum backup_welcome {
 	WELCOME_BUILD,	   /* destroy what is left of an older standby, then BEV_HELLO */
 	WELCOME_SUPERSEDE, /* ask the older worker first: BEV_SUPERSEDE there */
 	WELCOME_ACTIVATED, /* REFUSE(ACTIVATED, durable term): the primary is deposed */
+	WELCOME_OPERATOR,  /* refuse: the VM has run here and does not now; no machine may choose */
 };
 
 /*
- * P4: "activated" is said only of a VM that ran. A decision that a crash kept from being carried out
- * is void, its term is used up: the new session continues with it.
+ * P4: "activated", which destroys the primary's copy, is said only of a VM that runs. A decision that
+ * a crash kept from being carried out is void, its term is used up: the new session goes on with it.
+ * A VM that ran here and is gone (this host died too, or the guest ended) leaves an older copy at the
+ * primary: neither destroyed nor let out without the operator.
  */
 enum backup_welcome backup_welcome(const struct backup_found *f);
 
@@ -153,6 +158,9 @@ uint64_t backup_next_deadline(const struct backup *b);
 
 /* P5: true only while the standby could be activated and the primary was heard within two heartbeats. */
 bool backup_is_protecting(const struct backup *b, uint64_t now);
+
+/* The standby lives, or is taken down because the primary asked for it: tell the primary. */
+bool backup_heartbeats(const struct backup *b);
 
 void backup_check(const struct backup *b);
 const char *backup_state_name(enum backup_state s);

@@ -9,6 +9,7 @@ void liveness_init(struct liveness *l, uint64_t suspect_ns, uint64_t lost_ns, ui
 	*l = (struct liveness){
 		.heard_ns = now,
 		.not_lost_ns = now + lost_ns,
+		.listened_ns = now,
 		.suspect_ns = suspect_ns,
 		.lost_ns = lost_ns,
 	};
@@ -25,9 +26,13 @@ void liveness_excuse(struct liveness *l, uint64_t now)
 	l->not_lost_ns = MAX(l->not_lost_ns, now + l->lost_ns);
 }
 
-uint64_t liveness_lost_at(const struct liveness *l)
+void liveness_listen(struct liveness *l, uint64_t now)
 {
-	return l->not_lost_ns;
+	bool said = l->listened_ns >= l->not_lost_ns;
+
+	if (!said && now > l->listened_ns + l->suspect_ns)
+		liveness_excuse(l, now);
+	l->listened_ns = now;
 }
 
 enum liveness_verdict liveness_verdict(const struct liveness *l, uint64_t now)
@@ -37,15 +42,9 @@ enum liveness_verdict liveness_verdict(const struct liveness *l, uint64_t now)
 	return now >= l->heard_ns + l->suspect_ns ? LIVENESS_SUSPECT : LIVENESS_ALIVE;
 }
 
-uint64_t liveness_next(const struct liveness *l, uint64_t now)
+uint64_t liveness_next(const struct liveness *l)
 {
-	switch (liveness_verdict(l, now)) {
-	case LIVENESS_ALIVE:
-		return l->heard_ns + l->suspect_ns;
-	case LIVENESS_SUSPECT:
-		return l->not_lost_ns;
-	case LIVENESS_LOST:
-		break;
-	}
-	return UINT64_MAX;
+	if (l->listened_ns >= l->not_lost_ns)
+		return UINT64_MAX;
+	return MIN(l->listened_ns + l->suspect_ns / 2, l->not_lost_ns);
 }

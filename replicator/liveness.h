@@ -22,6 +22,7 @@ enum liveness_verdict {
 struct liveness {
 	uint64_t heard_ns;    /* last fresh word: a heartbeat, the handshake */
 	uint64_t not_lost_ns; /* LOST is not said before this instant */
+	uint64_t listened_ns; /* when we were last awake */
 	uint64_t suspect_ns;  /* duration */
 	uint64_t lost_ns;     /* duration */
 };
@@ -30,12 +31,15 @@ struct liveness {
 void liveness_init(struct liveness *l, uint64_t suspect_ns, uint64_t lost_ns, uint64_t now);
 /* A fresh word. */
 void liveness_heard(struct liveness *l, uint64_t now);
-/* A word of unknown age, or the end of a sleep of our own: the time until LOST starts anew. */
+/* A word of unknown age: the time until LOST starts anew. */
 void liveness_excuse(struct liveness *l, uint64_t now);
+/*
+ * We are awake; called at each step, and at least at each liveness_next(). If we slept meanwhile (two
+ * heartbeats without a step), the time until LOST starts anew, unless LOST was said before.
+ */
+void liveness_listen(struct liveness *l, uint64_t now);
 enum liveness_verdict liveness_verdict(const struct liveness *l, uint64_t now);
-/* When the verdict changes next if nothing is heard; UINT64_MAX when it is LOST already. */
-uint64_t liveness_next(const struct liveness *l, uint64_t now);
-/* When it becomes LOST if nothing is heard; may be in the past. */
-uint64_t liveness_lost_at(const struct liveness *l);
+/* When to listen next at the latest: in a heartbeat; UINT64_MAX when it was LOST at the last time. */
+uint64_t liveness_next(const struct liveness *l);
 
 #endif

@@ -39,7 +39,6 @@ enum core_mutant {
 	MUTANT_ACTIVATE_EARLY,	    /* activates when suspect */
 	MUTANT_COMMIT_ANY_EPOCH,    /* takes epochs in any order */
 	MUTANT_NO_TERM,		    /* activates without a durable term */
-	MUTANT_SUPERSEDE_ACTIVE,    /* says "stood down" while it runs the VM */
 	MUTANT_TELL_EARLY,	    /* says "the VM runs here" before it does */
 	MUTANT_ABANDON_ON_LOSS,	    /* destroys a good standby when the link breaks */
 	MUTANT_PROTECTING_SUSPECT,

@@ -242,26 +242,16 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 			lost(p, now, out);
 		break;
 	case PRIMARY_LOST:
-		if (may_go_alone(p, now)) {
-			p->alone_decided = true;
-			want_open(p);
-			go(p, PRIMARY_CONNECTING, now);
-		}
-		break;
 	case PRIMARY_CONNECTING:
 	case PRIMARY_DEPOSED:
 	case PRIMARY_ENDED:
 		break;
 	}
-}
-
-/* Time in which we did not run is not silence of the peer. */
-static void notice_sleep(struct primary *p, uint64_t now)
-{
-	uint64_t late = p->conf.timing.heartbeat_period_ns / 2;
-
-	if (p->wake_ns != UINT64_MAX && now > p->wake_ns + late)
-		liveness_excuse(&p->peer, now);
+	if (p->state == PRIMARY_LOST && may_go_alone(p, now)) {
+		p->alone_decided = true;
+		want_open(p);
+		go(p, PRIMARY_CONNECTING, now);
+	}
 }
 
 /* ---- events ---- */
@@ -357,6 +347,7 @@ static void order_checkpoint(struct primary *p, uint64_t now, struct primary_act
 static void copy_done(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	p->held = true;
+	throttle(p, p->resync_percent, out);
 	order_checkpoint(p, now, out);
 	go(p, PRIMARY_SYNCING, now);
 }
@@ -374,11 +365,11 @@ static void checkpoint_taken(struct primary *p, uint64_t now, const struct prima
 	p->busy_since_ns = now;
 	p->aborts = 0;
 	/* Epoch 0 is the whole memory. */
-	if (ev->epoch)
-		throttle(p,
-			 throttle_next(p->throttle_percent, &p->calm, ev->pages,
-				       p->conf.arena_pages),
-			 out);
+	if (!ev->epoch)
+		return;
+	throttle(p, throttle_next(p->throttle_percent, &p->calm, ev->pages, p->conf.arena_pages),
+		 out);
+	p->resync_percent = p->throttle_percent;
 }
 
 static void checkpoint_aborted(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -457,6 +448,9 @@ static void bye_ok(struct primary *p, struct primary_actions *out)
 static void guest_event(struct primary *p, uint64_t now, const struct primary_event *ev,
 			struct primary_actions *out)
 {
+	/* An epoch did not fit: after the next first copy the guest starts a step slower. */
+	if (guarded(p) && ev->leave == LEAVE_RESYNC)
+		p->resync_percent = throttle_harder(p->throttle_percent);
 	if (guest_is_gone(ev->leave))
 		leave_for_good(p, now, ev->leave, out);
 	else
@@ -482,6 +476,7 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 {
 	switch (ev->type) {
 	case PEV_TICK:
+	case PEV_HEARTBEAT:
 		break;
 	case PEV_LINK_UP:
 		link_up(p, now, ev, out);
@@ -492,9 +487,6 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 	case PEV_PEER_ACTIVATED:
 		if (p->state != PRIMARY_DEPOSED)
 			peer_activated(p, now, ev, out);
-		break;
-	case PEV_HEARTBEAT:
-		liveness_heard(&p->peer, now);
 		break;
 	case PEV_COPY_DONE:
 		if (p->state == PRIMARY_COPYING && has_session(p) && !p->checkpointing)
@@ -588,8 +580,8 @@ void primary_init(struct primary *p, const struct primary_conf *conf, uint64_t n
 		.state = conf->adopt ? PRIMARY_LOST : PRIMARY_CONNECTING,
 		.state_since_ns = now,
 		.retry_ns = now,
-		.wake_ns = UINT64_MAX,
 		.throttle_percent = THROTTLE_NONE,
+		.resync_percent = THROTTLE_NONE,
 		.held = conf->adopt,
 	};
 	liveness_init(&p->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
@@ -602,11 +594,13 @@ void primary_step(struct primary *p, uint64_t now, const struct primary_event *e
 	out->n = 0;
 	if (p->state == PRIMARY_ENDED)
 		return;
-	notice_sleep(p, now);
+	liveness_listen(&p->peer, now);
+	/* A sign of life in hand counts, even at the last moment. */
+	if (ev->type == PEV_HEARTBEAT)
+		liveness_heard(&p->peer, now);
 	expire(p, now, out);
 	handle(p, now, ev, out);
 	pump(p, now, out);
-	p->wake_ns = primary_next_deadline(p);
 	primary_check(p);
 }
 
@@ -615,7 +609,7 @@ static uint64_t guarded_deadline(const struct primary *p)
 	const struct timing *t = &p->conf.timing;
 	uint64_t d = UINT64_MAX;
 
-	if (p->sent != p->acked)
+	if (p->sent != p->acked && !MUTANT(MUTANT_NO_LEASE))
 		d = MIN(d, p->oldest_unacked_since_ns + t->ack_timeout_ns);
 	if (p->checkpointing)
 		d = MIN(d, p->busy_since_ns + 2 * t->suspend_timeout_ns);
@@ -628,26 +622,26 @@ static uint64_t guarded_deadline(const struct primary *p)
 
 uint64_t primary_next_deadline(const struct primary *p)
 {
-	uint64_t lost_at = liveness_lost_at(&p->peer);
+	uint64_t listen = liveness_next(&p->peer);
 	uint64_t d = UINT64_MAX;
 
 	switch (p->state) {
 	case PRIMARY_CONNECTING:
 		break;
 	case PRIMARY_COPYING:
-		d = lost_at;
+		d = listen;
 		break;
 	case PRIMARY_SYNCING:
 	case PRIMARY_PROTECTED:
-		d = MIN(guarded_deadline(p), lost_at);
+		d = MIN(guarded_deadline(p), listen);
 		break;
 	case PRIMARY_LEAVING:
 		if (!will_open(p))
-			d = MIN(p->state_since_ns + p->conf.timing.bye_timeout_ns, lost_at);
+			d = MIN(p->state_since_ns + p->conf.timing.bye_timeout_ns, listen);
 		break;
 	case PRIMARY_LOST:
 		if (p->conf.policy == POLICY_PRIMARY_WINS && !has_session(p) && !will_open(p))
-			d = lost_at;
+			d = listen;
 		break;
 	case PRIMARY_DEPOSED:
 	case PRIMARY_ENDED:
@@ -662,6 +656,13 @@ bool primary_is_protected(const struct primary *p, uint64_t now)
 		return false;
 	return liveness_verdict(&p->peer, now) == LIVENESS_ALIVE ||
 	       MUTANT(MUTANT_PROTECTED_SUSPECT);
+}
+
+bool primary_heartbeats(const struct primary *p)
+{
+	if (p->state == PRIMARY_LOST || p->state == PRIMARY_LEAVING)
+		return !will_open(p);
+	return guarded(p) || p->state == PRIMARY_COPYING;
 }
 
 void primary_check(const struct primary *p)

@@ -46,6 +46,7 @@ enum leave_reason {
  *   session is fed after its PEV_LINK_DOWN.
  * - Each PACT_CHECKPOINT ends in exactly one PEV_CHECKPOINT_TAKEN or _ABORTED, whatever else happens
  *   (link down, guest event), and before the PEV_LINK_UP of a later session.
+ * - Heartbeats are sent at most while primary_heartbeats() says so (P5).
  * - PACT_OPEN_OUTPUT is repeated by the shell until it is carried out; then PEV_OUTPUT_OPENED.
  */
 enum primary_event_type {
@@ -139,11 +140,11 @@ struct primary {
 	uint64_t lease_ns[PRIMARY_MAX_OUTSTANDING]; /* of epoch n, at n % size */
 	uint64_t busy_since_ns; /* checkpointing, or sending the epoch taken last */
 	uint64_t retry_ns;	/* not before this instant is the next connect */
-	uint64_t wake_ns;	/* what primary_next_deadline() said after the last step */
 	uint32_t failures;	/* sessions lost, refused or left since the last good one */
 	uint32_t throttle_percent;
-	uint32_t calm;	 /* small epochs in a row */
-	uint32_t aborts; /* checkpoints aborted in a row */
+	uint32_t resync_percent; /* the cap after the next first copy */
+	uint32_t calm;		 /* small epochs in a row */
+	uint32_t aborts;	 /* checkpoints aborted in a row */
 	bool link_up;
 	bool connecting;
 	bool closing;	    /* PACT_DISCONNECT given, PEV_LINK_DOWN not seen */
@@ -173,6 +174,13 @@ uint64_t primary_next_deadline(const struct primary *p);
 
 /* P5. True only while P1 and P2 hold and the peer was heard within two heartbeats. */
 bool primary_is_protected(const struct primary *p, uint64_t now);
+
+/*
+ * The guest's output is held, or will be, for the session's standby: tell it that we live. After
+ * PEV_LINK_DOWN (LOST) it is a choice: with heartbeats the standby waits for us, without them it may
+ * activate after the failure timeout.
+ */
+bool primary_heartbeats(const struct primary *p);
 
 /* assert()s what must hold between events (P1, P6); called by primary_step() itself. */
 void primary_check(const struct primary *p);

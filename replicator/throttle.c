@@ -9,15 +9,29 @@
 
 static const uint32_t steps[] = {THROTTLE_NONE, 70, 50, 35, 25, 18, 13, 10};
 
-uint32_t throttle_next(uint32_t percent, uint32_t *calm, uint32_t pages, uint32_t arena_pages)
+static unsigned int step_of(uint32_t percent)
 {
 	unsigned int i = 0;
 
 	while (i < ARRAY_SIZE(steps) - 1 && steps[i] > percent)
 		i++;
+	return i;
+}
+
+uint32_t throttle_harder(uint32_t percent)
+{
+	unsigned int i = step_of(percent);
+
+	return steps[i < ARRAY_SIZE(steps) - 1 ? i + 1 : i];
+}
+
+uint32_t throttle_next(uint32_t percent, uint32_t *calm, uint32_t pages, uint32_t arena_pages)
+{
+	unsigned int i = step_of(percent);
+
 	if (pages > arena_pages / 2) {
 		*calm = 0;
-		return steps[i < ARRAY_SIZE(steps) - 1 ? i + 1 : i];
+		return throttle_harder(percent);
 	}
 	if (pages >= arena_pages / 4) {
 		*calm = 0;

@@ -14,5 +14,7 @@
  * belongs to the caller.
  */
 uint32_t throttle_next(uint32_t percent, uint32_t *calm, uint32_t pages, uint32_t arena_pages);
+/* The next harder cap; the hardest stays. */
+uint32_t throttle_harder(uint32_t percent);
 
 #endif

@@ -1,7 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The simulator: both sides, network and hypervisor in one process.  The first
-# file has main(), which takes --seeds=N and --seed=N.
+# The simulator: both sides, network and hypervisor in one process.
+# simlib: the world; sim: the program; sim-mutants: the same world around cores
+# with one rule broken, to prove that the oracle sees it.
+
+ARCHIVES += simlib
+simlib_PKGS :=
+simlib_SRCS := \
+	tests/sim/backup_side.c \
+	tests/sim/event.c \
+	tests/sim/faults.c \
+	tests/sim/guest.c \
+	tests/sim/net.c \
+	tests/sim/oracle.c \
+	tests/sim/primary_side.c \
+	tests/sim/run.c \
+	tests/sim/scenario.c
 
 TEST_PROGRAMS += sim
-sim_SRCS :=
-sim_ARCHIVES := testlib core lib
+sim_SRCS := tests/sim/main.c
+sim_ARCHIVES := simlib core lib
+
+TEST_PROGRAMS += sim-mutants
+sim-mutants_SRCS := tests/sim/mutants_main.c tests/sim/mutant_backup.c tests/sim/mutant_primary.c
+sim-mutants_ARCHIVES := simlib core lib

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What goes wrong, when; and that it ends. */
+#include "tests/sim/sim.h"
+
+#include "lib/err.h"
+
+#include <assert.h>
+
+/* ---- a plan from the seed ---- */
+
+static const struct {
+	enum fault_type type;
+	unsigned int weight;
+} weights[] = {
+	{FAULT_CUT, 10},	{FAULT_UDP_CUT, 4},
+	{FAULT_TCP_STALL, 5},	{FAULT_RESET, 6},
+	{FAULT_SLOW, 3},	{FAULT_KILL_WORKER, 5},
+	{FAULT_KILL_AT, 10},	{FAULT_STOP_WORKER, 6},
+	{FAULT_STOP_AT, 5},	{FAULT_KILL_HOST, 7},
+	{FAULT_FREEZE_HOST, 4}, {FAULT_KILL_DAEMON, 3},
+	{FAULT_UNPROTECT, 4},	{FAULT_FAILOVER, 3},
+	{FAULT_GUEST, 3},	{FAULT_NO_SUSPEND, 2},
+	{FAULT_BURST, 2},	{FAULT_DIRTY, 2},
+	{FAULT_STANDBY, 2},	{FAULT_SLOW_APPLY, 2},
+	{FAULT_FALSE_ACK, 2},	{FAULT_FALSE_ACTIVATED, 1},
+	{FAULT_SKIP_EPOCH, 2},
+};
+
+static enum fault_type random_type(struct rng *r)
+{
+	uint64_t sum = 0;
+	uint64_t pick;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(weights); i++)
+		sum += weights[i].weight;
+	pick = rng_below(r, sum);
+	for (unsigned int i = 0; i < ARRAY_SIZE(weights); i++) {
+		if (pick < weights[i].weight)
+			return weights[i].type;
+		pick -= weights[i].weight;
+	}
+	return FAULT_NONE;
+}
+
+/* From shorter than a heartbeat to longer than everything. */
+static uint64_t random_duration(struct rng *r, const struct timing_conf *t)
+{
+	switch (rng_below(r, 4)) {
+	case 0:
+		return rng_between(r, MS, t->heartbeat_period_ns);
+	case 1:
+		return rng_between(r, t->heartbeat_period_ns, t->failure_timeout_ns);
+	case 2:
+		return rng_between(r, t->failure_timeout_ns - t->failure_timeout_ns / 8,
+				   t->failure_timeout_ns + t->failure_timeout_ns / 8);
+	default:
+		return rng_between(r, t->failure_timeout_ns, 6 * t->failure_timeout_ns);
+	}
+}
+
+static uint64_t random_arg(struct rng *r, enum fault_type type)
+{
+	if (type == FAULT_KILL_AT || type == FAULT_STOP_AT)
+		return rng_between(r, 1, rng_percent(r, 50) ? 6 : 40);
+	if (type == FAULT_GUEST)
+		return rng_between(r, LEAVE_GUEST_SHUTDOWN, LEAVE_GUEST_CHANGED);
+	if (type == FAULT_CUT)
+		return rng_percent(r, 60);
+	if (type == FAULT_UNPROTECT || type == FAULT_FAILOVER)
+		return rng_percent(r, 30);
+	return rng_below(r, 2);
+}
+
+static void random_timing(struct rng *r, struct timing_conf *t)
+{
+	static const uint64_t hearts[] = {10 * MS, 20 * MS, 50 * MS, 100 * MS, 200 * MS};
+	uint64_t hb = hearts[rng_below(r, ARRAY_SIZE(hearts))];
+
+	t->heartbeat_period_ns = hb;
+	t->failure_timeout_ns = hb * rng_between(r, 3, 10);
+	t->epoch_period_ns = rng_between(r, hb / 2, t->failure_timeout_ns / 2);
+}
+
+void plan_random(struct sim *s, struct plan *p)
+{
+	struct rng *r = &s->rng;
+	uint64_t begin;
+
+	*p = (struct plan){
+		.policy = rng_between(r, POLICY_HOLD, POLICY_BACKUP_WINS),
+		.max_outstanding = rng_between(r, 1, PRIMARY_MAX_OUTSTANDING),
+		.loss = rng_percent(r, 30) ? rng_below(r, 30) : 0,
+		.hearts_outlive_link = rng_percent(r, 50),
+		.n = rng_below(r, 8),
+	};
+	random_timing(r, &p->timing);
+	begin = rng_below(r, 20 * p->timing.heartbeat_period_ns);
+	p->end_of_faults = begin + p->timing.failure_timeout_ns * 4 +
+			   rng_below(r, 40 * p->timing.heartbeat_period_ns);
+	/* Long enough for the times that do not shrink with the heartbeat. */
+	if (rng_percent(r, 10))
+		p->end_of_faults += 12 * SEC;
+	for (int i = 0; i < p->n; i++) {
+		struct fault *f = &p->fault[i];
+
+		f->type = random_type(r);
+		f->side = rng_below(r, 2);
+		f->at = rng_between(r, begin, p->end_of_faults);
+		/* Some come in quick succession. */
+		if (i && rng_percent(r, 30))
+			f->at = MIN(p->fault[i - 1].at + rng_below(r, p->timing.failure_timeout_ns),
+				    p->end_of_faults);
+		f->duration = random_duration(r, &p->timing);
+		f->arg = random_arg(r, f->type);
+	}
+}
+
+const char *fault_name(enum fault_type t)
+{
+	static const char *const names[FAULT_COUNT] = {
+		[FAULT_NONE] = "none",
+		[FAULT_CUT] = "cut",
+		[FAULT_UDP_CUT] = "heartbeats-cut",
+		[FAULT_TCP_STALL] = "stall",
+		[FAULT_RESET] = "reset",
+		[FAULT_SLOW] = "slow-link",
+		[FAULT_KILL_WORKER] = "kill-worker",
+		[FAULT_KILL_AT] = "kill-worker-at-action",
+		[FAULT_STOP_WORKER] = "stop-worker",
+		[FAULT_STOP_AT] = "stop-worker-at-action",
+		[FAULT_KILL_HOST] = "kill-host",
+		[FAULT_FREEZE_HOST] = "freeze-host",
+		[FAULT_KILL_DAEMON] = "kill-romulusd",
+		[FAULT_UNPROTECT] = "unprotect",
+		[FAULT_FAILOVER] = "failover",
+		[FAULT_GUEST] = "guest-event",
+		[FAULT_NO_SUSPEND] = "guest-does-not-suspend",
+		[FAULT_BURST] = "output-burst",
+		[FAULT_DIRTY] = "dirty-guest",
+		[FAULT_STANDBY] = "standby-fails",
+		[FAULT_SLOW_APPLY] = "slow-apply",
+		[FAULT_FALSE_ACK] = "false-ack",
+		[FAULT_FALSE_ACTIVATED] = "false-activated",
+		[FAULT_SKIP_EPOCH] = "skip-epoch",
+	};
+
+	return (unsigned int)t < FAULT_COUNT ? names[t] : "?";
+}
+
+/* ---- one fault ---- */
+
+static void kill_host(struct sim *s, enum side side, uint64_t duration)
+{
+	const struct ev boot = {.kind = EV_BOOT, .side = side};
+	struct host *h = &s->host[side];
+
+	if (!h->up)
+		return;
+	h->up = false;
+	h->frozen = false;
+	if (side == SIDE_B) {
+		b_host_died(s);
+		s->b_duty = false;
+	} else {
+		int cur = b_current(s);
+
+		s->b_duty = cur >= 0 && s->b[cur].core.state == BACKUP_STANDING &&
+			    !s->b[cur].asked_to_abandon && s->guest.exists && !s->guest.ended;
+		s->a.proc.alive = false;
+		s->guest.exists = false;
+		s->out = (struct output){.held = false};
+		for (int i = 0; i < MAX_CONNS; i++)
+			s->net.conn[i].open[SIDE_A] = false;
+	}
+	/* Half of them for ever. */
+	if (duration % 2)
+		ev_push(s, s->now + duration, &boot);
+}
+
+void fault_boot(struct sim *s, enum side side)
+{
+	const struct ev restart = {.kind = EV_A_RESTART, .where = AT_A_HOST};
+
+	s->host[side].up = true;
+	s->host[side].daemon_back = s->now + 10 * MS;
+	if (side == SIDE_A)
+		ev_push(s, s->now + 20 * MS, &restart);
+}
+
+static void freeze_host(struct sim *s, const struct fault *f, uint64_t until)
+{
+	const struct ev thaw = {.kind = EV_THAW, .side = f->side};
+	struct host *h = &s->host[f->side];
+
+	if (!h->up || h->frozen || until <= s->now)
+		return;
+	h->frozen = true;
+	h->frozen_at = s->now;
+	h->thaw = until;
+	h->clock_stops = f->arg;
+	if (f->side == SIDE_A && h->clock_stops)
+		s->host_a_slept = true;
+	ev_push(s, until, &thaw);
+}
+
+void fault_thaw(struct sim *s, enum side side)
+{
+	struct host *h = &s->host[side];
+
+	if (!h->frozen || s->now < h->thaw)
+		return;
+	h->frozen = false;
+	if (h->clock_stops)
+		h->stopped += s->now - h->frozen_at;
+}
+
+static void set_trap(struct sim *s, const struct fault *f)
+{
+	const struct trap trap = {
+		.countdown = f->arg,
+		.after = f->duration % 3 == 0,
+		.freeze = f->type == FAULT_STOP_AT,
+		.duration = f->duration,
+	};
+	int cur = b_current(s);
+
+	if (f->side == SIDE_A)
+		s->a.proc.trap = trap;
+	else if (cur >= 0)
+		s->b[cur].proc.trap = trap;
+}
+
+static void operator_says(struct sim *s, const struct fault *f)
+{
+	const struct primary_event unprotect = {.type = PEV_UNPROTECT, .force = f->arg};
+	const struct backup_event failover = {.type = BEV_FAILOVER, .force = f->arg};
+	int cur = b_current(s);
+
+	if (f->type == FAULT_UNPROTECT && s->a.proc.alive) {
+		s->operator_forced = s->operator_forced || f->arg;
+		a_post(s, &unprotect);
+	} else if (f->type == FAULT_FAILOVER && cur >= 0) {
+		s->failover_asked = true;
+		s->operator_forced = s->operator_forced || f->arg;
+		b_post(s, cur, &failover);
+	}
+}
+
+static void worker_fault(struct sim *s, const struct fault *f)
+{
+	int cur = b_current(s);
+	bool die = f->type == FAULT_KILL_WORKER;
+
+	if (f->side == SIDE_A && die)
+		a_crash(s);
+	else if (f->side == SIDE_A)
+		a_freeze(s, f->duration);
+	else if (cur >= 0 && die)
+		b_crash(s, cur);
+	else if (cur >= 0)
+		b_freeze(s, cur, f->duration);
+}
+
+/* What no peer that keeps to the protocol says. One that lies about epochs it got cannot be seen through. */
+static void false_word(struct sim *s, const struct fault *f)
+{
+	const struct primary *p = &s->a.core;
+	struct ev ev = {
+		.kind = EV_A_CORE,
+		.where = AT_A_WORKER,
+		.gen = s->a.proc.gen,
+		.p = {.type = PEV_PEER_ACTIVATED, .term = p->conf.term},
+	};
+
+	if (!s->a.conn || s->a.conn != s->a.session)
+		return;
+	if (f->type == FAULT_FALSE_ACK) {
+		ev.p.type = PEV_ACK;
+		ev.p.epoch = !f->arg			  ? p->sent
+			     : s->a.phase == DATA_SENDING ? p->taken
+							  : p->taken + 1;
+		ev.p.term = p->conf.term - !f->arg;
+	}
+	ev_push(s, s->now, &ev);
+}
+
+static void network_fault(struct sim *s, const struct fault *f, uint64_t until)
+{
+	struct network *n = &s->net;
+
+	switch ((int)f->type) {
+	case FAULT_CUT:
+		n->cut_until[f->side] = MAX(n->cut_until[f->side], until);
+		if (f->arg)
+			n->cut_until[!f->side] = MAX(n->cut_until[!f->side], until);
+		break;
+	case FAULT_UDP_CUT:
+		n->udp_cut_until[f->side] = MAX(n->udp_cut_until[f->side], until);
+		break;
+	case FAULT_TCP_STALL:
+		n->tcp_stall_until[f->side] = MAX(n->tcp_stall_until[f->side], until);
+		break;
+	case FAULT_RESET:
+		if (s->a.conn)
+			net_reset(s, s->a.conn);
+		break;
+	case FAULT_SLOW:
+		n->slow_until = MAX(n->slow_until, until);
+		break;
+	}
+}
+
+static void guest_fault(struct sim *s, const struct fault *f, uint64_t until)
+{
+	switch ((int)f->type) {
+	case FAULT_GUEST:
+		guest_end(s, f->arg);
+		break;
+	case FAULT_NO_SUSPEND:
+		s->no_suspend_until = until;
+		break;
+	case FAULT_BURST:
+		for (int i = 0; i < 150 && s->guest.exists && !s->guest.ended; i++) {
+			if (!s->guest.suspended && !s->failed)
+				output_say(s);
+		}
+		break;
+	case FAULT_DIRTY:
+		s->dirty_until = until;
+		break;
+	}
+}
+
+void fault_strike(struct sim *s, int n)
+{
+	const struct fault *f = &s->plan.fault[n];
+	uint64_t until = MIN(s->now + f->duration, s->plan.end_of_faults);
+
+	sim_trace(s, "!! %s at %c for %llu ms, %llu", fault_name(f->type), "AB"[f->side],
+		  (unsigned long long)(f->duration / MS), (unsigned long long)f -> arg);
+	switch (f->type) {
+	case FAULT_CUT:
+	case FAULT_UDP_CUT:
+	case FAULT_TCP_STALL:
+	case FAULT_RESET:
+	case FAULT_SLOW:
+		network_fault(s, f, until);
+		break;
+	case FAULT_KILL_WORKER:
+	case FAULT_STOP_WORKER:
+		worker_fault(s, f);
+		break;
+	case FAULT_KILL_AT:
+	case FAULT_STOP_AT:
+		set_trap(s, f);
+		break;
+	case FAULT_KILL_HOST:
+		kill_host(s, f->side, f->duration);
+		break;
+	case FAULT_FREEZE_HOST:
+		freeze_host(s, f, until);
+		break;
+	case FAULT_KILL_DAEMON:
+		s->host[f->side].daemon_back = until;
+		break;
+	case FAULT_UNPROTECT:
+	case FAULT_FAILOVER:
+		operator_says(s, f);
+		break;
+	case FAULT_GUEST:
+	case FAULT_NO_SUSPEND:
+	case FAULT_BURST:
+	case FAULT_DIRTY:
+		guest_fault(s, f, until);
+		break;
+	case FAULT_STANDBY:
+		s->fail_standby = true;
+		break;
+	case FAULT_SLOW_APPLY:
+		s->slow_apply_until = until;
+		break;
+	case FAULT_FALSE_ACK:
+	case FAULT_FALSE_ACTIVATED:
+		false_word(s, f);
+		break;
+	case FAULT_SKIP_EPOCH:
+		s->skip_epoch = true;
+		break;
+	case FAULT_NONE:
+	case FAULT_COUNT:
+		break;
+	}
+}
+
+/* From here on nothing goes wrong any more; what is dead for ever stays dead. */
+void faults_end(struct sim *s)
+{
+	s->faults_over = true;
+	s->fail_standby = false;
+	s->skip_epoch = false;
+	s->net.loss = 0;
+	s->a.proc.trap.countdown = 0;
+	for (int i = 0; i < MAX_WORKERS; i++)
+		s->b[i].proc.trap.countdown = 0;
+	sim_trace(s, "!! faults are over");
+}

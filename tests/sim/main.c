@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sim: many seeds, or one.
+ *
+ *	sim --seeds N [--first S]    seeds S to S + N - 1; the last line is "sim: seeds= violations= ..."
+ *	sim --seed S [--trace]       that one, told event by event with --trace
+ *	sim --file FILE              the seeds of a file, a number and what it was on each line
+ *	sim --scenario NAME|all [--trace]   a written plan; sim --scenarios lists them
+ *
+ * Exit status 0 if nothing was violated.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/sim/scenario.h"
+#include "tests/sim/sim.h"
+
+#define SHOWN 10 /* failing seeds */
+
+struct totals {
+	uint64_t seeds;
+	uint64_t violations;
+	uint64_t events;
+	uint64_t holes;
+	uint64_t activated;
+};
+
+static struct sim world;
+
+/* An assert of a core is a violation too: say which seed it was. */
+static void on_abort(int sig)
+{
+	char text[96];
+	int n = snprintf(text, sizeof(text),
+			 "sim: assertion in seed %llu: sim --seed %llu --trace\n",
+			 (unsigned long long)world.seed, (unsigned long long)world.seed);
+
+	if (write(STDERR_FILENO, text, n) != n)
+		_exit(3);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void run_seed(struct totals *t, uint64_t seed, bool trace)
+{
+	bool ok = sim_run(&world, seed, trace);
+
+	t->seeds++;
+	t->events += world.n_events;
+	t->holes += world.p3_holes > 0;
+	t->activated += world.vm_ran_at_b;
+	if (ok)
+		return;
+	if (t->violations++ < SHOWN)
+		printf("seed %llu: %s; replay: sim --seed %llu --trace\n", (unsigned long long)seed,
+		       world.why, (unsigned long long)seed);
+}
+
+static int run_file(struct totals *t, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char line[256];
+
+	if (!f) {
+		perror(path);
+		return 2;
+	}
+	while (fgets(line, sizeof(line), f)) {
+		char *end;
+		uint64_t seed = strtoull(line, &end, 10);
+
+		if (end != line)
+			run_seed(t, seed, false);
+	}
+	fclose(f);
+	return 0;
+}
+
+static int report(const struct totals *t)
+{
+	printf("sim: seeds=%llu violations=%llu events=%llu activations=%llu p3_known_hole=%llu\n",
+	       (unsigned long long)t->seeds, (unsigned long long)t->violations,
+	       (unsigned long long)t->events, (unsigned long long)t->activated,
+	       (unsigned long long)t->holes);
+	return t->violations || !t->seeds;
+}
+
+static int usage(void)
+{
+	fputs("usage: sim [--seeds N] [--first S] | --seed S [--trace] | --file FILE | "
+	      "--scenario NAME|all [--trace] | --scenarios\n",
+	      stderr);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"seeds", required_argument, NULL, 'n'},    {"first", required_argument, NULL, 'f'},
+		{"seed", required_argument, NULL, 's'},	    {"file", required_argument, NULL, 'r'},
+		{"scenario", required_argument, NULL, 'c'}, {"scenarios", no_argument, NULL, 'l'},
+		{"trace", no_argument, NULL, 't'},	    {NULL, 0, NULL, 0},
+	};
+	struct totals t = {0};
+	const char *scenario = NULL;
+	const char *file = NULL;
+	uint64_t first = 1;
+	uint64_t n = 1000;
+	bool trace = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'n')
+			n = strtoull(optarg, NULL, 10);
+		else if (c == 'f')
+			first = strtoull(optarg, NULL, 10);
+		else if (c == 's')
+			first = strtoull(optarg, NULL, 10), n = 1;
+		else if (c == 'r')
+			file = optarg;
+		else if (c == 'c')
+			scenario = optarg;
+		else if (c == 'l')
+			return scenario_list();
+		else if (c == 't')
+			trace = true;
+		else
+			return usage();
+	}
+	if (optind != argc)
+		return usage();
+	signal(SIGABRT, on_abort);
+	if (scenario)
+		return scenario_run(&world, scenario, trace);
+	if (file && run_file(&t, file))
+		return 2;
+	for (uint64_t i = 0; !file && i < n; i++)
+		run_seed(&t, first + i, trace);
+	return report(&t);
+}

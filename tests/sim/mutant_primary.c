@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The primary's core once more, with rules that can be broken (replicator/mutant.h). */
+#define CORE_MUTATION
+#include "replicator/primary.c"

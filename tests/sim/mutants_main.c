@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sim-mutants: breaks one rule of the cores after the other and demands that the oracle sees it. An
+ * oracle that is blind to a broken rule proves nothing about the rule.
+ *
+ *	sim-mutants [--seeds N]      all; the last line is "mutants: n= caught= missed="
+ *	sim-mutants --mutate K [--seed S] [--trace]   that one; stops at the first violation
+ *
+ * Exit status 0 if each was caught; with --mutate, if that one was.
+ */
+#include <getopt.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "replicator/mutant.h"
+#include "tests/sim/sim.h"
+
+int core_mutant;
+
+static struct sim world;
+
+static const char *const names[MUTANT_COUNT] = {
+	[MUTANT_NONE] = "none",
+	[MUTANT_RELEASE_WHEN_SENT] = "release-when-sent",
+	[MUTANT_RELEASE_AHEAD] = "release-ahead",
+	[MUTANT_ACK_ANY_TERM] = "ack-any-term",
+	[MUTANT_ACK_ANY_EPOCH] = "ack-any-epoch",
+	[MUTANT_OPEN_WHEN_LOST] = "open-when-lost",
+	[MUTANT_OPEN_ON_LINK_DOWN] = "open-on-link-down",
+	[MUTANT_OPEN_WITHOUT_BYE_OK] = "open-without-bye-ok",
+	[MUTANT_NO_LEASE] = "no-lease",
+	[MUTANT_PROTECTED_SUSPECT] = "protected-suspect",
+	[MUTANT_DEPOSE_ANY_TERM] = "depose-any-term",
+	[MUTANT_NO_RECONNECT] = "no-reconnect",
+	[MUTANT_NO_OUTSTANDING_BOUND] = "no-outstanding-bound",
+	[MUTANT_OPEN_DURING_PAUSE] = "open-during-pause",
+	[MUTANT_ACK_AHEAD] = "ack-ahead",
+	[MUTANT_ACK_AFTER_DECISION] = "ack-after-decision",
+	[MUTANT_ACTIVATE_UNAPPLIED] = "activate-unapplied",
+	[MUTANT_KEEP_PARTIAL] = "keep-partial",
+	[MUTANT_ACTIVATE_UNDER_HOLD] = "activate-under-hold",
+	[MUTANT_ACTIVATE_EARLY] = "activate-early",
+	[MUTANT_COMMIT_ANY_EPOCH] = "commit-any-epoch",
+	[MUTANT_NO_TERM] = "no-term",
+	[MUTANT_TELL_EARLY] = "tell-early",
+	[MUTANT_ABANDON_ON_LOSS] = "abandon-on-loss",
+	[MUTANT_PROTECTING_SUSPECT] = "protecting-suspect",
+};
+
+/* True if a violation was seen within n seeds. Says what it was. */
+static bool hunt(int mutant, uint64_t first, uint64_t n, bool trace)
+{
+	core_mutant = mutant;
+	for (uint64_t i = 0; i < n; i++) {
+		if (sim_run(&world, first + i, trace))
+			continue;
+		printf("%-22s seed %llu: %s\n", names[mutant], (unsigned long long)(first + i),
+		       world.why);
+		return true;
+	}
+	printf("%-22s NOT CAUGHT in %llu seeds\n", names[mutant], (unsigned long long)n);
+	return false;
+}
+
+/* In a process of its own: an assertion of the core catches a mutant just as well. */
+static bool caught(int mutant, uint64_t n)
+{
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		bool ok = hunt(mutant, 1, n, false);
+
+		fflush(stdout);
+		_exit(ok ? 0 : 1);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
+		printf("%-22s by an assertion\n", names[mutant]);
+		return true;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static int all(uint64_t n)
+{
+	int count = 0;
+
+	for (int k = MUTANT_NONE + 1; k < MUTANT_COUNT; k++)
+		count += caught(k, n);
+	printf("mutants: n=%d caught=%d missed=%d\n", MUTANT_COUNT - 1, count,
+	       MUTANT_COUNT - 1 - count);
+	return count != MUTANT_COUNT - 1;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"seeds", required_argument, NULL, 'n'},
+		{"mutate", required_argument, NULL, 'm'},
+		{"seed", required_argument, NULL, 's'},
+		{"trace", no_argument, NULL, 't'},
+		{NULL, 0, NULL, 0},
+	};
+	uint64_t n = 20000;
+	uint64_t first = 1;
+	int mutant = 0;
+	bool trace = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'n')
+			n = strtoull(optarg, NULL, 10);
+		else if (c == 'm')
+			mutant = (int)strtol(optarg, NULL, 10);
+		else if (c == 's')
+			first = strtoull(optarg, NULL, 10), n = 1;
+		else if (c == 't')
+			trace = true;
+		else
+			return 2;
+	}
+	if (mutant < 0 || mutant >= MUTANT_COUNT || optind != argc)
+		return 2;
+	return mutant ? !hunt(mutant, first, n, trace) : all(n);
+}

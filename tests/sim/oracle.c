@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The promises P1 to P6 as predicates over the true state of the world; docs/promises.md has them in words. */
+#include "tests/sim/sim.h"
+
+#define U(x) ((unsigned long long)(x))
+
+static bool standing(const struct sim *s, const struct backup_side *w)
+{
+	return w->proc.alive && s->host[SIDE_B].up && w->core.state == BACKUP_STANDING;
+}
+
+/* Somebody at host B could go alone from what he has, or has. */
+bool standby_can_run(const struct sim *s)
+{
+	if (s->standby.exists && (s->standby.runs || s->standby.completing))
+		return true;
+	for (int i = 0; i < MAX_WORKERS; i++) {
+		const struct backup_side *w = &s->b[i];
+
+		if (standing(s, w) || (w->proc.alive && w->core.state == BACKUP_ACTIVATING))
+			return true;
+	}
+	return false;
+}
+
+/* ---- P1, P3: a frame leaves host A ---- */
+
+static void two_lives(struct sim *s, const char *what)
+{
+	/* docs/promises.md: the holes that only an arbiter closes. */
+	if (s->operator_forced || s->host_a_slept || s->a.late) {
+		s->p3_holes++;
+		return;
+	}
+	sim_fail(s, "P3", "%s although the VM runs at host B since %llu us", what,
+		 U(s->b_activated_at / US));
+}
+
+void oracle_emit(struct sim *s, uint64_t newest, bool open)
+{
+	struct output *o = &s->out;
+
+	s->last_emit = s->now;
+	if (s->vm_ran_at_b) {
+		two_lives(s, "a frame leaves host A");
+		return;
+	}
+	if (!open) {
+		if (o->session != s->commit_conn || newest > s->commit_state)
+			sim_fail(s, "P1", "frame %llu is let out, session %u committed %llu",
+				 U(newest), s->commit_conn, U(s->commit_state));
+		s->plain_newest = MAX(s->plain_newest, newest);
+		return;
+	}
+	if (o->reason != OPEN_PLAIN) {
+		s->alone_newest = MAX(s->alone_newest, newest);
+		return;
+	}
+	if (standby_can_run(s))
+		sim_fail(s, "P1", "frame %llu passes an open lane while a standby could run",
+			 U(newest));
+	s->plain_newest = MAX(s->plain_newest, newest);
+}
+
+/* Held output is about to be let out, all of it. */
+void oracle_open(struct sim *s)
+{
+	struct primary_side *a = &s->a;
+	/* Its clock may go a little faster than ours. */
+	uint64_t enough = s->t.failure_timeout_ns - s->t.failure_timeout_ns / 1000;
+
+	s->out.reason = OPEN_PLAIN;
+	if (a->core.leave_force)
+		s->out.reason = OPEN_FORCED;
+	else if (s->plan.policy == POLICY_PRIMARY_WINS && a->core.alone_decided &&
+		 a->alone_after >= enough)
+		s->out.reason = OPEN_ALONE;
+	else if (standby_can_run(s))
+		sim_fail(s, "P1", "output is opened while a standby could run (silent for %llu ms)",
+			 U(a->alone_after / MS));
+}
+
+/* ---- P2: a VM begins to run at host B ---- */
+
+void oracle_activated(struct sim *s)
+{
+	const struct standby *d = &s->standby;
+
+	if (s->vm_ran_at_b)
+		sim_fail(s, "P3", "the VM is activated for the second time");
+	if (!d->good)
+		sim_fail(s, "P2", "an epoch is missing in the activated VM");
+	if (d->state != d->due)
+		sim_fail(s, "P2", "state %llu is activated, the newest committed epoch is %llu",
+			 U(d->state), U(d->due));
+	if (s->plain_newest > d->state)
+		sim_fail(s, "P2", "frame %llu was let out, state %llu is activated",
+			 U(s->plain_newest), U(d->state));
+	if (s->alone_newest > d->state)
+		s->p3_holes++;
+	s->vm_ran_at_b = true;
+	s->b_activated_at = s->now;
+	if (!s->operator_forced && s->plan.policy != POLICY_BACKUP_WINS && !s->failover_asked)
+		sim_fail(s, "P3", "activated by itself under %s", policy_name(s->plan.policy));
+}
+
+/* ---- P4 ---- */
+
+void oracle_destroy(struct sim *s)
+{
+	if (!s->vm_ran_at_b && !s->guest.ended)
+		sim_fail(s, "P4", "the only copy of the VM is destroyed");
+}
+
+void oracle_abandon(struct sim *s, const struct backup_side *b)
+{
+	bool committed = b->core.committed != EPOCH_NONE;
+
+	if (s->standby.runs)
+		sim_fail(s, "P4", "the running VM of host B is abandoned");
+	if (committed && !b->asked_to_abandon && !b->hole)
+		sim_fail(s, "P4", "a good standby is destroyed and nobody asked for it");
+}
+
+static void check_pause(struct sim *s)
+{
+	const struct guest *g = &s->guest;
+
+	if (!g->exists || !g->suspended || g->dying || !s->a.proc.alive || s->a.proc.frozen ||
+	    s->host[SIDE_A].frozen)
+		return;
+	if (s->now > MAX(g->suspended_at, s->a.proc.thawed_at) + 10 * MS &&
+	    s->now > s->host[SIDE_A].thaw + 10 * MS)
+		sim_fail(s, "P4", "the guest is suspended for %llu ms",
+			 U((s->now - g->suspended_at) / MS));
+}
+
+/* ---- P5 ---- */
+
+static bool runs_now(const struct sim *s, enum side side, const struct process *p)
+{
+	return p->alive && !p->frozen && s->host[side].up && !s->host[side].frozen;
+}
+
+/* The standby of the primary's session protects it, in truth. */
+static bool standby_good(const struct sim *s)
+{
+	for (int i = 0; i < MAX_WORKERS; i++) {
+		const struct backup_side *w = &s->b[i];
+
+		if (w->conn == s->a.session && standing(s, w) && runs_now(s, SIDE_B, &w->proc))
+			return true;
+	}
+	return false;
+}
+
+static bool primary_good(const struct sim *s, const struct backup_side *w)
+{
+	const struct primary *core = &s->a.core;
+
+	return runs_now(s, SIDE_A, &s->a.proc) && s->a.session == w->conn && core->held;
+}
+
+/* What two heartbeats, the network and a thaw explain. */
+static bool excused(const struct sim *s, enum side side, const struct process *p, uint64_t truth)
+{
+	uint64_t grace = s->t.suspect_ns + s->t.suspect_ns / 100 + s->net.udp_late_max + MS;
+
+	return s->now <= MAX(truth, MAX(p->thawed_at, s->host[side].thaw)) + grace;
+}
+
+static void check_honest(struct sim *s)
+{
+	struct primary_side *a = &s->a;
+
+	if (runs_now(s, SIDE_A, &a->proc) &&
+	    primary_is_protected(&a->core, host_clock(s, SIDE_A)) &&
+	    !excused(s, SIDE_A, &a->proc, s->was_good ? s->now : s->last_good))
+		sim_fail(s, "P5", "the primary says protected, the standby is gone for %llu ms",
+			 U((s->now - s->last_good) / MS));
+	for (int i = 0; i < MAX_WORKERS; i++) {
+		struct backup_side *w = &s->b[i];
+
+		if (!w->told_hello || !runs_now(s, SIDE_B, &w->proc))
+			continue;
+		if (backup_is_protecting(&w->core, host_clock(s, SIDE_B)) &&
+		    !excused(s, SIDE_B, &w->proc, w->was_good ? s->now : w->last_good))
+			sim_fail(s, "P5",
+				 "the backup says protecting, the primary is gone for %llu ms",
+				 U((s->now - w->last_good) / MS));
+	}
+}
+
+/* The world stands still between two events, so what was good until now is known before the event. */
+void oracle_before(struct sim *s)
+{
+	if (s->was_good)
+		s->last_good = s->now;
+	for (int i = 0; i < MAX_WORKERS; i++) {
+		if (s->b[i].proc.alive && s->b[i].was_good)
+			s->b[i].last_good = s->now;
+	}
+}
+
+/* ---- P6 ---- */
+
+static void check_bounds(struct sim *s)
+{
+	const struct primary *p = &s->a.core;
+
+	if (s->a.proc.alive && epoch_distance(p->taken, p->acked) > p->conf.max_outstanding)
+		sim_fail(s, "P6", "%llu epochs are unacknowledged",
+			 U(epoch_distance(p->taken, p->acked)));
+	if (s->out.held && s->out.n > p->conf.max_outstanding + 1)
+		sim_fail(s, "P6", "%u lanes are in use", s->out.n);
+	if (s->a.n_connects > s->now / (s->t.reconnect_ns / 2) + 20)
+		sim_fail(s, "P6", "%u connects in %llu ms", s->a.n_connects, U(s->now / MS));
+}
+
+/* What the core believes of the output is so. */
+static void check_output(struct sim *s)
+{
+	const struct primary *p = &s->a.core;
+
+	if (s->a.proc.alive && !p->held && s->out.held)
+		sim_fail(s, "P4", "the primary believes that the output is open, but it is held");
+}
+
+void oracle_after(struct sim *s)
+{
+	s->was_good = standby_good(s);
+	for (int i = 0; i < MAX_WORKERS; i++)
+		s->b[i].was_good = s->b[i].proc.alive && primary_good(s, &s->b[i]);
+	check_honest(s);
+	check_bounds(s);
+	check_output(s);
+	check_pause(s);
+}
+
+/* ---- the end ---- */
+
+static bool output_flows(const struct sim *s)
+{
+	return s->last_emit + 6 * s->t.epoch_period_ns + 100 * MS > s->now;
+}
+
+/* Nothing of the VM is left at host A. */
+static bool settled_without_a(const struct sim *s)
+{
+	int cur = b_current(s);
+
+	if (s->host[SIDE_A].up && s->a.proc.alive)
+		/* The guest is gone, but the peer, who cannot be asked, may hold a standby. */
+		return s->a.core.state == PRIMARY_LOST &&
+		       (!s->host[SIDE_B].up || s->b_role == ROLE_ACTIVE);
+	if (s->standby.runs || cur < 0)
+		return s->standby.runs || !s->b_duty;
+	/* hold and primary-wins: the standby waits for the operator. */
+	return s->b[cur].core.state == BACKUP_STANDING && s->plan.policy != POLICY_BACKUP_WINS;
+}
+
+static bool settled_alone(const struct sim *s)
+{
+	const struct primary *p = &s->a.core;
+
+	if (p->held)
+		return p->state == PRIMARY_LOST && s->plan.policy != POLICY_PRIMARY_WINS;
+	return (p->state == PRIMARY_CONNECTING || p->state == PRIMARY_COPYING) && output_flows(s);
+}
+
+bool oracle_settled(const struct sim *s)
+{
+	const struct primary *p = &s->a.core;
+	int cur = b_current(s);
+
+	if (!s->host[SIDE_A].up || !s->guest.exists)
+		return settled_without_a(s);
+	/* A standby may be left where its primary went alone and was unprotected out of reach. */
+	if (!s->a.proc.alive)
+		return !s->a.durable_role && (cur < 0 || s->standby.runs || s->operator_forced ||
+					      s->plan.policy == POLICY_PRIMARY_WINS);
+	if (!s->host[SIDE_B].up)
+		return settled_alone(s);
+	if (s->standby.runs)
+		return false; /* the primary must learn it and destroy its copy */
+	if (s->b_role == ROLE_ACTIVE)
+		return settled_alone(s);
+	if (s->wants_out)
+		return false;
+	return cur >= 0 && s->b[cur].core.state == BACKUP_STANDING &&
+	       primary_is_protected(p, host_clock(s, SIDE_A)) && output_flows(s);
+}
