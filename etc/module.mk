@@ -2,6 +2,6 @@
 # What is installed besides programs and man pages.  A unit may end in .in:
 # @sbindir@ @libexecdir@ @sysconfdir@ @rundir@ @statedir@ are filled in.
 
-CONF_FILES +=
-UNITS +=
-COMPLETIONS +=
+CONF_FILES += etc/romulus.conf
+UNITS += etc/romulusd.service.in
+COMPLETIONS += etc/romulus.bash

@@ -1,3 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-MAN_PAGES +=
+MAN_PAGES += \
+	man/romulus-backup.8 \
+	man/romulus-cert.8 \
+	man/romulus-failover.8 \
+	man/romulus-forget.8 \
+	man/romulus-primary.8 \
+	man/romulus-protect.8 \
+	man/romulus-status.8 \
+	man/romulus-unprotect.8 \
+	man/romulus.7 \
+	man/romulus.8 \
+	man/romulus.conf.5 \
+	man/romulusd.8

@@ -13,12 +13,16 @@ testlib_SRCS := \
 SHELL_SCRIPTS += \
 	.ci/run \
 	tests/check-complete \
+	tests/check-docs \
 	tests/check-layering \
 	tests/check-layering-test \
 	tests/dist-check \
 	tests/install-deps \
 	tests/run \
 	tests/run-test
+
+# --help, man pages and completion say the same.
+CHECKS += docs=tests/check-docs~$(B)/bin
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)

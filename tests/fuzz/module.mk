@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One target per decoder; seeds for fuzz_foo lie in tests/fuzz/corpus/fuzz_foo/.
 
-FUZZ_TARGETS +=
+FUZZ_TARGETS += \
+	tests/fuzz/fuzz_conf.c \
+	tests/fuzz/fuzz_ctl.c \
+	tests/fuzz/fuzz_json.c \
+	tests/fuzz/fuzz_vm_state.c

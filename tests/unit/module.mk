@@ -11,17 +11,21 @@ UNIT_TESTS += \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_conf.c \
+	tests/unit/test_conf_docs.c \
+	tests/unit/test_conn.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_dirty.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
+	tests/unit/test_heartbeat.c \
 	tests/unit/test_json.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
 	tests/unit/test_names.c \
 	tests/unit/test_netbuf.c \
+	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
 	tests/unit/test_queue.c \
 	tests/unit/test_rd.c \

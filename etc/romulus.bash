@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bash completion for romulus(8)
+
+_romulus_vms()
+{
+	local f
+	# The VMs of this host for protect; those with a worker for the rest.
+	if [ "$1" = protect ]; then
+		xl list 2>/dev/null | awk 'NR > 2 { print $1 }'
+		return
+	fi
+	for f in /run/romulus/*.primary.ctl /run/romulus/*.backup.ctl; do
+		[ -S "$f" ] || continue
+		f=${f##*/}
+		f=${f%.ctl}
+		echo "${f%.*}"
+	done
+}
+
+_romulus()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local command=${COMP_WORDS[1]} words=''
+
+	COMPREPLY=()
+	if [ "$COMP_CWORD" = 1 ]; then
+		words='protect status unprotect failover forget cert help version'
+	elif [ "$command" = help ]; then
+		words='protect status unprotect failover forget cert'
+	elif [ "$prev" = --on-peer-loss ]; then
+		words='hold primary-wins backup-wins'
+	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ]; then
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+	else
+		case $command in
+		protect) words='--to --on-peer-loss --epoch --heartbeat --failure-timeout --wait
+			--no-wait --timeout --dry-run --run-dir' ;;
+		status) words='--json --prometheus --watch --count --run-dir' ;;
+		unprotect) words='--force --no-wait --timeout --run-dir' ;;
+		failover) words='--force --dry-run --timeout --run-dir' ;;
+		forget) words='--run-dir' ;;
+		cert)
+			words='--san --out --ca-dir --days'
+			[ "$COMP_CWORD" = 2 ] && words="ca host show $words"
+			;;
+		esac
+		case $cur in
+		-*) ;;
+		*) [ "$command" = cert ] || words="$words $(_romulus_vms "$command")" ;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _romulus romulus

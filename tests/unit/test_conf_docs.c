@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The schema, man/romulus.conf.5 and etc/romulus.conf say the same, all ways. Runs in the project's root. */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/conf.h"
+#include "lib/err.h"
+
+#define MANUAL "man/romulus.conf.5"
+#define SHIPPED "etc/romulus.conf"
+
+struct entry {
+	char section[64];
+	char name[64];
+	char dflt[128]; /* "-": none is given */
+};
+
+struct manual {
+	size_t n;
+	struct entry e[128];
+};
+
+static void read_manual(struct manual *m)
+{
+	FILE *file = fopen(MANUAL, "r");
+	char section[64] = "";
+	char line[512];
+
+	assert_non_null(file);
+	m->n = 0;
+	while (fgets(line, sizeof(line), file)) {
+		struct entry *last = m->n ? &m->e[m->n - 1] : NULL;
+
+		line[strcspn(line, "\n")] = 0;
+		if (sscanf(line, ".Sh %63[^\n]", section) == 1)
+			continue;
+		if (!strncmp(line, ".It Ic ", 7)) {
+			assert_true(m->n < ARRAY_SIZE(m->e));
+			last = &m->e[m->n++];
+			strcpy(last->section, section);
+			snprintf(last->name, sizeof(last->name), "%.63s", line + 7);
+			strcpy(last->dflt, "-");
+		} else if (last && !strncmp(line, "Default: ", 9)) {
+			snprintf(last->dflt, sizeof(last->dflt), "%.127s", line + 9);
+			/* Without the full stop. */
+			last->dflt[strlen(last->dflt) - 1] = 0;
+		}
+	}
+	fclose(file);
+}
+
+static const struct entry *find(const struct manual *m, const char *section, const char *name)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		if (!strcmp(m->e[i].section, section) && !strcmp(m->e[i].name, name))
+			return &m->e[i];
+	}
+	return NULL;
+}
+
+static void compare(const struct manual *m, const char *section, const struct conf_key *keys,
+		    size_t n)
+{
+	size_t in_section = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct entry *e = find(m, section, keys[i].name);
+		const char *dflt = keys[i].dflt ? keys[i].dflt : "-";
+
+		if (!e)
+			fail_msg("%s is not in %s, %s", keys[i].name, MANUAL, section);
+		else if (strcmp(e->dflt, *dflt ? dflt : "empty") != 0)
+			fail_msg("%s: the default is \"%s\", the manual says \"%s\"", keys[i].name,
+				 dflt, e->dflt);
+	}
+	for (size_t i = 0; i < m->n; i++)
+		in_section += !strcmp(m->e[i].section, section);
+	if (in_section != n)
+		fail_msg("%s has %zu keys in %s, the schema %zu", MANUAL, in_section, section, n);
+}
+
+static void manual_has_the_schema(void **state)
+{
+	static struct manual m;
+	const struct conf_key *k;
+	size_t n;
+
+	read_manual(&m);
+	k = conf_keys(&n);
+	compare(&m, "KEYS", k, n);
+	k = conf_peer_keys(&n);
+	compare(&m, "PEERS", k, n);
+	k = conf_vm_keys(&n);
+	compare(&m, "VM FILES", k, n);
+}
+
+/* Takes the comment sign from "# key = value;", and from the list of peers when peers is set. */
+static void uncomment(FILE *in, FILE *out, bool peers)
+{
+	char line[512];
+	bool in_peers = false;
+
+	while (fgets(line, sizeof(line), in)) {
+		char *hash = strchr(line, '#');
+		char key[64];
+		int end = 0;
+
+		in_peers |= peers && !strncmp(line, "# peers = (", 11);
+		if (hash && strspn(line, " \t") == (size_t)(hash - line) &&
+		    (in_peers || (sscanf(hash, "# %63[a-z-] = %n", key, &end) == 1 && end &&
+				  strchr(hash, ';') == hash + strlen(hash) - 2)))
+			*hash = ' ';
+		if (in_peers && strstr(line, ");"))
+			in_peers = false;
+		fputs(line, out);
+	}
+}
+
+static const struct conf *load_shipped(bool uncommented, bool peers)
+{
+	char path[] = "/tmp/test_conf_docs.XXXXXX";
+	FILE *in = fopen(SHIPPED, "r");
+	FILE *out = fdopen(mkstemp(path), "w");
+	const struct conf *c = NULL;
+	struct err e = ERR_INIT;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	if (uncommented)
+		uncomment(in, out, peers);
+	fclose(in);
+	fclose(out);
+	if (conf_load(uncommented ? path : SHIPPED, &c, &e) < 0)
+		fail_msg("%s", e.text);
+	unlink(path);
+	return c;
+}
+
+static void shipped_file_has_every_default(void **state)
+{
+	const struct conf *as_is = load_shipped(false, false);
+	const struct conf *full = load_shipped(true, false);
+	const struct conf_key *k;
+	size_t n;
+
+	k = conf_keys(&n);
+	for (size_t i = 0; i < n; i++) {
+		if (as_is->source_line[i])
+			fail_msg("%s is set in %s", k[i].name, SHIPPED);
+		if (!full->source_line[i])
+			fail_msg("%s is not in %s", k[i].name, SHIPPED);
+		if (memcmp((const char *)as_is + k[i].offset, (const char *)full + k[i].offset,
+			   k[i].size) != 0)
+			fail_msg("%s has another value in %s than by default", k[i].name, SHIPPED);
+	}
+	conf_free(as_is);
+	conf_free(full);
+}
+
+static void shipped_peers_are_right(void **state)
+{
+	const struct conf *c = load_shipped(true, true);
+
+	assert_int_equal(c->n_peers, 2);
+	assert_int_equal(conf_peer(c, "hostb")->port, 7403);
+	assert_int_equal(conf_peer(c, "hostc")->port, 7404);
+	conf_free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(manual_has_the_schema),
+		cmocka_unit_test(shipped_file_has_every_default),
+		cmocka_unit_test(shipped_peers_are_right),
+	};
+
+	return RUN_TESTS("conf_docs", tests);
+}
