@@ -4,5 +4,9 @@
 FUZZ_TARGETS += \
 	tests/fuzz/fuzz_conf.c \
 	tests/fuzz/fuzz_ctl.c \
+	tests/fuzz/fuzz_frame.c \
+	tests/fuzz/fuzz_heartbeat.c \
 	tests/fuzz/fuzz_json.c \
-	tests/fuzz/fuzz_vm_state.c
+	tests/fuzz/fuzz_page_codec.c \
+	tests/fuzz/fuzz_vm_state.c \
+	tests/fuzz/fuzz_wire.c
