@@ -20,6 +20,7 @@ UNIT_TESTS += \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_heartbeat.c \
+	tests/unit/test_host_ctl.c \
 	tests/unit/test_json.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
