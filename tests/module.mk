@@ -14,6 +14,7 @@ SHELL_SCRIPTS += \
 	.ci/run \
 	tests/check-complete \
 	tests/check-docs \
+	tests/check-host \
 	tests/check-layering \
 	tests/check-layering-test \
 	tests/dist-check \
@@ -23,6 +24,9 @@ SHELL_SCRIPTS += \
 
 # --help, man pages and completion say the same.
 CHECKS += docs=tests/check-docs~$(B)/bin
+
+# The real romulusd and romulus with scripts for workers.
+CHECKS += host=tests/check-host~$(B)/bin
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
