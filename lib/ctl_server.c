@@ -204,7 +204,7 @@ static bool handle_line(struct client *c, char *line, size_t len)
 {
 	struct ctl_server *s = c->server;
 	struct ctl_request rq = {.server = s, .token.id = ++s->next_token};
-	char *argv[CTL_ARGS_MAX + 1];
+	char *argv[CTL_ARGS_MAX + 1] = {NULL};
 	struct err e = ERR_INIT;
 	int argc;
 	int rc;

@@ -170,8 +170,8 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 	const struct host *h = ctx;
 	const char *vm = rq->argv[0];
 	struct wish w = {.dry_run = false};
-	struct vm_state old;
-	struct vm_state new;
+	struct vm_state old = {.role = VM_NONE};
+	struct vm_state new = {.role = VM_NONE};
 	int rc = conf_load_vm(h->conf, vm, &w.vm, e);
 
 	for (int i = 1; !rc && i < rq->argc; i++)

@@ -57,11 +57,12 @@ static void read_status(struct seen *s)
 /* A socket whose owner died is as good as none: romulusd knows what became of it. */
 static void ask_worker(struct report *r, const char *run_dir, const char *vm, const char *role)
 {
+	const struct tool_worker w = {run_dir, vm, role, WORKER_NS};
 	const char *const argv[] = {"status", NULL};
 	struct json_in *status = NULL;
 	struct err e = ERR_INIT;
 	struct seen *s;
-	int rc = tool_ask_worker(run_dir, vm, role, argv, WORKER_NS, &status, &e);
+	int rc = tool_ask_worker(&w, argv, &status, &e);
 
 	if (tool_nobody(rc))
 		return;

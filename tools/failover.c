@@ -124,10 +124,11 @@ static int no_standby(const struct options *o)
 
 static int ask(const struct options *o)
 {
+	const struct tool_worker w = {o->run_dir, o->vm, "backup", ASK_NS};
 	const char *const argv[] = {"failover", o->force ? "force" : NULL, NULL};
 	struct json_in *reply = NULL;
 	struct err e = ERR_INIT;
-	int rc = tool_ask_worker(o->run_dir, o->vm, "backup", argv, ASK_NS, &reply, &e);
+	int rc = tool_ask_worker(&w, argv, &reply, &e);
 
 	json_in_free(reply);
 	return rc < 0 ? tool_fail(TOOL_ERROR, "%s", e.text) : TOOL_OK;
@@ -199,8 +200,8 @@ int cmd_failover(int argc, char **argv)
 	int rc;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	rc = tool_ask_worker(o.run_dir, o.vm, "backup", (const char *const[]){"status", NULL},
-			     TOOL_ASK_NS, &status, &e);
+	rc = tool_ask_worker(&(struct tool_worker){o.run_dir, o.vm, "backup", TOOL_ASK_NS},
+			     (const char *const[]){"status", NULL}, &status, &e);
 	if (tool_nobody(rc))
 		code = no_standby(&o);
 	else if (rc < 0)

@@ -41,14 +41,14 @@ int tool_ask_host(const char *run_dir, const char *const argv[], struct json_in 
 	return rc;
 }
 
-int tool_ask_worker(const char *run_dir, const char *vm, const char *side, const char *const argv[],
-		    uint64_t timeout_ns, struct json_in **reply, struct err *e)
+int tool_ask_worker(const struct tool_worker *w, const char *const argv[], struct json_in **reply,
+		    struct err *e)
 {
 	char path[TOOL_PATH_SIZE];
-	int rc = tool_ctl_path(path, run_dir, vm, side, e);
+	int rc = tool_ctl_path(path, w->run_dir, w->vm, w->side, e);
 
 	*reply = NULL;
-	return rc < 0 ? rc : ctl_client_call(path, argv, timeout_ns, reply, e);
+	return rc < 0 ? rc : ctl_client_call(path, argv, w->timeout_ns, reply, e);
 }
 
 bool tool_nobody(int rc)

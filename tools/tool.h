@@ -44,8 +44,14 @@ MUST_CHECK int tool_ctl_path(char path[TOOL_PATH_SIZE], const char *run_dir, con
 /* Ask romulusd, or the worker of a VM and side; results as of ctl_client_call(). */
 MUST_CHECK int tool_ask_host(const char *run_dir, const char *const argv[], struct json_in **reply,
 			     struct err *e);
-MUST_CHECK int tool_ask_worker(const char *run_dir, const char *vm, const char *side,
-			       const char *const argv[], uint64_t timeout_ns,
+struct tool_worker {
+	const char *run_dir;
+	const char *vm;
+	const char *side;
+	uint64_t timeout_ns;
+};
+
+MUST_CHECK int tool_ask_worker(const struct tool_worker *w, const char *const argv[],
 			       struct json_in **reply, struct err *e);
 
 /* True for the results that mean that nobody listens there. */

@@ -162,10 +162,11 @@ static int wait_for_end(const struct options *o)
 
 static int ask(const struct options *o)
 {
+	const struct tool_worker w = {o->run_dir, o->vm, "primary", ASK_NS};
 	const char *const argv[] = {"unprotect", o->force ? "force" : NULL, NULL};
 	struct json_in *reply = NULL;
 	struct err e = ERR_INIT;
-	int rc = tool_ask_worker(o->run_dir, o->vm, "primary", argv, ASK_NS, &reply, &e);
+	int rc = tool_ask_worker(&w, argv, &reply, &e);
 
 	json_in_free(reply);
 	return rc < 0 ? tool_fail(TOOL_ERROR, "%s", e.text) : TOOL_OK;

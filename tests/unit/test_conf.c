@@ -232,7 +232,7 @@ static void too_many_peers(void **state)
 
 	for (int i = 0; i <= CONF_MAX_PEERS; i++)
 		n += (size_t)sprintf(text + n, "%s{name=\"p%d\";address=\"a\";}", i ? "," : "", i);
-	strcpy(text + n, ");");
+	snprintf(text + n, sizeof(text) - n, ");");
 	assert_int_equal(load(*state, text, &c, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "more than 32 peers"));
 }

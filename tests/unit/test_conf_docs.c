@@ -41,7 +41,7 @@ static void read_manual(struct manual *m)
 		if (!strncmp(line, ".It Ic ", 7)) {
 			assert_true(m->n < ARRAY_SIZE(m->e));
 			last = &m->e[m->n++];
-			strcpy(last->section, section);
+			memcpy(last->section, section, sizeof(section));
 			snprintf(last->name, sizeof(last->name), "%.63s", line + 7);
 			strcpy(last->dflt, "-");
 		} else if (last && !strncmp(line, "Default: ", 9)) {

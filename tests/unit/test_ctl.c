@@ -61,7 +61,7 @@ static void splits(void **state)
 		char *argv[5];
 		struct err e = ERR_INIT;
 
-		strcpy(line, table[i].line);
+		snprintf(line, sizeof(line), "%s", table[i].line);
 		assert_int_equal(ctl_split(line, argv, 4, &e), table[i].n);
 		assert_true(table[i].n >= 0 || *e.text);
 		for (int k = 0; k < table[i].n; k++)
@@ -218,7 +218,7 @@ static int connect_to(const struct fixture *f)
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	strcpy(addr.sun_path, f->path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f->path);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
 }
@@ -379,7 +379,8 @@ static void oversized_line(void **state)
 
 	/* The longest that is allowed, then one byte more. */
 	memset(line, ' ', sizeof(line));
-	memcpy(line, "echo", 4);
+	for (int i = 0; i < 4; i++)
+		line[i] = "echo"[i];
 	line[CTL_LINE_MAX - 1] = '\n';
 	say(fd, line, CTL_LINE_MAX);
 	expect(f, fd, "{\"ok\":true,\"argv\":[]}");
@@ -561,7 +562,7 @@ static void the_file(void **state)
 	/* What a crash left is replaced. */
 	snprintf(path, sizeof(path), "%s/y.ctl", f->dir);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	strcpy(addr.sun_path, path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.100s", path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	close(fd);
 	assert_int_equal(ctl_server_new(f->event, path, &second, &e), 0);
@@ -588,7 +589,7 @@ static int fake_server(const struct fixture *f, const char *name, char path[128]
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(path, 128, "%s/%s", f->dir, name);
-	strcpy(addr.sun_path, path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.100s", path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(fd, 5), 0);
 	return fd;

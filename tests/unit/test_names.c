@@ -11,10 +11,10 @@ static void accepts_and_refuses(void **state)
 		const char *name;
 		bool ok;
 	} table[] = {
-		{"web", true},	 {"a", true},		{"9", true},	 {"db-1.example_x", true},
-		{"", false},	 {NULL, false},		{".web", false}, {"-web", false},
-		{"_web", false}, {"a/b", false},	{"..", false},	 {"a b", false},
-		{"a\nb", false}, {"w\xc3\xa9", false}, {"a=b", false},	 {"a\"b", false},
+		{"web", true},	 {"a", true},	       {"9", true},	{"db-1.example_x", true},
+		{"", false},	 {NULL, false},	       {".web", false}, {"-web", false},
+		{"_web", false}, {"a/b", false},       {"..", false},	{"a b", false},
+		{"a\nb", false}, {"w\xc3\xa9", false}, {"a=b", false},	{"a\"b", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)

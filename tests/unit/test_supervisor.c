@@ -48,7 +48,7 @@ static void ended(void *ctx, const char *vm, int code, bool fresh)
 	f->n_ended++;
 	f->last_code = code;
 	f->last_fresh = fresh;
-	strcpy(f->last_vm, vm);
+	snprintf(f->last_vm, sizeof(f->last_vm), "%s", vm);
 }
 
 static void put_program(const struct fixture *f, const char *name, const char *script)

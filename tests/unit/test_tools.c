@@ -78,7 +78,7 @@ static void serve_one(int fd, const char *log, const char *socket_path,
 		      const struct answer *answers, int *given)
 {
 	const struct answer *use = NULL;
-	char line[8192];
+	char line[8192] = "";
 	size_t used = 0;
 	FILE *file;
 	int at = -1;
