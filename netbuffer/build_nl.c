@@ -341,7 +341,7 @@ int build_nl_audit(struct sock_nl *s, const struct vif_nl *v, enum lane_tamper *
 	struct lane_stats stats[LANES];
 	struct err ignored = ERR_INIT;
 	struct filter_nl_redirect r;
-	bool ok;
+	bool ok = false;
 	int rc;
 
 	*how = LANE_VIF_GONE;

@@ -146,11 +146,12 @@ int filter_nl_classifier_ensure(struct sock_nl *s, const struct vif_nl *v, bool 
 	return rc < 0 ? err_set(e, rc, "put the classifier on %s (module cls_bpf)", v->ifb) : 0;
 }
 
+/* Where a filter like ours leads, 0 when that device is gone; -1: it is not like ours. */
 static int mirred_target(struct rtnl_cls *c)
 {
 	struct rtnl_act *a = rtnl_mall_get_first_action(c);
 	const char *kind = a ? rtnl_tc_get_kind(TC_CAST(a)) : NULL;
-	int target = kind && strcmp(kind, "mirred") == 0 ? (int)rtnl_mirred_get_ifindex(a) : 0;
+	int target = kind && strcmp(kind, "mirred") == 0 ? (int)rtnl_mirred_get_ifindex(a) : -1;
 
 	if (a)
 		rtnl_act_put(a);
@@ -169,10 +170,13 @@ int filter_nl_redirect_look(struct sock_nl *s, const struct vif_nl *v, struct fi
 		struct rtnl_cls *c = (struct rtnl_cls *)o;
 		const char *kind = rtnl_tc_get_kind(TC_CAST(c));
 		unsigned int prio = rtnl_cls_get_prio(c);
-		int target = kind && strcmp(kind, "matchall") == 0 ? mirred_target(c) : 0;
+		int target;
 
+		if (rtnl_tc_get_handle(TC_CAST(c)) == 0)
+			continue; /* announces a priority, the filter follows */
+		target = kind && strcmp(kind, "matchall") == 0 ? mirred_target(c) : -1;
 		r->any = true;
-		if (target == 0 || prio > REDIRECT_PRIO_LAST)
+		if (target < 0 || prio > REDIRECT_PRIO_LAST)
 			r->foreign = r->foreign ? MIN(r->foreign, prio) : prio;
 		else if (v->ifb_index && target == (int)v->ifb_index)
 			r->ours = prio;

@@ -114,6 +114,12 @@ int lane_group_frames(struct lane_group *g, uint64_t frames[LANES])
 	return 0;
 }
 
+/* Small frames take more of the kernel's memory than their bytes. */
+static uint64_t lane_cost(const struct lane_stats *s)
+{
+	return MAX((uint64_t)s->bytes, s->frames * NETBUF_FRAME_COST);
+}
+
 uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *most)
 {
 	struct lane_stats s[LANES];
@@ -131,7 +137,7 @@ uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *mo
 				v->held_frames += s[l].frames;
 			}
 			v->peak_bytes = MAX(v->peak_bytes, v->held_bytes);
-			*most = MAX(*most, (uint64_t)s[cur].bytes);
+			*most = MAX(*most, lane_cost(&s[cur]));
 		}
 		sum += v->held_bytes;
 	}

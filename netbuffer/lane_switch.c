@@ -44,6 +44,9 @@ static int pin_path(const char *vif, char path[LANE_SWITCH_PATH_SIZE], struct er
 	n = snprintf(path, LANE_SWITCH_PATH_SIZE, "%s/%s", LANE_SWITCH_DIR, vif);
 	if (n < 0 || n >= LANE_SWITCH_PATH_SIZE)
 		return err_set(e, -ENAMETOOLONG, "device %s", vif);
+	/* The BPF file system takes no dots, a device's name has no colon. */
+	for (char *dot = path; (dot = strchr(dot, '.')); dot++)
+		*dot = ':';
 	return 0;
 }
 

@@ -16,8 +16,8 @@
 
 struct err;
 
-#define LANE_SWITCH_DIR "/sys/fs/bpf/romulus"
-#define LANE_SWITCH_MAJOR 0x7e000000U /* the classid of lane n is this | n + 1 */
+#define LANE_SWITCH_DIR "/sys/fs/bpf/romulus" /* vif3.0 is pinned there as vif3:0 */
+#define LANE_SWITCH_MAJOR 0x7e000000U	      /* the classid of lane n is this | n + 1 */
 #define LANE_SWITCH_PATH_SIZE 64
 
 /* What is mapped: shared with the program (class) and with the next worker (the rest). */

@@ -257,7 +257,7 @@ static void rearm(struct netbuf *nb, uint64_t now)
 /* What a dead worker left: close all but, if it was open, the current lane; which have frames? */
 static int adopt(struct netbuf *nb, unsigned int cur, bool held, struct err *e)
 {
-	uint64_t frames[LANES];
+	uint64_t frames[LANES] = {0};
 	bool busy[LANES];
 	int rc = 0;
 
@@ -337,6 +337,7 @@ static int nb_setup(struct ckpt_device *d, struct err *e)
 	}
 	if (rc < 0)
 		detach_new(nb, n, found);
+	nb->measure_at = now;
 	rearm(nb, now);
 	return rc;
 }

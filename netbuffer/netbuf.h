@@ -30,6 +30,11 @@ struct netbuf;
 #define NETBUF_RELEASE_AGAIN_NS UINT64_C(5000000)
 /* How often held output is measured. */
 #define NETBUF_PRESSURE_POLL_NS UINT64_C(10000000)
+/*
+ * What a small frame counts for at least when a lane is said to be half full: the kernel's
+ * memory.
+ */
+#define NETBUF_FRAME_COST UINT64_C(768)
 /* How long open() keeps the order before it lets out all lanes at once. */
 #define NETBUF_OPEN_ORDERED_NS UINT64_C(200000000)
 

@@ -359,6 +359,7 @@ static void book_adopts(void **state)
 /* ---- fake lanes ------------------------------------------------------------ */
 
 #define FAKE_VIFS 2U
+#define FAKE_FRAME 1000U
 
 struct fake_vif {
 	struct lane_stats lane[LANES];
@@ -396,7 +397,7 @@ static void fake_run(struct fake *f)
 			if (f->drain_per_look && n > f->drain_per_look)
 				n = f->drain_per_look;
 			s->frames -= n;
-			s->bytes -= n * 100;
+			s->bytes -= n * FAKE_FRAME;
 			s->released += n;
 		}
 	}
@@ -407,7 +408,7 @@ static void fake_send(struct fake *f, unsigned int vif, unsigned int n)
 	struct lane_stats *s = &f->vif[vif].lane[f->vif[vif].word];
 
 	s->frames += n;
-	s->bytes += n * 100;
+	s->bytes += n * FAKE_FRAME;
 	if (f->drain_per_look == 0)
 		fake_run(f);
 }
@@ -558,7 +559,7 @@ static void rig_start(struct rig *r)
 	struct netbuf_conf conf = {
 		.ops = &fake_ops,
 		.ctx = &r->f,
-		.lane_bytes = 100000,
+		.lane_bytes = 1000 * FAKE_FRAME,
 		.tampered = on_tampered,
 		.arg = &r->f,
 	};
@@ -617,9 +618,9 @@ static void holds_until_commit(void **state)
 	netbuf_get_stats(r.nb, 0, &s);
 	assert_string_equal(s.name, "vif1.0");
 	assert_int_equal(s.held_frames, 1);
-	assert_int_equal(s.held_bytes, 100);
+	assert_int_equal(s.held_bytes, FAKE_FRAME);
 	assert_int_equal(s.released_frames, 5 + 49 * 4 - 1);
-	assert_int_equal(netbuf_backlog_bytes(r.nb), 100);
+	assert_int_equal(netbuf_backlog_bytes(r.nb), FAKE_FRAME);
 	netbuf_free(r.nb);
 }
 
@@ -893,12 +894,16 @@ static void half_full_asks_for_a_checkpoint(void **state)
 	checkpoint(&r, 1);
 	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
 	assert_false(netbuf_half_full(r.nb)); /* another lane */
-	assert_int_equal(netbuf_backlog_bytes(r.nb), 50100);
+	r.f.vif[0].lane[2].frames = 700;      /* empty frames cost, too */
+	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	assert_true(netbuf_half_full(r.nb));
+	r.f.vif[0].lane[2].frames = 0;
+	assert_int_equal(netbuf_backlog_bytes(r.nb), 501 * FAKE_FRAME);
 	assert_int_equal(r.d->ops->commit(r.d, 1), 0);
 	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
 	netbuf_get_stats(r.nb, 1, &s);
 	assert_int_equal(s.held_bytes, 0);
-	assert_int_equal(s.peak_bytes, 50100);
+	assert_int_equal(s.peak_bytes, 501 * FAKE_FRAME);
 	assert_int_equal(s.dropped_frames, 7);
 	netbuf_free(r.nb);
 }
