@@ -77,6 +77,7 @@ static int tear_down(void **state)
 static void serve_one(int fd, const char *log, const char *socket_path,
 		      const struct answer *answers, int *given)
 {
+	static const struct answer unknown = {"", "{\"ok\":false,\"error\":\"unknown command\"}"};
 	const struct answer *use = NULL;
 	char line[8192] = "";
 	size_t used = 0;
@@ -102,10 +103,10 @@ static void serve_one(int fd, const char *log, const char *socket_path,
 		if (!given[i])
 			break;
 	}
-	if (!use)
-		use = &(struct answer){"", "{\"ok\":false,\"error\":\"unknown command\"}"};
-	else
+	if (use)
 		given[at] = 1;
+	else
+		use = &unknown;
 	if (!use->answer) {
 		unlink(socket_path);
 		_exit(0);
