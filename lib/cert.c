@@ -180,7 +180,7 @@ static int open_pem(const char *path, BIO **out, struct err *e)
 
 static int read_cert(const char *path, X509 **out, struct err *e)
 {
-	BIO *file;
+	BIO *file = NULL;
 	int rc = open_pem(path, &file, e);
 
 	if (rc < 0)
@@ -192,7 +192,7 @@ static int read_cert(const char *path, X509 **out, struct err *e)
 
 static int read_key(const char *path, EVP_PKEY **out, struct err *e)
 {
-	BIO *file;
+	BIO *file = NULL;
 	int rc = open_pem(path, &file, e);
 
 	if (rc < 0)

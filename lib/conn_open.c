@@ -65,7 +65,8 @@ static int make(struct conn **out, const struct conn_conf *conf, enum frame_side
 	}
 	if (!c || !c->out || !c->in) {
 		conn_free(c);
-		return err_set(e, -ENOMEM, "connection");
+		(void)err_set(e, -ENOMEM, "connection");
+		return -ENOMEM;
 	}
 	/* Every page now: the steady state meets no page fault for them. */
 	memset(c->out, 0, CONN_OUT_SIZE);

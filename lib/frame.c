@@ -19,6 +19,7 @@ static const uint8_t magic[4] = {'R', 'M', 'L', 'S'};
 #define KIB UINT32_C(1024)
 
 /* The table of docs/protocol.md. */
+/* clang-format off */
 static const struct frame_rule rules[] = {
 	/*                   name          from           min max             must   epoch */
 	[FRAME_HELLO]      = {"HELLO",      FRAME_PRIMARY, 208, 208,           true,  false},
@@ -36,6 +37,7 @@ static const struct frame_rule rules[] = {
 	[FRAME_BYE_OK]     = {"BYE_OK",     FRAME_BACKUP,  8,   8,             true,  false},
 	[FRAME_KEEPALIVE]  = {"KEEPALIVE",  BOTH,          0,   0,             false, false},
 };
+/* clang-format on */
 
 const struct frame_rule *frame_rule(unsigned int type)
 {
@@ -95,8 +97,7 @@ static int check_known(const struct frame_header *h, const struct frame_rule *ru
 	if (h->flags != (rule->mandatory ? FRAME_MANDATORY : 0))
 		return err_setx(e, -EPROTO, "frame %s has the flags 0x%x", rule->name, h->flags);
 	if (h->length < rule->min || h->length > rule->max)
-		return err_setx(e, -EMSGSIZE,
-				"frame %s is %u bytes long, must have %u to %u",
+		return err_setx(e, -EMSGSIZE, "frame %s is %u bytes long, must have %u to %u",
 				rule->name, h->length, rule->min, rule->max);
 	if (rule->has_epoch != (h->epoch != FRAME_NO_EPOCH))
 		return err_setx(e, -EPROTO, "frame %s %s epoch", rule->name,
@@ -104,8 +105,8 @@ static int check_known(const struct frame_header *h, const struct frame_rule *ru
 	return 0;
 }
 
-int frame_decode(const uint8_t buf[FRAME_HEADER_SIZE], enum frame_side from,
-		 struct frame_header *h, struct err *e)
+int frame_decode(const uint8_t buf[FRAME_HEADER_SIZE], enum frame_side from, struct frame_header *h,
+		 struct err *e)
 {
 	struct rd r = rd_init(buf, FRAME_HEADER_SIZE);
 	const struct frame_rule *rule;
@@ -133,8 +134,9 @@ int frame_decode(const uint8_t buf[FRAME_HEADER_SIZE], enum frame_side from,
 		/* Their first bytes are the same in every version; the caller looks no further. */
 		if (h->type == FRAME_HELLO || h->type == FRAME_REFUSE)
 			return 0;
-		return err_setx(e, -EPROTO, "frame type %u of protocol version %u, we speak %d to %d",
-				h->type, h->version, FRAME_VERSION_MIN, FRAME_VERSION_MAX);
+		return err_setx(e, -EPROTO,
+				"frame type %u of protocol version %u, we speak %d to %d", h->type,
+				h->version, FRAME_VERSION_MIN, FRAME_VERSION_MAX);
 	}
 	rule = frame_rule(h->type);
 	if (rule)
@@ -147,9 +149,10 @@ int frame_decode(const uint8_t buf[FRAME_HEADER_SIZE], enum frame_side from,
 int frame_check_seq(const struct frame_header *h, uint64_t *last, struct err *e)
 {
 	if (h->seq != *last + 1)
-		return err_setx(e, -EPROTO,
-				"a frame was repeated, lost or reordered: sequence %llu, expected %llu",
-				(unsigned long long)h->seq, (unsigned long long)*last + 1);
+		return err_setx(
+			e, -EPROTO,
+			"a frame was repeated, lost or reordered: sequence %llu, expected %llu",
+			(unsigned long long)h->seq, (unsigned long long)*last + 1);
 	*last = h->seq;
 	return 0;
 }

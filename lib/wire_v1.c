@@ -80,9 +80,12 @@ static void put_text(struct wr *w, const char *text, size_t len)
 		p[i] = is_text(text + i, 1) ? (uint8_t)text[i] : ' ';
 }
 
+/* As get_name(). */
 static bool get_text(struct rd *r, size_t len, char text[WIRE_TEXT_MAX + 1])
 {
 	text[0] = 0;
+	if (!rd_ok(r))
+		return true;
 	if (len > WIRE_TEXT_MAX || len != rd_left(r))
 		return false;
 	rd_bytes(r, text, len);

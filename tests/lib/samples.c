@@ -184,12 +184,12 @@ static int pages_again(const struct frame *f, struct wr *w, struct err *e)
 
 #define AGAIN(what, ...)                                      \
 	do {                                                  \
-		rc = wire_##what##_decode(f, &m.what, &e);    \
+		rc = wire_##what##_decode(f, &m.what, e);     \
 		if (!rc)                                      \
 			wire_##what##_encode(w, __VA_ARGS__); \
 	} while (0)
 
-int sample_again(const struct frame *f, struct wr *w)
+int sample_again(const struct frame *f, struct wr *w, struct err *e)
 {
 	union {
 		struct wire_hello hello;
@@ -201,7 +201,6 @@ int sample_again(const struct frame *f, struct wr *w)
 		struct wire_bye bye;
 		uint64_t term;
 	} m;
-	struct err e = ERR_INIT;
 	const char *json;
 	size_t size;
 	int rc = 0;
@@ -217,18 +216,18 @@ int sample_again(const struct frame *f, struct wr *w)
 		AGAIN(refuse, &m.refuse);
 		break;
 	case FRAME_CONFIG:
-		rc = wire_config_decode(f, &json, &size, &e);
+		rc = wire_config_decode(f, &json, &size, e);
 		if (!rc)
 			wire_config_encode(w, json, size);
 		break;
 	case FRAME_STATIC:
-		rc = static_again(f, w, &e);
+		rc = static_again(f, w, e);
 		break;
 	case FRAME_COPY_ROUND:
 		AGAIN(copy_round, &m.copy_round);
 		break;
 	case FRAME_PAGES:
-		rc = pages_again(f, w, &e);
+		rc = pages_again(f, w, e);
 		break;
 	case FRAME_STATE:
 		AGAIN(state, &m.state);
@@ -247,6 +246,6 @@ int sample_again(const struct frame *f, struct wr *w)
 	case FRAME_KEEPALIVE:
 		break;
 	}
-	assert(!rc == !e.rc);
+	assert(!rc == !e->rc);
 	return rc;
 }

@@ -9,6 +9,8 @@
 #include "lib/frame.h"
 #include "lib/wr.h"
 
+struct err;
+
 struct sample {
 	const char *name; /* of the golden file */
 	enum frame_type type;
@@ -23,6 +25,6 @@ extern const size_t n_samples;
  * Decodes a payload by its type and encodes it again into w: what every good message must survive
  * without a difference. 0 or the decoder's error. PAGES are taken to their records only.
  */
-int sample_again(const struct frame *f, struct wr *w);
+int sample_again(const struct frame *f, struct wr *w, struct err *e);
 
 #endif

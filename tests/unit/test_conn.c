@@ -762,7 +762,8 @@ static void commit(enum crime crime, uint8_t buf[2 * F_SIZE], size_t *size)
 	case OUT_OF_ORDER:
 		h = frame_make(FRAME_CONFIG, FRAME_NO_EPOCH, "{}", 2);
 		h.seq = 2;
-		memcpy(second + FRAME_HEADER_SIZE, "{}", 2);
+		second[FRAME_HEADER_SIZE] = '{';
+		second[FRAME_HEADER_SIZE + 1] = '}';
 		*size += 2;
 		break;
 	case GARBAGE:
