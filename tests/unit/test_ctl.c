@@ -581,6 +581,35 @@ static void the_file(void **state)
 	settle(f);
 }
 
+/* The file's mode is one lock, the credentials are the other. */
+static void only_root(void **state)
+{
+	struct fixture *f = *state;
+	char buf[256] = "";
+	int status = 0;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(chmod(f->path, 0666), 0);
+	pid = fork();
+	if (!pid) {
+		alarm(30);
+		if (setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		status = connect_to(f);
+		fcntl(status, F_SETFL, 0);
+		(void)!write(status, "echo\n", 5);
+		(void)!recv(status, buf, sizeof(buf) - 1, 0);
+		_exit(strstr(buf, "only root may ask") ? 0 : 1);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		assert_true(sd_event_run(f->event, 2000) >= 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(f->called, 0);
+}
+
 /* ---- client ---- */
 
 static int fake_server(const struct fixture *f, const char *name, char path[128])
@@ -750,6 +779,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_many_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(answered_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_file, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_root, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(client_meets_nonsense, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(client_gives_up, set_up, tear_down),
 	};
