@@ -440,6 +440,8 @@ int wire_state_decode(const struct frame *f, struct wire_state *m, struct err *e
 	memset(m, 0, sizeof(*m));
 	m->kind = rd_u16(&r);
 	rd_zero(&r, 6);
+	if (!rd_ok(&r))
+		return done(e, f, &r);
 	switch (m->kind) {
 	case WIRE_HVM_CONTEXT:
 		m->hvm.size = rd_left(&r);

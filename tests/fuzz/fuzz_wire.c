@@ -28,6 +28,7 @@ static void decode(const struct frame *f)
 	/* As in conn.c: the frame's own rule was kept before anybody looks at the payload. */
 	if (!rule || f->h.length < rule->min || f->h.length > rule->max)
 		return;
+	e = ERR_INIT;
 	if (sample_again(f, &w, &e) < 0)
 		return;
 	assert(wr_ok(&w) && wr_used(&w) == f->h.length);
