@@ -75,6 +75,7 @@ void timing_derive(struct timing *t, const struct timing_conf *c)
 		.suspect_ns = 2 * hb,
 		/* The lease: over one heartbeat before the peer may go alone (P3). */
 		.ack_timeout_ns = failure - hb,
+		.sync_timeout_ns = MAX(3 * failure, 60 * S),
 		.suspend_timeout_ns = clamp(failure, 1 * S, 10 * S),
 		.send_timeout_ns = MAX(3 * failure, 10 * S),
 		.handshake_timeout_ns = 5 * S,

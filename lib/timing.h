@@ -28,6 +28,11 @@ struct timing {
 	uint64_t suspect_ns;
 	/* The oldest epoch sent and not acknowledged for so long: the session is given up. */
 	uint64_t ack_timeout_ns;
+	/*
+	 * The same for epoch 0: the backup first works off what the first copy left in its buffers, and has
+	 * the standby swallow all of it. It may not go alone before, so no lease is needed.
+	 */
+	uint64_t sync_timeout_ns;
 	/* How long a guest may take to suspend before the checkpoint is aborted. */
 	uint64_t suspend_timeout_ns;
 	/* How long sending one epoch may take before the session is given up. */

@@ -187,6 +187,14 @@ static bool commits(const struct backup *b)
 	return b->link_up && (b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING);
 }
 
+static void ack(struct backup_actions *out, uint64_t epoch, uint64_t term)
+{
+	struct backup_action *a = act(out, BACT_ACK);
+
+	a->epoch = epoch;
+	a->term = term;
+}
+
 static void epoch_complete(struct backup *b, uint64_t now, const struct backup_event *ev,
 			   struct backup_actions *out)
 {
@@ -194,7 +202,8 @@ static void epoch_complete(struct backup *b, uint64_t now, const struct backup_e
 
 	if (!commits(b))
 		return;
-	if (!in_order || ev->term != b->term || b->applying) {
+	if (!in_order || b->applying ||
+	    (ev->term != b->term && !MUTANT(MUTANT_ACK_AFTER_DECISION))) {
 		protocol_error(b, now, out);
 		return;
 	}
@@ -205,12 +214,9 @@ static void epoch_complete(struct backup *b, uint64_t now, const struct backup_e
 	liveness_excuse(&b->peer, now);
 	b->committed = ev->epoch;
 	b->applying = true;
-	act(out, BACT_ACK)->epoch = ev->epoch;
-	out->a[out->n - 1].term = b->term;
-	if (MUTANT(MUTANT_ACK_AHEAD)) {
-		act(out, BACT_ACK)->epoch = epoch_next(ev->epoch);
-		out->a[out->n - 1].term = b->term;
-	}
+	ack(out, ev->epoch, ev->term);
+	if (MUTANT(MUTANT_ACK_AHEAD))
+		ack(out, epoch_next(ev->epoch), ev->term);
 	act(out, BACT_APPLY)->epoch = ev->epoch;
 	if (b->state == BACKUP_BUILDING)
 		go(b, BACKUP_STANDING, now);
@@ -441,6 +447,8 @@ void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
 		 struct backup_actions *out)
 {
 	out->n = 0;
+	if (MUTANT(MUTANT_SLEEP_IS_SILENCE))
+		b->peer.listened_ns = now;
 	liveness_listen(&b->peer, now);
 	/* A sign of life in hand counts, even at the last moment. */
 	if (ev->type == BEV_HEARTBEAT)

@@ -42,6 +42,8 @@ enum core_mutant {
 	MUTANT_TELL_EARLY,	    /* says "the VM runs here" before it does */
 	MUTANT_ABANDON_ON_LOSS,	    /* destroys a good standby when the link breaks */
 	MUTANT_PROTECTING_SUSPECT,
+	/* both */
+	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_COUNT
 };
 

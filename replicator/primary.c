@@ -195,12 +195,18 @@ static void resync(struct primary *p, uint64_t now, enum leave_reason reason,
 
 /* ---- what the time decides ---- */
 
+static uint64_t lease_end(const struct primary *p)
+{
+	uint64_t lease = p->state == PRIMARY_SYNCING ? p->conf.timing.sync_timeout_ns :
+						       p->conf.timing.ack_timeout_ns;
+
+	return p->oldest_unacked_since_ns + (MUTANT(MUTANT_NO_LEASE) ? 10 * lease : lease);
+}
+
 /* P3: an ACK counts only while the peer cannot have gone alone since it gave it. */
 static bool lease_expired(const struct primary *p, uint64_t now)
 {
-	if (p->sent == p->acked || MUTANT(MUTANT_NO_LEASE))
-		return false;
-	return now >= p->oldest_unacked_since_ns + p->conf.timing.ack_timeout_ns;
+	return p->sent != p->acked && now >= lease_end(p);
 }
 
 static bool stuck(const struct primary *p, uint64_t now)
@@ -267,6 +273,7 @@ static void link_up(struct primary *p, uint64_t now, const struct primary_event 
 	session_reset(p);
 	/* A term that the peer spent on an activation that never ran. */
 	p->conf.term = MAX(p->conf.term, ev->term);
+	p->alone_decided = false;
 	if (p->held) {
 		/* HELLO_OK: whatever could have gone alone is abandoned. */
 		want_open(p);
@@ -326,7 +333,6 @@ static void output_opened(struct primary *p, uint64_t now, struct primary_action
 	if (p->leaving) {
 		finish(p, now, out);
 	} else if (has_session(p)) {
-		p->alone_decided = false;
 		act(out, PACT_START_COPY);
 		go(p, PRIMARY_COPYING, now);
 	} else if (p->state != PRIMARY_CONNECTING) {
@@ -375,7 +381,7 @@ static void checkpoint_taken(struct primary *p, uint64_t now, const struct prima
 static void checkpoint_aborted(struct primary *p, uint64_t now, const struct primary_event *ev,
 			       struct primary_actions *out)
 {
-	uint64_t soon = MIN(p->conf.timing.epoch_period_ns, p->conf.timing.heartbeat_period_ns);
+	uint64_t soon = p->conf.timing.epoch_period_ns / 4;
 
 	if (!p->checkpointing || ev->epoch != p->next_epoch)
 		return;
@@ -550,6 +556,9 @@ static bool can_checkpoint(const struct primary *p)
 {
 	if (!guarded(p) || p->checkpointing || p->sent != p->taken)
 		return false;
+	/* The leases of later epochs begin when the backup keeps pace. */
+	if (p->state == PRIMARY_SYNCING && p->taken != EPOCH_NONE)
+		return false;
 	return epoch_distance(p->taken, p->acked) < p->conf.max_outstanding ||
 	       MUTANT(MUTANT_NO_OUTSTANDING_BOUND);
 }
@@ -594,6 +603,8 @@ void primary_step(struct primary *p, uint64_t now, const struct primary_event *e
 	out->n = 0;
 	if (p->state == PRIMARY_ENDED)
 		return;
+	if (MUTANT(MUTANT_SLEEP_IS_SILENCE))
+		p->peer.listened_ns = now;
 	liveness_listen(&p->peer, now);
 	/* A sign of life in hand counts, even at the last moment. */
 	if (ev->type == PEV_HEARTBEAT)
@@ -609,8 +620,8 @@ static uint64_t guarded_deadline(const struct primary *p)
 	const struct timing *t = &p->conf.timing;
 	uint64_t d = UINT64_MAX;
 
-	if (p->sent != p->acked && !MUTANT(MUTANT_NO_LEASE))
-		d = MIN(d, p->oldest_unacked_since_ns + t->ack_timeout_ns);
+	if (p->sent != p->acked)
+		d = MIN(d, lease_end(p));
 	if (p->checkpointing)
 		d = MIN(d, p->busy_since_ns + 2 * t->suspend_timeout_ns);
 	else if (p->sent != p->taken)

@@ -52,7 +52,8 @@ struct primary_data {
 
 static void post(struct primary_data *d, struct pd_msg *m)
 {
-	m->at_ns = clock_now();
+	if (!m->at_ns)
+		m->at_ns = clock_now();
 	if (!queue_put(d->messages, m))
 		die("the control thread does not read its messages");
 }
@@ -351,7 +352,8 @@ static void do_start_copy(struct primary_data *d)
 
 static void send_epoch(struct primary_data *d, uint64_t epoch)
 {
-	struct pd_msg sent = {.type = PD_SENT, .epoch = epoch};
+	/* The lease counts from before the backup can have any of it. */
+	struct pd_msg sent = {.type = PD_SENT, .epoch = epoch, .at_ns = clock_now()};
 	struct err e = ERR_INIT;
 	int rc = checkpoint_send(&d->cp, epoch, d->enc, d->link.conn,
 				 clock_now() + d->conf.timing.send_timeout_ns, &e);

@@ -94,6 +94,8 @@ static void arm(struct primary_shell *s)
 
 	if (net < at)
 		at = net;
+	if (s->opening && netbuf_is_open(s->net))
+		at = 0; /* on_timer() tells the core */
 	if (at == CLOCK_NEVER) {
 		r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 	} else {
@@ -167,6 +169,14 @@ static int domain_tool(struct primary_shell *s, const char *const argv[])
 	return rc;
 }
 
+/* romulusd starts us again, and the next one finds the output held and asks the peer anew. */
+static void give_up(struct primary_shell *s)
+{
+	s->finished = true;
+	s->exit_code = 1;
+	sd_event_exit(s->loop, 0);
+}
+
 static void destroy_guest(struct primary_shell *s)
 {
 	char domid[16];
@@ -180,7 +190,7 @@ static void destroy_guest(struct primary_shell *s)
 	if (domain_tool(s, argv) == 0)
 		primary_shell_event(s, &done);
 	else
-		s->finished = true, s->exit_code = 1;
+		give_up(s);
 }
 
 static const char *shutdown_word(enum leave_reason r)
@@ -445,6 +455,7 @@ void primary_shell_message(struct primary_shell *s, const struct pd_msg *m)
 		.term = m->term,
 		.pages = m->pages,
 		.leave = m->leave,
+		.at_ns = m->at_ns,
 	};
 
 	if (m->type == PD_GUEST && m->leave == LEAVE_GUEST_CHANGED)
