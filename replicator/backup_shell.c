@@ -215,7 +215,7 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		command(s, BD_TAKEOVER, a);
 		break;
 	case BACT_ACTIVATE:
-		log_warn("activating epoch %" PRIu64 " under term %" PRIu64, s->core.committed, a->term);
+		log_warn("activating epoch %" PRIu64 " under term %" PRIu64, s->core.committed, s->core.term);
 		command(s, BD_FINISH, a);
 		break;
 	case BACT_ABANDON:
