@@ -197,8 +197,8 @@ static void resync(struct primary *p, uint64_t now, enum leave_reason reason,
 
 static uint64_t lease_end(const struct primary *p)
 {
-	uint64_t lease = p->state == PRIMARY_SYNCING ? p->conf.timing.sync_timeout_ns :
-						       p->conf.timing.ack_timeout_ns;
+	uint64_t lease = p->state == PRIMARY_SYNCING ? p->conf.timing.sync_timeout_ns
+						     : p->conf.timing.ack_timeout_ns;
 
 	return p->oldest_unacked_since_ns + (MUTANT(MUTANT_NO_LEASE) ? 10 * lease : lease);
 }
@@ -343,6 +343,7 @@ static void output_opened(struct primary *p, uint64_t now, struct primary_action
 static void order_checkpoint(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	p->checkpointing = true;
+	p->ordered = p->next_epoch;
 	p->pressure = false;
 	p->busy_since_ns = now;
 	/* From start to start; a missed beat is not caught up. */
@@ -361,13 +362,15 @@ static void copy_done(struct primary *p, uint64_t now, struct primary_actions *o
 static void checkpoint_taken(struct primary *p, uint64_t now, const struct primary_event *ev,
 			     struct primary_actions *out)
 {
-	if (!p->checkpointing || ev->epoch != p->next_epoch)
+	if (!p->checkpointing || ev->epoch != p->ordered)
 		return;
 	p->checkpointing = false;
 	if (!guarded(p))
 		return;
 	p->taken = ev->epoch;
 	p->next_epoch = epoch_next(ev->epoch);
+	/* P4: the guest runs for at least as long as it took to have it suspended and copied. */
+	p->next_checkpoint_ns = MAX(p->next_checkpoint_ns, now + (now - p->busy_since_ns));
 	p->busy_since_ns = now;
 	p->aborts = 0;
 	/* Epoch 0 is the whole memory. */
@@ -383,7 +386,7 @@ static void checkpoint_aborted(struct primary *p, uint64_t now, const struct pri
 {
 	uint64_t soon = p->conf.timing.epoch_period_ns / 4;
 
-	if (!p->checkpointing || ev->epoch != p->next_epoch)
+	if (!p->checkpointing || ev->epoch != p->ordered)
 		return;
 	p->checkpointing = false;
 	if (!guarded(p))

@@ -132,6 +132,7 @@ struct primary {
 	struct liveness peer;
 	uint64_t state_since_ns;
 	uint64_t next_epoch; /* the number that the next checkpoint gets */
+	uint64_t ordered;    /* the number of the checkpoint under way */
 	uint64_t acked;	     /* newest acknowledged epoch, EPOCH_NONE if none this session */
 	uint64_t taken;	     /* newest checkpoint taken, EPOCH_NONE if none */
 	uint64_t sent;	     /* newest epoch completely sent, EPOCH_NONE if none */

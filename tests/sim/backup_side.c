@@ -104,6 +104,8 @@ bool b_freeze(struct sim *s, int slot, uint64_t duration)
 	p->frozen = true;
 	p->thaw = thaw;
 	p->thawed_at = p->thaw;
+	if (thaw - s->now > s->t.suspect_ns + s->t.heartbeat_period_ns)
+		p->listens_since = thaw;
 	sim_trace(s, "B%d   worker stops for %llu ms", slot, (unsigned long long)(duration / MS));
 	ev_push(s, p->thaw, &rest);
 	return true;
@@ -209,6 +211,8 @@ void b_accept(struct sim *s, struct conn *c, const struct msg *hello)
 	w = &s->b[slot];
 	memset(w, 0, sizeof(*w));
 	w->proc = (struct process){.alive = true, .gen = ++s->next_gen, .tick_at = NEVER};
+	w->proc.trap = s->b_trap;
+	s->b_trap.countdown = 0;
 	w->conn = c->id;
 	w->hello_term = hello->term;
 	w->asker = -1;
@@ -347,6 +351,8 @@ static void activate(struct sim *s, int slot)
 {
 	struct ev ev = worker_event(s, slot, EV_B_COMPLETED);
 
+	if (s->standby.completing || s->standby.runs)
+		sim_fail(s, "P2", "the standby is activated twice");
 	s->standby.completing = true;
 	s->standby.due = s->b[slot].committed_state;
 	ev.token = ++s->standby.token;
@@ -495,6 +501,11 @@ static void step(struct sim *s, int slot, const struct backup_event *b)
 
 	backup_step(&w->core, host_clock(s, SIDE_B), b, &w->todo);
 	w->done = 0;
+	if (w->core.state == BACKUP_ACTIVATING && before != BACKUP_ACTIVATING &&
+	    b->type != BEV_FAILOVER)
+		oracle_decided(s, w);
+	if (b->type == BEV_HEARTBEAT || b->type == BEV_HELLO || w->core.committed != committed)
+		w->last_heard = s->now;
 	note_commit(s, w, committed);
 	if (b->type != BEV_HEARTBEAT && b->type != BEV_TICK)
 		sim_trace(s, "B%d <- %s epoch=%lld", slot, backup_event_name(b->type),

@@ -112,6 +112,7 @@ void plan_random(struct sim *s, struct plan *p)
 				    p->end_of_faults);
 		f->duration = random_duration(r, &p->timing);
 		f->arg = random_arg(r, f->type);
+		f->flag = rng_percent(r, 50);
 	}
 }
 
@@ -149,8 +150,9 @@ const char *fault_name(enum fault_type t)
 
 /* ---- one fault ---- */
 
-static void kill_host(struct sim *s, enum side side, uint64_t duration)
+static void kill_host(struct sim *s, const struct fault *f)
 {
+	enum side side = f->side;
 	const struct ev boot = {.kind = EV_BOOT, .side = side};
 	struct host *h = &s->host[side];
 
@@ -172,9 +174,8 @@ static void kill_host(struct sim *s, enum side side, uint64_t duration)
 		for (int i = 0; i < MAX_CONNS; i++)
 			s->net.conn[i].open[SIDE_A] = false;
 	}
-	/* Half of them for ever. */
-	if (duration % 2)
-		ev_push(s, s->now + duration, &boot);
+	if (f->flag)
+		ev_push(s, s->now + f->duration, &boot);
 }
 
 void fault_boot(struct sim *s, enum side side)
@@ -198,6 +199,8 @@ static void freeze_host(struct sim *s, const struct fault *f, uint64_t until)
 	h->frozen_at = s->now;
 	h->thaw = until;
 	h->clock_stops = f->arg;
+	if (!h->clock_stops && until - s->now > s->t.suspect_ns + s->t.heartbeat_period_ns)
+		h->listens_since = until;
 	if (f->side == SIDE_A && h->clock_stops)
 		s->host_a_slept = true;
 	ev_push(s, until, &thaw);
@@ -218,7 +221,7 @@ static void set_trap(struct sim *s, const struct fault *f)
 {
 	const struct trap trap = {
 		.countdown = f->arg,
-		.after = f->duration % 3 == 0,
+		.after = f->flag,
 		.freeze = f->type == FAULT_STOP_AT,
 		.duration = f->duration,
 	};
@@ -228,6 +231,8 @@ static void set_trap(struct sim *s, const struct fault *f)
 		s->a.proc.trap = trap;
 	else if (cur >= 0)
 		s->b[cur].proc.trap = trap;
+	else
+		s->b_trap = trap;
 }
 
 static void operator_says(struct sim *s, const struct fault *f)
@@ -240,7 +245,6 @@ static void operator_says(struct sim *s, const struct fault *f)
 		s->operator_forced = s->operator_forced || f->arg;
 		a_post(s, &unprotect);
 	} else if (f->type == FAULT_FAILOVER && cur >= 0) {
-		s->failover_asked = true;
 		s->operator_forced = s->operator_forced || f->arg;
 		b_post(s, cur, &failover);
 	}
@@ -355,7 +359,7 @@ void fault_strike(struct sim *s, int n)
 		set_trap(s, f);
 		break;
 	case FAULT_KILL_HOST:
-		kill_host(s, f->side, f->duration);
+		kill_host(s, f);
 		break;
 	case FAULT_FREEZE_HOST:
 		freeze_host(s, f, until);
@@ -400,6 +404,7 @@ void faults_end(struct sim *s)
 	s->skip_epoch = false;
 	s->net.loss = 0;
 	s->a.proc.trap.countdown = 0;
+	s->b_trap.countdown = 0;
 	for (int i = 0; i < MAX_WORKERS; i++)
 		s->b[i].proc.trap.countdown = 0;
 	sim_trace(s, "!! faults are over");

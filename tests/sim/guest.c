@@ -53,7 +53,8 @@ void output_say(struct sim *s)
 		return;
 	}
 	o->frames++;
-	o->lane[o->n - 1].frames++;
+	if (!o->lane[o->n - 1].frames++)
+		o->lane[o->n - 1].since = s->now;
 	o->lane[o->n - 1].newest = state;
 	if (o->frames >= HOLD_LIMIT / 2 && !o->pressure_told && s->a.proc.alive) {
 		o->pressure_told = true;
@@ -108,6 +109,10 @@ void output_release(struct sim *s, uint64_t epoch)
 	}
 	if (o->lane[0].frames)
 		oracle_emit(s, o->lane[0].newest, false);
+	if (o->lane[0].frames && s->plan.n == 0 && s->plan.loss == 0 &&
+	    s->now > o->lane[0].since + 2 * s->t.epoch_period_ns + 4 * s->net.delay_max + 50 * MS)
+		sim_fail(s, "P4", "a frame was held for %llu ms in a world that is well",
+			 (unsigned long long)((s->now - o->lane[0].since) / MS));
 	o->frames -= o->lane[0].frames;
 	if (o->frames < HOLD_LIMIT / 2)
 		o->pressure_told = false;

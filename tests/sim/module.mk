@@ -23,3 +23,7 @@ sim_ARCHIVES := simlib core lib
 TEST_PROGRAMS += sim-mutants
 sim-mutants_SRCS := tests/sim/mutants_main.c tests/sim/mutant_backup.c tests/sim/mutant_primary.c
 sim-mutants_ARCHIVES := simlib core lib
+
+CHECKS += sim-scenarios=$(B)/bin/sim~--scenario~all \
+	sim-regressions=$(B)/bin/sim~--file~tests/sim/regressions \
+	sim-mutants=$(B)/bin/sim-mutants

@@ -49,6 +49,7 @@ static const char *const names[MUTANT_COUNT] = {
 	[MUTANT_TELL_EARLY] = "tell-early",
 	[MUTANT_ABANDON_ON_LOSS] = "abandon-on-loss",
 	[MUTANT_PROTECTING_SUSPECT] = "protecting-suspect",
+	[MUTANT_SLEEP_IS_SILENCE] = "sleep-is-silence",
 };
 
 /* True if a violation was seen within n seeds. Says what it was. */

@@ -62,18 +62,40 @@ void oracle_emit(struct sim *s, uint64_t newest, bool open)
 	s->plain_newest = MAX(s->plain_newest, newest);
 }
 
+uint64_t oracle_silence(const struct sim *s, enum side side, const struct process *p,
+			uint64_t heard)
+{
+	uint64_t since = MAX(heard, MAX(p->listens_since, s->host[side].listens_since));
+
+	/* A sleep in which the clock stood cannot be seen. */
+	if (s->host[side].stopped)
+		return NEVER;
+	/* A clock may go a little faster than ours. */
+	return s->now - since + s->t.failure_timeout_ns / 1000;
+}
+
+/* A backup goes alone, nobody told it to. */
+void oracle_decided(struct sim *s, const struct backup_side *w)
+{
+	uint64_t silent = oracle_silence(s, SIDE_B, &w->proc, w->last_heard);
+
+	if (s->plan.policy != POLICY_BACKUP_WINS)
+		sim_fail(s, "P3", "the backup activates by itself under %s",
+			 policy_name(s->plan.policy));
+	if (silent < s->t.failure_timeout_ns)
+		sim_fail(s, "P4", "the backup activates after %llu us of silence", U(silent / US));
+}
+
 /* Held output is about to be let out, all of it. */
 void oracle_open(struct sim *s)
 {
 	struct primary_side *a = &s->a;
-	/* Its clock may go a little faster than ours. */
-	uint64_t enough = s->t.failure_timeout_ns - s->t.failure_timeout_ns / 1000;
 
 	s->out.reason = OPEN_PLAIN;
 	if (a->core.leave_force)
 		s->out.reason = OPEN_FORCED;
 	else if (s->plan.policy == POLICY_PRIMARY_WINS && a->core.alone_decided &&
-		 a->alone_after >= enough)
+		 a->alone_after >= s->t.failure_timeout_ns)
 		s->out.reason = OPEN_ALONE;
 	else if (standby_can_run(s))
 		sim_fail(s, "P1", "output is opened while a standby could run (silent for %llu ms)",
@@ -100,8 +122,6 @@ void oracle_activated(struct sim *s)
 		s->p3_holes++;
 	s->vm_ran_at_b = true;
 	s->b_activated_at = s->now;
-	if (!s->operator_forced && s->plan.policy != POLICY_BACKUP_WINS && !s->failover_asked)
-		sim_fail(s, "P3", "activated by itself under %s", policy_name(s->plan.policy));
 }
 
 /* ---- P4 ---- */

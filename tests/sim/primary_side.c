@@ -155,7 +155,7 @@ static void pause_begins(struct sim *s)
 		a_post(s, &ev);
 	}
 	if (s->guest.ended || !s->guest.exists || overflow || !a->in_time ||
-	    rng_percent(&s->rng, 1)) {
+	    (s->plan.n && rng_percent(&s->rng, 1))) {
 		post(s, PEV_CHECKPOINT_ABORTED, a->cmd.epoch);
 		data_idle(s);
 		return;
@@ -451,7 +451,8 @@ static void step(struct sim *s, const struct primary_event *p)
 	alone = a->core.alone_decided;
 	primary_step(&a->core, host_clock(s, SIDE_A), p, &a->todo);
 	if (a->core.alone_decided && !alone)
-		a->alone_after = s->now - MAX(a->last_heard, a->started);
+		a->alone_after =
+			oracle_silence(s, SIDE_A, &a->proc, MAX(a->last_heard, a->started));
 	if (p->type == PEV_HEARTBEAT)
 		a->last_heard = s->now;
 	a->done = 0;
@@ -557,6 +558,8 @@ bool a_freeze(struct sim *s, uint64_t duration)
 	p->frozen = true;
 	p->thaw = thaw;
 	p->thawed_at = p->thaw;
+	if (thaw - s->now > s->t.suspect_ns + s->t.heartbeat_period_ns)
+		p->listens_since = thaw;
 	sim_trace(s, "A    worker stops for %llu ms", (unsigned long long)(duration / MS));
 	s->a.late = s->a.done < s->a.todo.n;
 	ev_push(s, p->thaw, &rest);

@@ -10,7 +10,7 @@
 #include "lib/err.h"
 
 /* After the faults everything must be in order within the sum of all waits there are. */
-#define SETTLE (60 * SEC)
+#define SETTLE (150 * SEC)
 /* Events at the same instant before we call it a loop. */
 #define SAME_TIME 2000
 

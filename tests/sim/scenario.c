@@ -1,11 +1,256 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See scenario.h. Each plan runs with several seeds: other delays, other phases of the epochs. */
 #include "tests/sim/scenario.h"
+
+#include <stdio.h>
+#include <string.h>
+
 #include "tests/sim/sim.h"
+
+#define ROUNDS 20
+#define ACTIONS 60 /* so far into the run a process dies or stops at each of its actions */
+
+#define FAILURE SEC
+/* From the last word of a dead primary to its VM running here, the domain's completion included. */
+#define FAILOVER_MAX (FAILURE + 500 * MS)
+
+enum outcome {
+	PROTECTED,    /* both sides work */
+	TAKEN_OVER,   /* the VM runs at B, nothing is left at A */
+	STANDING,     /* A is gone, B waits for the operator */
+	HELD,	      /* the guest runs at A, its output is held */
+	ALONE,	      /* the guest runs at A, its output is open */
+	ENDED,	      /* no protection, nothing left behind */
+	WORLD_IS_WELL /* whatever the oracle accepts */
+};
+
+#define FAULT(what, where, ...)                                         \
+	{                                                               \
+		.type = FAULT_##what, .side = SIDE_##where, __VA_ARGS__ \
+	}
+#define AT_5S .at = 5 * SEC
+#define HOLD POLICY_HOLD
+#define PRIMARY POLICY_PRIMARY_WINS
+#define BACKUP POLICY_BACKUP_WINS
+
+static const struct scenario {
+	const char *name;
+	enum peer_loss_policy policy;
+	enum outcome outcome;
+	struct fault fault[3];
+} scenarios[] = {
+	{"host-death", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, AT_5S)}},
+	{"host-death-hold", HOLD, STANDING, {FAULT(KILL_HOST, A, AT_5S)}},
+	{"host-death-primary-wins", PRIMARY, STANDING, {FAULT(KILL_HOST, A, AT_5S)}},
+	{"host-death-operator",
+	 HOLD,
+	 TAKEN_OVER,
+	 {FAULT(KILL_HOST, A, AT_5S), FAULT(FAILOVER, B, .at = 8 * SEC)}},
+	{"failover-forced", HOLD, TAKEN_OVER, {FAULT(FAILOVER, B, AT_5S, .arg = 1)}},
+	{"failover-refused", HOLD, PROTECTED, {FAULT(FAILOVER, B, AT_5S)}},
+	{"link-cut", BACKUP, TAKEN_OVER, {FAULT(CUT, A, AT_5S, .duration = 3 * SEC, .arg = 1)}},
+	{"link-cut-hold", HOLD, PROTECTED, {FAULT(CUT, A, AT_5S, .duration = 3 * SEC, .arg = 1)}},
+	{"link-cut-primary-wins",
+	 PRIMARY,
+	 PROTECTED,
+	 {FAULT(CUT, A, AT_5S, .duration = 3 * SEC, .arg = 1)}},
+	{"link-cut-short",
+	 BACKUP,
+	 PROTECTED,
+	 {FAULT(CUT, A, AT_5S, .duration = 500 * MS, .arg = 1)}},
+	{"link-cut-to-backup", BACKUP, TAKEN_OVER, {FAULT(CUT, B, AT_5S, .duration = 3 * SEC)}},
+	{"link-cut-to-primary", BACKUP, WORLD_IS_WELL, {FAULT(CUT, A, AT_5S, .duration = 3 * SEC)}},
+	{"link-reset", BACKUP, PROTECTED, {FAULT(RESET, A, AT_5S)}},
+	{"backup-death", BACKUP, HELD, {FAULT(KILL_HOST, B, AT_5S)}},
+	{"backup-death-hold", HOLD, HELD, {FAULT(KILL_HOST, B, AT_5S)}},
+	{"backup-death-primary-wins", PRIMARY, ALONE, {FAULT(KILL_HOST, B, AT_5S)}},
+	{"backup-death-unprotect-force",
+	 BACKUP,
+	 ENDED,
+	 {FAULT(KILL_HOST, B, AT_5S), FAULT(UNPROTECT, A, .at = 8 * SEC, .arg = 1)}},
+	{"primary-worker-killed", BACKUP, PROTECTED, {FAULT(KILL_WORKER, A, AT_5S)}},
+	{"backup-worker-killed", BACKUP, PROTECTED, {FAULT(KILL_WORKER, B, AT_5S)}},
+	{"primary-stopped",
+	 BACKUP,
+	 TAKEN_OVER,
+	 {FAULT(STOP_WORKER, A, AT_5S, .duration = 3 * SEC)}},
+	{"primary-stopped-hold",
+	 HOLD,
+	 PROTECTED,
+	 {FAULT(STOP_WORKER, A, AT_5S, .duration = 3 * SEC)}},
+	{"primary-stopped-primary-wins",
+	 PRIMARY,
+	 PROTECTED,
+	 {FAULT(STOP_WORKER, A, AT_5S, .duration = 3 * SEC)}},
+	{"backup-stopped", BACKUP, PROTECTED, {FAULT(STOP_WORKER, B, AT_5S, .duration = 3 * SEC)}},
+	{"backup-stopped-primary-wins",
+	 PRIMARY,
+	 PROTECTED,
+	 {FAULT(STOP_WORKER, B, AT_5S, .duration = 3 * SEC)}},
+	{"primary-host-frozen",
+	 BACKUP,
+	 TAKEN_OVER,
+	 {FAULT(FREEZE_HOST, A, AT_5S, .duration = 3 * SEC)}},
+	{"primary-host-frozen-with-its-clock",
+	 BACKUP,
+	 TAKEN_OVER,
+	 {FAULT(FREEZE_HOST, A, AT_5S, .duration = 3 * SEC, .arg = 1)}},
+	{"slow-link", BACKUP, PROTECTED, {FAULT(SLOW, A, AT_5S, .duration = 3 * SEC)}},
+	{"dirty-guest", HOLD, PROTECTED, {FAULT(DIRTY, A, AT_5S, .duration = SEC)}},
+	{"unprotect", BACKUP, ENDED, {FAULT(UNPROTECT, A, AT_5S)}},
+	{"guest-shutdown", BACKUP, ENDED, {FAULT(GUEST, A, AT_5S, .arg = LEAVE_GUEST_SHUTDOWN)}},
+	{"guest-changed", BACKUP, PROTECTED, {FAULT(GUEST, A, AT_5S, .arg = LEAVE_GUEST_CHANGED)}},
+	{"standby-fails", BACKUP, PROTECTED, {FAULT(STANDBY, B, AT_5S)}},
+};
+
+/* Plans that strike each of a worker's actions in turn, from its first one on and in the steady state. */
+static const struct sweep {
+	const char *name;
+	enum peer_loss_policy policy;
+	struct fault fault[2];
+} sweeps[] = {
+	{"primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .flag = false)}},
+	{"backup-killed-at-any-action", BACKUP, {FAULT(KILL_AT, B, .flag = false)}},
+	{"primary-stopped-at-any-action", BACKUP, {FAULT(STOP_AT, A, .duration = 3 * SEC)}},
+	{"backup-stopped-at-any-action", BACKUP, {FAULT(STOP_AT, B, .duration = 3 * SEC)}},
+	{"primary-killed-at-any-action-of-unprotect",
+	 HOLD,
+	 {FAULT(KILL_AT, A, .flag = false), FAULT(UNPROTECT, A, .at = 200 * MS)}},
+	{"backup-killed-at-any-action-of-failover",
+	 BACKUP,
+	 {FAULT(KILL_AT, B, .flag = false), FAULT(FAILOVER, B, .at = 200 * MS, .arg = 1)}},
+	{"backup-killed-at-any-action-of-a-cut",
+	 BACKUP,
+	 {FAULT(KILL_AT, B, .flag = false),
+	  FAULT(CUT, A, .at = 200 * MS, .duration = 3 * SEC, .arg = 1)}},
+	{"primary-killed-at-any-action-of-a-cut",
+	 PRIMARY,
+	 {FAULT(KILL_AT, A, .flag = false),
+	  FAULT(CUT, A, .at = 200 * MS, .duration = 3 * SEC, .arg = 1)}},
+};
+
+static void add(struct plan *p, const struct fault *f, unsigned int n)
+{
+	for (unsigned int i = 0; i < n && f[i].type != FAULT_NONE; i++)
+		p->fault[p->n++] = f[i];
+}
+
+static void plan_init(struct plan *p, enum peer_loss_policy policy)
+{
+	*p = (struct plan){
+		.policy = policy,
+		.timing = {.heartbeat_period_ns = 100 * MS,
+			   .failure_timeout_ns = FAILURE,
+			   .epoch_period_ns = 50 * MS},
+		.max_outstanding = 3,
+		.end_of_faults = 12 * SEC,
+	};
+}
+
+static bool came_to(const struct sim *s, enum outcome o)
+{
+	const struct primary *p = &s->a.core;
+
+	switch (o) {
+	case PROTECTED:
+		return s->a.proc.alive && p->state == PRIMARY_PROTECTED;
+	case TAKEN_OVER:
+		return s->standby.runs && !s->guest.exists && !s->a.proc.alive;
+	case STANDING:
+		return !s->guest.exists && !s->vm_ran_at_b && b_current(s) >= 0 &&
+		       s->b[b_current(s)].core.state == BACKUP_STANDING;
+	case HELD:
+		return s->guest.exists && s->out.held && p->state == PRIMARY_LOST;
+	case ALONE:
+		return s->guest.exists && !s->out.held && p->state == PRIMARY_CONNECTING;
+	case ENDED:
+		return !s->a.proc.alive && !s->a.durable_role && !s->vm_ran_at_b;
+	case WORLD_IS_WELL:
+		return true;
+	}
+	return false;
+}
+
+static bool in_time(const struct sim *s, const struct scenario *c)
+{
+	if (c->outcome != TAKEN_OVER || c->fault[0].type != FAULT_KILL_HOST || c->policy != BACKUP)
+		return true;
+	return s->b_activated_at <= c->fault[0].at + FAILOVER_MAX;
+}
+
+static bool run_one(struct sim *s, const struct scenario *c, bool trace)
+{
+	struct plan plan;
+
+	plan_init(&plan, c->policy);
+	add(&plan, c->fault, ARRAY_SIZE(c->fault));
+	for (uint64_t seed = 1; seed <= (trace ? 1 : ROUNDS); seed++) {
+		const char *why = s->why;
+
+		if (sim_run_plan(s, seed, &plan, trace)) {
+			if (came_to(s, c->outcome) && in_time(s, c))
+				continue;
+			why = "another end than expected";
+		}
+		printf("scenario %s, seed %llu: %s\n", c->name, (unsigned long long)seed, why);
+		return false;
+	}
+	return true;
+}
+
+static bool sweep_one(struct sim *s, const struct sweep *c)
+{
+	for (unsigned int i = 0; i < 2 * ACTIONS; i++) {
+		struct plan plan;
+
+		plan_init(&plan, c->policy);
+		plan.end_of_faults = 5 * SEC;
+		add(&plan, c->fault, ARRAY_SIZE(c->fault));
+		plan.fault[0].arg = i / 2 + 1;
+		plan.fault[0].at = 30 * MS;
+		plan.fault[0].flag = i % 2;
+		for (uint64_t seed = 1; seed <= 3; seed++) {
+			if (sim_run_plan(s, seed, &plan, false))
+				continue;
+			printf("scenario %s, action %u, seed %llu: %s\n", c->name, i / 2 + 1,
+			       (unsigned long long)seed, s->why);
+			return false;
+		}
+	}
+	return true;
+}
+
 int scenario_list(void)
 {
+	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++)
+		puts(scenarios[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++)
+		puts(sweeps[i].name);
 	return 0;
 }
+
 int scenario_run(struct sim *s, const char *name, bool trace)
 {
-	return 0;
+	bool all = !strcmp(name, "all");
+	unsigned int passed = 0;
+	unsigned int failed = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		if (!all && strcmp(name, scenarios[i].name) != 0)
+			continue;
+		if (run_one(s, &scenarios[i], trace))
+			passed++;
+		else
+			failed++;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
+		if (!all && strcmp(name, sweeps[i].name) != 0)
+			continue;
+		if (sweep_one(s, &sweeps[i]))
+			passed++;
+		else
+			failed++;
+	}
+	printf("scenario: passed=%u failed=%u\n", passed, failed);
+	return failed || !passed;
 }

@@ -166,9 +166,10 @@ struct host {
 	uint64_t frozen_at;
 	uint64_t thaw;
 	uint64_t daemon_back; /* romulusd runs from then on */
-	uint64_t stopped;     /* time that its clock missed */
-	uint64_t base;	      /* its clock when the run began */
-	int64_t ppm;	      /* how wrong its clock goes */
+	uint64_t listens_since;
+	uint64_t stopped; /* time that its clock missed */
+	uint64_t base;	  /* its clock when the run began */
+	int64_t ppm;	  /* how wrong its clock goes */
 };
 
 /* A worker process may die or be stopped at, before or after any of its actions. */
@@ -184,6 +185,7 @@ struct process {
 	bool frozen;
 	uint64_t thaw;
 	uint64_t thawed_at;
+	uint64_t listens_since; /* the end of its last long sleep */
 	uint32_t gen;
 	uint64_t tick_at;
 	uint32_t tick_token;
@@ -234,7 +236,7 @@ struct primary_side {
 	bool in_time;	   /* the guest suspends as it should */
 	uint64_t captured; /* state of the epoch being sent */
 	bool durable_role;
-	uint64_t last_heard;  /* truth for the oracle */
+	uint64_t last_heard;  /* by the core */
 	uint64_t alone_after; /* it had heard nothing for so long when it went alone */
 	uint64_t started;
 	uint32_t n_connects;
@@ -244,6 +246,7 @@ struct lane {
 	uint64_t epoch;
 	uint32_t frames;
 	uint64_t newest; /* state of the newest frame */
+	uint64_t since;	 /* when the first frame came */
 };
 
 enum open_reason {
@@ -295,7 +298,8 @@ struct backup_side {
 	uint64_t partial_state;
 	uint64_t arena_epoch; /* whole, verified */
 	uint64_t arena_state;
-	uint64_t committed; /* what this session's core committed: epoch and state */
+	uint64_t last_heard; /* by the core */
+	uint64_t committed;  /* what this session's core committed: epoch and state */
 	uint64_t committed_state;
 	bool hole;	       /* an epoch is missing */
 	bool asked_to_abandon; /* BYE, SUPERSEDE or a failure was fed */
@@ -358,6 +362,7 @@ struct fault {
 	uint64_t at;
 	uint64_t duration;
 	uint64_t arg;
+	bool flag; /* the host comes back; the worker dies after the action, not before */
 };
 
 struct plan {
@@ -392,6 +397,7 @@ struct sim {
 	enum b_role b_role;
 	uint64_t b_term;
 	uint32_t next_gen;
+	struct trap b_trap; /* for the next worker of host B */
 	/* modes that faults switch on */
 	uint64_t no_suspend_until;
 	uint64_t dirty_until;
@@ -402,7 +408,6 @@ struct sim {
 	/* what the oracle remembers */
 	bool vm_ran_at_b;
 	bool operator_forced;
-	bool failover_asked;
 	bool b_duty;	   /* host A died and a standby could go on */
 	bool wants_out;	   /* somebody asked for the end of protection */
 	bool host_a_slept; /* with its clock stopped */
@@ -491,6 +496,10 @@ void oracle_before(struct sim *s);
 void oracle_after(struct sim *s);
 void oracle_emit(struct sim *s, uint64_t newest, bool open);
 void oracle_open(struct sim *s);
+void oracle_decided(struct sim *s, const struct backup_side *w);
+/* How long this process has listened and its peer said nothing. */
+uint64_t oracle_silence(const struct sim *s, enum side side, const struct process *p,
+			uint64_t heard);
 void oracle_activated(struct sim *s);
 void oracle_destroy(struct sim *s);
 void oracle_abandon(struct sim *s, const struct backup_side *b);

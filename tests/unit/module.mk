@@ -7,6 +7,7 @@ UNIT_TESTS += \
 	tests/unit/test_announce.c \
 	tests/unit/test_apply.c \
 	tests/unit/test_arena.c \
+	tests/unit/test_backup.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
@@ -16,24 +17,30 @@ UNIT_TESTS += \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_dirty.c \
+	tests/unit/test_epoch.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
 	tests/unit/test_json.c \
+	tests/unit/test_liveness.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
 	tests/unit/test_names.c \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
+	tests/unit/test_primary.c \
 	tests/unit/test_queue.c \
 	tests/unit/test_rd.c \
+	tests/unit/test_sm.c \
 	tests/unit/test_spawn.c \
 	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
 	tests/unit/test_supervisor.c \
+	tests/unit/test_throttle.c \
+	tests/unit/test_timing.c \
 	tests/unit/test_tls.c \
 	tests/unit/test_tools.c \
 	tests/unit/test_vm_state.c \

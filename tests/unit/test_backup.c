@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The backup's rules: every state gets every event, and the rules that need more than one step. */
+#include "tests/lib/test.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/err.h"
+#include "lib/sm.h"
+#include "replicator/backup.h"
+
+#define MS UINT64_C(1000000)
+#define START (UINT64_C(1000) * MS)
+#define TERM 7
+
+struct bed {
+	struct backup b;
+	struct backup_actions out;
+	uint64_t now;
+	char text[256];
+};
+
+static void describe(struct bed *t)
+{
+	size_t n = 0;
+
+	t->text[0] = '\0';
+	for (unsigned int i = 0; i < t->out.n; i++) {
+		const struct backup_action *a = &t->out.a[i];
+
+		n += snprintf(t->text + n, sizeof(t->text) - n, "%s%s", i ? " " : "",
+			      backup_action_name(a->type));
+		if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE)
+			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->epoch);
+		if (a->type == BACT_PERSIST_TERM || a->type == BACT_TAKEOVER ||
+		    a->type == BACT_HELLO_OK)
+			n += snprintf(t->text + n, sizeof(t->text) - n, ":t%d", (int)a->term);
+		if (a->type == BACT_ANSWER)
+			n += snprintf(t->text + n, sizeof(t->text) - n, ":%s:%d",
+				      backup_event_name(a->request), a->why);
+	}
+}
+
+static const char *step(struct bed *t, const struct backup_event *ev)
+{
+	backup_step(&t->b, t->now, ev, &t->out);
+	describe(t);
+	return t->text;
+}
+
+static const char *feed(struct bed *t, enum backup_event_type type, uint64_t epoch)
+{
+	const struct backup_event ev = {.type = type, .epoch = epoch, .term = TERM};
+
+	return step(t, &ev);
+}
+
+static const char *failover(struct bed *t, bool force)
+{
+	const struct backup_event ev = {.type = BEV_FAILOVER, .force = force};
+
+	return step(t, &ev);
+}
+
+static const char *wait(struct bed *t, uint64_t ns)
+{
+	uint64_t end = t->now + ns;
+	const char *said = "";
+
+	while (t->now < end && !*said) {
+		uint64_t d = backup_next_deadline(&t->b);
+
+		t->now = d < end ? d : end;
+		said = feed(t, BEV_TICK, 0);
+	}
+	return said;
+}
+
+static void bed_init(struct bed *t, enum peer_loss_policy policy, uint64_t term)
+{
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = 100 * MS,
+		.failure_timeout_ns = 1000 * MS,
+		.epoch_period_ns = 50 * MS,
+	};
+	struct backup_conf conf = {.policy = policy, .term = term};
+	struct err e = ERR_INIT;
+
+	assert_int_equal(timing_check(&tc, &e), 0);
+	timing_derive(&conf.timing, &tc);
+	t->now = START;
+	backup_init(&t->b, &conf, t->now);
+}
+
+static void epoch(struct bed *t, uint64_t n)
+{
+	feed(t, BEV_EPOCH_COMPLETE, n);
+	feed(t, BEV_APPLIED, n);
+	assert_true(t->b.applied == n);
+}
+
+/* A backup in that state, the link up, epochs 0 and 1 applied where there are any. */
+static void bed_in(struct bed *t, enum peer_loss_policy policy, enum backup_state state)
+{
+	bed_init(t, policy, 0);
+	if (state == BACKUP_WAITING)
+		return;
+	feed(t, BEV_HELLO, 0);
+	if (state == BACKUP_BUILDING)
+		return;
+	epoch(t, 0);
+	epoch(t, 1);
+	if (state == BACKUP_ACTIVATING || state == BACKUP_ACTIVE)
+		failover(t, true);
+	if (state == BACKUP_ACTIVE)
+		feed(t, BEV_ACTIVATED, 0);
+	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)
+		feed(t, BEV_BYE, 0);
+	if (state == BACKUP_ENDED)
+		feed(t, BEV_ABANDONED, 0);
+	assert_int_equal(t->b.state, state);
+}
+
+/* ---- every state gets every event ---- */
+
+static struct backup_event due(const struct backup *b, enum backup_event_type type)
+{
+	struct backup_event ev = {.type = type, .term = TERM, .force = true};
+
+	if (type == BEV_EPOCH_COMPLETE)
+		ev.epoch = epoch_next(b->committed);
+	if (type == BEV_APPLIED)
+		ev.epoch = b->committed;
+	return ev;
+}
+
+/* The next state, and the actions. NULL: ignored. Policy hold; FAILOVER with force. */
+struct expected {
+	enum backup_state state;
+	const char *actions;
+};
+
+static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
+	[BACKUP_WAITING] =
+		{
+			[BEV_HELLO] = {BACKUP_BUILDING, "hello-ok:t7"},
+			[BEV_LINK_DOWN] = {BACKUP_ENDED, "end"},
+			[BEV_BYE] = {BACKUP_ENDED, "disconnect end"},
+			[BEV_SUPERSEDE] = {BACKUP_ENDED, "answer:supersede:0 disconnect end"},
+			[BEV_FAILOVER] = {BACKUP_WAITING, "answer:failover:1"},
+		},
+	[BACKUP_BUILDING] =
+		{
+			[BEV_EPOCH_COMPLETE] = {BACKUP_STANDING, "ack:0 apply:0"},
+			[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
+			[BEV_LINK_DOWN] = {BACKUP_ABANDONING, "abandon"},
+			[BEV_BYE] = {BACKUP_ABANDONING, "abandon"},
+			[BEV_SUPERSEDE] = {BACKUP_ABANDONING, "disconnect abandon"},
+			[BEV_FAILOVER] = {BACKUP_BUILDING, "answer:failover:1"},
+		},
+	[BACKUP_STANDING] =
+		{
+			[BEV_EPOCH_COMPLETE] = {BACKUP_STANDING, "ack:2 apply:2"},
+			[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
+			[BEV_LINK_DOWN] = {BACKUP_STANDING, "drop-partial"},
+			[BEV_BYE] = {BACKUP_ABANDONING, "abandon"},
+			[BEV_SUPERSEDE] = {BACKUP_ABANDONING, "disconnect abandon"},
+			[BEV_FAILOVER] =
+				{BACKUP_ACTIVATING,
+				 "answer:failover:0 drop-partial persist-term:t8 activate:1"},
+		},
+	[BACKUP_ACTIVATING] =
+		{
+			[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
+			[BEV_FAILOVER] = {BACKUP_ACTIVATING, "answer:failover:4"},
+			[BEV_ACTIVATED] = {BACKUP_ACTIVE, "takeover:t8"},
+		},
+	[BACKUP_ACTIVE] =
+		{
+			[BEV_BYE] = {BACKUP_ACTIVE, "takeover:t8"},
+			[BEV_SUPERSEDE] = {BACKUP_ACTIVE, "answer:supersede:4"},
+			[BEV_FAILOVER] = {BACKUP_ACTIVE, "answer:failover:4"},
+		},
+	[BACKUP_ABANDONING] =
+		{
+			[BEV_FAILOVER] = {BACKUP_ABANDONING, "answer:failover:5"},
+			[BEV_ABANDONED] = {BACKUP_ENDED, "bye-ok end"},
+		},
+	[BACKUP_ENDED] =
+		{
+			[BEV_SUPERSEDE] = {BACKUP_ENDED, "answer:supersede:0"},
+			[BEV_FAILOVER] = {BACKUP_ENDED, "answer:failover:5"},
+		},
+};
+
+static void every_state_gets_every_event(void **state)
+{
+	for (int s = 0; s <= BACKUP_ENDED; s++) {
+		for (int e = 0; e < BEV_COUNT; e++) {
+			const struct expected *x = &table[s][e];
+			struct backup_event ev;
+			struct bed t;
+			const char *said;
+
+			bed_in(&t, POLICY_HOLD, s);
+			ev = due(&t.b, e);
+			said = step(&t, &ev);
+			if (strcmp(said, x->actions ? x->actions : "") != 0 ||
+			    t.b.state != (x->actions ? x->state : (enum backup_state)s))
+				fail_msg("%s on %s: %s, \"%s\"", backup_state_name(s),
+					 backup_event_name(e), backup_state_name(t.b.state), said);
+		}
+	}
+}
+
+static void the_end_is_quiet(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_ENDED);
+	assert_true(backup_next_deadline(&t.b) == UINT64_MAX);
+	t.now += UINT64_C(1000000) * MS;
+	assert_string_equal(feed(&t, BEV_TICK, 0), "");
+}
+
+/* ---- commit ---- */
+
+static void a_whole_life(void **state)
+{
+	struct bed t;
+
+	bed_init(&t, POLICY_BACKUP_WINS, 3);
+	assert_string_equal(feed(&t, BEV_HELLO, 0), "hello-ok:t7");
+	assert_false(backup_is_protecting(&t.b, t.now));
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 0), "ack:0 apply:0");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_true(backup_is_protecting(&t.b, t.now));
+	assert_string_equal(feed(&t, BEV_APPLIED, 0), "");
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 1), "ack:1 apply:1");
+	assert_string_equal(feed(&t, BEV_APPLIED, 1), "");
+	assert_string_equal(feed(&t, BEV_BYE, 0), "abandon");
+	assert_false(backup_is_protecting(&t.b, t.now));
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+}
+
+/* Out of order, again, with holes, of another term, before the arena is free: the session ends. */
+static void only_the_next_epoch_is_committed(void **state)
+{
+	static const struct {
+		uint64_t epoch;
+		uint64_t term;
+		bool applying;
+	} bad[] = {
+		{1, TERM, false}, {3, TERM, false},	{EPOCH_NONE, TERM, false},
+		{0, TERM, false}, {2, TERM - 1, false}, {2, TERM + 1, false},
+		{2, TERM, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		const struct backup_event ev = {
+			.type = BEV_EPOCH_COMPLETE, .epoch = bad[i].epoch, .term = bad[i].term};
+		struct bed t;
+
+		bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+		if (bad[i].applying) {
+			t.b.applying = true;
+			t.b.applied = 0;
+		}
+		assert_string_equal(step(&t, &ev), "disconnect drop-partial");
+		assert_int_equal(t.b.state, BACKUP_STANDING);
+		assert_true(t.b.committed == 1);
+		/* Nothing more is taken from that connection. */
+		assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+	}
+}
+
+static void the_first_epoch_is_0(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_BUILDING);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 1), "disconnect abandon");
+	assert_int_equal(t.b.state, BACKUP_ABANDONING);
+}
+
+static void a_used_term_is_passed_over(void **state)
+{
+	struct bed t;
+
+	bed_init(&t, POLICY_HOLD, TERM + 2);
+	assert_string_equal(feed(&t, BEV_HELLO, 0), "hello-ok:t9");
+}
+
+/* ---- going alone ---- */
+
+static void only_backup_wins_goes_alone(void **state)
+{
+	static const enum peer_loss_policy policies[] = {POLICY_HOLD, POLICY_PRIMARY_WINS,
+							 POLICY_BACKUP_WINS};
+
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+		bool alone = policies[i] == POLICY_BACKUP_WINS;
+		struct bed t;
+
+		bed_in(&t, policies[i], BACKUP_STANDING);
+		assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+		assert_string_equal(wait(&t, 999 * MS), "");
+		assert_string_equal(wait(&t, 10000 * MS),
+				    alone ? "persist-term:t8 activate:1" : "");
+		assert_int_equal(t.b.state, alone ? BACKUP_ACTIVATING : BACKUP_STANDING);
+	}
+}
+
+/* A dead host closes no connection: silence alone decides. */
+static void a_silent_link(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	assert_string_equal(wait(&t, 2000 * MS),
+			    "disconnect drop-partial persist-term:t8 activate:1");
+	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "");
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	assert_string_equal(wait(&t, 2000 * MS), "disconnect drop-partial");
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_BUILDING);
+	assert_string_equal(wait(&t, 2000 * MS), "disconnect abandon");
+}
+
+static void heartbeats_keep_it_standing(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	feed(&t, BEV_LINK_DOWN, 0);
+	for (int i = 0; i < 100; i++) {
+		t.now += 100 * MS;
+		assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	}
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_false(backup_is_protecting(&t.b, t.now));
+}
+
+/* P3: the lease on an epoch's output outlives the heartbeats before it. */
+static void an_epoch_is_a_word(void **state)
+{
+	struct bed t;
+	uint64_t heard;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	heard = t.b.peer.heard_ns;
+	assert_string_equal(wait(&t, 900 * MS), "");
+	epoch(&t, 2);
+	assert_false(backup_is_protecting(&t.b, t.now)); /* it may have come out of a stall */
+	assert_string_equal(wait(&t, 999 * MS), "");
+	assert_string_equal(wait(&t, 2 * MS), "disconnect drop-partial persist-term:t8 activate:2");
+	assert_true(t.b.peer.heard_ns == heard);
+}
+
+static void heard_at_the_last_moment(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	wait(&t, 950 * MS);
+	t.now = t.b.peer.not_lost_ns;
+	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+}
+
+static void sleep_is_not_silence(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	t.now += 60000 * MS;
+	assert_string_equal(feed(&t, BEV_TICK, 0), "");
+	assert_false(backup_is_protecting(&t.b, t.now));
+	assert_string_equal(wait(&t, 999 * MS), "");
+	assert_string_equal(wait(&t, 2 * MS), "disconnect drop-partial persist-term:t8 activate:1");
+}
+
+/* P2: what was acknowledged is applied before the standby runs. */
+static void the_committed_epoch_first(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	feed(&t, BEV_EPOCH_COMPLETE, 2);
+	feed(&t, BEV_LINK_DOWN, 0);
+	assert_string_equal(wait(&t, 2000 * MS), "persist-term:t8");
+	assert_string_equal(feed(&t, BEV_APPLIED, 1), "");
+	assert_string_equal(feed(&t, BEV_APPLIED, 2), "activate:2");
+}
+
+/* Nothing is committed or acknowledged after the decision. */
+static void no_ack_after_the_decision(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+	assert_true(t.b.committed == 1);
+}
+
+/* P5: two heartbeats. */
+static void suspect(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	assert_true(backup_is_protecting(&t.b, t.now + 200 * MS - 1));
+	assert_false(backup_is_protecting(&t.b, t.now + 200 * MS));
+}
+
+static void heartbeats(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	assert_true(backup_heartbeats(&t.b));
+	bed_in(&t, POLICY_HOLD, BACKUP_ABANDONING);
+	assert_true(backup_heartbeats(&t.b)); /* the primary waits for BYE_OK */
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	feed(&t, BEV_STANDBY_FAILED, 0);
+	assert_false(backup_heartbeats(&t.b));
+	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
+	assert_false(backup_heartbeats(&t.b));
+}
+
+/* ---- the operator ---- */
+
+static void failover_table(void **state)
+{
+	static const struct {
+		enum peer_loss_policy policy;
+		bool silent;
+		bool force;
+		enum backup_refusal why;
+	} cases[] = {
+		{POLICY_HOLD, false, false, REFUSED_PRIMARY_ALIVE},
+		{POLICY_HOLD, false, true, REFUSED_NOT},
+		{POLICY_HOLD, true, false, REFUSED_NOT},
+		{POLICY_PRIMARY_WINS, false, false, REFUSED_PRIMARY_ALIVE},
+		{POLICY_PRIMARY_WINS, true, false, REFUSED_POLICY},
+		{POLICY_PRIMARY_WINS, true, true, REFUSED_NOT},
+		{POLICY_BACKUP_WINS, false, false, REFUSED_PRIMARY_ALIVE},
+		{POLICY_BACKUP_WINS, false, true, REFUSED_NOT},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct bed t;
+
+		bed_in(&t, cases[i].policy, BACKUP_STANDING);
+		if (cases[i].silent) {
+			feed(&t, BEV_LINK_DOWN, 0);
+			wait(&t, 2000 * MS);
+		}
+		failover(&t, cases[i].force);
+		assert_int_equal(t.out.a[0].type, BACT_ANSWER);
+		assert_int_equal(t.out.a[0].request, BEV_FAILOVER);
+		assert_int_equal(t.out.a[0].why, cases[i].why);
+		assert_int_equal(t.out.a[0].ok, cases[i].why == REFUSED_NOT);
+		assert_int_equal(t.b.state,
+				 cases[i].why == REFUSED_NOT ? BACKUP_ACTIVATING : BACKUP_STANDING);
+	}
+}
+
+/* The answer to a patient operator does not change because he waited. */
+static void failover_long_after(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	feed(&t, BEV_LINK_DOWN, 0);
+	wait(&t, 2000 * MS);
+	t.now += UINT64_C(3600000) * MS;
+	assert_string_equal(failover(&t, false), "answer:failover:0 persist-term:t8 activate:1");
+}
+
+/* P4: "the VM runs here" destroys the other copy: it is told once it is true. */
+static void told_when_it_is_true(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	assert_string_equal(failover(&t, true),
+			    "answer:failover:0 drop-partial persist-term:t8 activate:1");
+	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "");
+	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8 answer:supersede:4");
+	assert_int_equal(t.out.a[1].term, TERM + 1);
+}
+
+static void a_failed_activation_stands_down(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
+	feed(&t, BEV_SUPERSEDE, 0);
+	assert_string_equal(feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
+}
+
+/* ---- standing down ---- */
+
+static void superseded(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "disconnect abandon");
+	assert_string_equal(failover(&t, true), "answer:failover:5");
+	assert_string_equal(wait(&t, 5000 * MS), "");
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
+}
+
+static void bye_and_the_link_breaks(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_ABANDONING);
+	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "");
+	assert_false(*wait(&t, 5000 * MS));
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "end");
+}
+
+static void no_hello(void **state)
+{
+	struct bed t;
+
+	bed_init(&t, POLICY_HOLD, 0);
+	assert_string_equal(wait(&t, 4999 * MS), "");
+	assert_string_equal(wait(&t, 1 * MS), "disconnect end");
+}
+
+static void welcome(void **state)
+{
+	static const struct {
+		struct backup_found found;
+		enum backup_welcome welcome;
+	} cases[] = {
+		{{false, false, false}, WELCOME_BUILD},	  {{false, false, true}, WELCOME_SUPERSEDE},
+		{{false, true, false}, WELCOME_BUILD}, /* never let run: a leftover */
+		{{false, true, true}, WELCOME_SUPERSEDE}, {{true, true, false}, WELCOME_ACTIVATED},
+		{{true, true, true}, WELCOME_ACTIVATED},  {{true, false, false}, WELCOME_OPERATOR},
+		{{true, false, true}, WELCOME_OPERATOR},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(backup_welcome(&cases[i].found), cases[i].welcome);
+}
+
+static void names(void **state)
+{
+	assert_null(sm_flaw(&backup_table));
+	assert_string_equal(backup_state_name((enum backup_state)99), "?");
+	assert_string_equal(backup_event_name((enum backup_event_type)99), "?");
+	assert_string_equal(backup_action_name((enum backup_action_type)99), "?");
+	assert_string_equal(backup_refusal_text((enum backup_refusal)99), "?");
+	for (int i = 0; i <= REFUSED_ENDING; i++)
+		assert_true(strlen(backup_refusal_text(i)) > 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_state_gets_every_event),
+		cmocka_unit_test(the_end_is_quiet),
+		cmocka_unit_test(a_whole_life),
+		cmocka_unit_test(only_the_next_epoch_is_committed),
+		cmocka_unit_test(the_first_epoch_is_0),
+		cmocka_unit_test(a_used_term_is_passed_over),
+		cmocka_unit_test(only_backup_wins_goes_alone),
+		cmocka_unit_test(a_silent_link),
+		cmocka_unit_test(heartbeats_keep_it_standing),
+		cmocka_unit_test(an_epoch_is_a_word),
+		cmocka_unit_test(heard_at_the_last_moment),
+		cmocka_unit_test(sleep_is_not_silence),
+		cmocka_unit_test(the_committed_epoch_first),
+		cmocka_unit_test(no_ack_after_the_decision),
+		cmocka_unit_test(suspect),
+		cmocka_unit_test(heartbeats),
+		cmocka_unit_test(failover_table),
+		cmocka_unit_test(failover_long_after),
+		cmocka_unit_test(told_when_it_is_true),
+		cmocka_unit_test(a_failed_activation_stands_down),
+		cmocka_unit_test(superseded),
+		cmocka_unit_test(bye_and_the_link_breaks),
+		cmocka_unit_test(no_hello),
+		cmocka_unit_test(welcome),
+		cmocka_unit_test(names),
+	};
+
+	return RUN_TESTS("backup", tests);
+}
