@@ -15,6 +15,8 @@
 #include <systemd/sd-event.h>
 
 #include "lib/clock.h"
+#include "lib/ctl_client.h"
+#include "lib/json_in.h"
 #include "lib/log.h"
 #include "lib/tls.h"
 #include "netbuffer/lanes_nl.h"
@@ -22,6 +24,7 @@
 #include "replicator/xen_domain.h"
 
 #define MIN_ARENA_PAGES 4096 /* 16 MiB */
+#define RETIRE_TIMEOUT_NS (2 * NS_PER_SEC)
 
 struct options {
 	const char *conf_path;
@@ -269,6 +272,20 @@ static int make_control(struct main_ctx *m, struct err *e)
 	return rc < 0 ? rc : primary_ctl_register(&m->shell, m->ctl, e);
 }
 
+/* If the VM was activated here, the backup's worker of that session has nothing left to do. */
+static void retire_backup(const struct main_ctx *m)
+{
+	const char *const argv[] = {"retire", NULL};
+	char path[WORKER_PATH_SIZE];
+	struct json_in *reply;
+	struct err e = ERR_INIT;
+
+	worker_ctl_path(path, m->conf->run_dir, m->opt.vm, WORKER_BACKUP);
+	if (ctl_client_call(path, argv, RETIRE_TIMEOUT_NS, &reply, &e) == 0)
+		log_info("the worker that activated the VM here has retired");
+	json_in_free(reply);
+}
+
 static int set_up(struct main_ctx *m, struct err *e)
 {
 	const struct xen_guest_conf gc = {.name = m->opt.vm, .adopt = m->opt.adopt};
@@ -281,6 +298,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	rc = worker_claim(m->conf->run_dir, m->opt.vm, WORKER_PRIMARY, &m->lock_fd, e);
 	if (rc < 0)
 		return rc;
+	retire_backup(m);
 	rc = sd_event_new(&m->loop);
 	if (rc < 0)
 		return err_set(e, rc, "event loop");

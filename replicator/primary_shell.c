@@ -169,7 +169,7 @@ static int domain_tool(struct primary_shell *s, const char *const argv[])
 	return rc;
 }
 
-/* romulusd starts us again, and the next one finds the output held and asks the peer anew. */
+/* Ends the worker; whoever comes next starts from what it finds. */
 static void give_up(struct primary_shell *s)
 {
 	s->finished = true;
@@ -190,7 +190,7 @@ static void destroy_guest(struct primary_shell *s)
 	if (domain_tool(s, argv) == 0)
 		primary_shell_event(s, &done);
 	else
-		give_up(s);
+		give_up(s); /* the next one finds the output held, and asks the peer anew */
 }
 
 static const char *shutdown_word(enum leave_reason r)
@@ -282,6 +282,10 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
 		no_problem(s);
 	tell_peer(s);
+	if (s->rebuild && !s->core.held && s->core.state == PRIMARY_CONNECTING) {
+		give_up(s);
+		return;
+	}
 	for (unsigned int i = 0; i < out.n && !s->finished; i++)
 		execute(s, &out.a[i]);
 	if (!s->finished)
@@ -290,7 +294,7 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 
 /* ---- what happens ---- */
 
-/* The output is open: tell the core, or start afresh where the guest is no longer the one we mapped. */
+/* The output is open: tell the core. */
 static void check_opened(struct primary_shell *s)
 {
 	const struct primary_event ev = {.type = PEV_OUTPUT_OPENED};
@@ -298,11 +302,6 @@ static void check_opened(struct primary_shell *s)
 	if (!s->opening || !netbuf_is_open(s->net))
 		return;
 	s->opening = false;
-	if (s->rebuild) {
-		s->finished = true;
-		sd_event_exit(s->loop, 0);
-		return;
-	}
 	primary_shell_event(s, &ev);
 }
 
