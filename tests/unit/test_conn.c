@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -120,7 +121,8 @@ static void finish(struct backup *b)
 
 static int dial(struct backup *b, struct tls_ctx *ctx, struct conn **c, struct err *e)
 {
-	struct conn_conf conf = {.tls = ctx, .wake_fd = -1, .handshake_deadline_ns = soon()};
+	struct conn_conf conf = {
+		.tls = ctx, .wake_fd = -1, .handshake_deadline_ns = soon(), .socket_buffer = 65536};
 
 	*c = NULL;
 	return conn_connect(c, "127.0.0.1", b->port, &conf, e);
@@ -417,6 +419,32 @@ static void deadlines_and_wake(void **state)
 	close(wake);
 }
 
+/* Frames lie ready without end, and the wake descriptor is heard all the same. */
+static void wake_amid_data(void **state)
+{
+	int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct conn_conf conf = {.tls = ctx_a, .wake_fd = wake, .handshake_deadline_ns = soon()};
+	struct err e = ERR_INIT;
+	struct backup b;
+	struct conn *c;
+	struct frame f;
+	uint64_t t;
+
+	start(&b, ctx_b, flood);
+	assert_int_equal(conn_connect(&c, "127.0.0.1", b.port, &conf, &e), 0);
+	say_hello(c);
+	assert_int_equal(conn_wait(c, CONN_FRAME, soon(), &e), CONN_FRAME);
+	assert_int_equal(eventfd_write(wake, 1), 0);
+	t = clock_now() + 5 * NS_PER_MS;
+	while (clock_now() < t)
+		;
+	assert_true(conn_ready(c) & CONN_FRAME);
+	assert_int_equal(conn_recv(c, &f, soon(), &e), -ECANCELED);
+	conn_free(c);
+	finish(&b);
+	close(wake);
+}
+
 /* Reads nothing until it is told to end. */
 static void deaf(struct backup *b)
 {
@@ -463,10 +491,13 @@ static void gone_peer(void **state)
 	struct err e = ERR_INIT;
 	struct backup b;
 	struct conn *c;
+	sigset_t blocked;
 	int rc = 0;
 
 	start(&b, ctx_b, NULL);
 	c = good_dial(&b);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, NULL, &blocked), 0);
+	assert_true(sigismember(&blocked, SIGPIPE));
 	say_hello(c);
 	finish(&b);
 	for (int i = 0; i < 1000 && !rc; i++) {
@@ -919,13 +950,21 @@ static void nobody_listens(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good_session),	      cmocka_unit_test(both_send),
-		cmocka_unit_test(deadlines_and_wake), cmocka_unit_test(blocked_flush),
-		cmocka_unit_test(gone_peer),	      cmocka_unit_test(not_tls),
-		cmocka_unit_test(silent_peer),	      cmocka_unit_test(wrong_certificates),
-		cmocka_unit_test(foreign_clients),    cmocka_unit_test(bad_frames),
-		cmocka_unit_test(changed_record),     cmocka_unit_test(last_word_arrives),
-		cmocka_unit_test(our_own_order),      cmocka_unit_test(nobody_listens),
+		cmocka_unit_test(good_session),
+		cmocka_unit_test(both_send),
+		cmocka_unit_test(deadlines_and_wake),
+		cmocka_unit_test(wake_amid_data),
+		cmocka_unit_test(blocked_flush),
+		cmocka_unit_test(gone_peer),
+		cmocka_unit_test(not_tls),
+		cmocka_unit_test(silent_peer),
+		cmocka_unit_test(wrong_certificates),
+		cmocka_unit_test(foreign_clients),
+		cmocka_unit_test(bad_frames),
+		cmocka_unit_test(changed_record),
+		cmocka_unit_test(last_word_arrives),
+		cmocka_unit_test(our_own_order),
+		cmocka_unit_test(nobody_listens),
 	};
 
 	return cmocka_run_group_tests_name("conn", tests, set_up, tear_down);

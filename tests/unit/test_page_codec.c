@@ -274,48 +274,61 @@ static void bad_records(void **state)
 	}
 }
 
-/* What unpacks to more than a page, or to less, is refused. */
+/*
+ * A record whose block unpacks to PAGE_BYTES + more bytes: LZ4 by hand, 4 literals, a long match of
+ * the byte before, 5 literals at the end.
+ */
+static struct rd packed_record(uint8_t buf[64], unsigned int kind, int more)
+{
+	static const uint8_t begin[] = {0x4f, 'a', 'a', 'a', 'a', 1, 0};
+	static const uint8_t end[] = {0x50, 'b', 'b', 'b', 'b', 'b'};
+	struct wr w = wr_init(buf, 64);
+
+	wr_u64(&w, head(kind, 1));
+	wr_u16(&w, sizeof(begin) + 16 + sizeof(end));
+	wr_bytes(&w, begin, sizeof(begin));
+	/* The match: 4 + 15 + 15 * 255 + 243 = 4087 bytes. */
+	for (int k = 0; k < 15; k++)
+		wr_u8(&w, 255);
+	wr_u8(&w, (uint8_t)(243 + more));
+	wr_bytes(&w, end, sizeof(end));
+	assert_true(wr_ok(&w));
+	return rd_init(buf, wr_used(&w));
+}
+
 static void wrong_unpacked_size(void **state)
 {
-	/* LZ4 by hand: 4 literals, a long match of the byte before, 5 literals at the end. */
-	static const struct {
-		uint8_t last;
-		int rc;
-	} t[] = {{0, 0}, {1, -EBADMSG}, {255, -EBADMSG}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-		uint8_t buf[128];
-		struct wr w = wr_init(buf, sizeof(buf));
-		struct err e = ERR_INIT;
+	for (int more = -1; more <= 1; more++) {
+		uint8_t buf[64];
+		struct rd r = packed_record(buf, PAGE_LZ4, more);
 		const uint8_t *page;
-		size_t at;
 		uint64_t pfn;
-		struct rd r;
 
-		wr_u64(&w, head(PAGE_LZ4, 1));
-		at = wr_used(&w);
-		wr_u16(&w, 0);
-		wr_bytes(&w,
-			 "\x4f"
-			 "aaaa"
-			 "\1\0",
-			 7);
-		/* The match: 4 + 15 + 255 * 15 + 243 = 4087 bytes, and 5 more at the end. */
-		for (int k = 0; k < 15; k++)
-			wr_u8(&w, 255);
-		wr_u8(&w, (uint8_t)(243 + t[i].last));
-		if (t[i].last == 255)
-			wr_u8(&w, 0);
-		wr_bytes(&w,
-			 "\x50"
-			 "bbbbb",
-			 6);
-		buf[at] = (uint8_t)(wr_used(&w) - at - 2);
-		r = rd_init(buf, wr_used(&w));
-		assert_int_equal(page_decode(dec, &r, &pfn, &page, &e), t[i].rc);
-		if (!t[i].rc)
+		assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), more ? -EBADMSG : 0);
+		if (!more)
 			assert_memory_equal(page + PAGE_BYTES - 6, "abbbbb", 6);
 	}
+}
+
+/* A good difference to a page that is not there: never sent, or forgotten after a ZERO. */
+static void delta_needs_its_page(void **state)
+{
+	uint8_t buf[64];
+	struct rd r = packed_record(buf, PAGE_DELTA, 0);
+	uint64_t zero = htole64(head(PAGE_ZERO, 1));
+	const uint8_t *page;
+	uint64_t pfn;
+
+	assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), -EBADMSG);
+	r = packed_record(buf, PAGE_LZ4, 0);
+	assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), 0);
+	r = packed_record(buf, PAGE_DELTA, 0);
+	assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), 0);
+	assert_int_equal(page[0] | page[PAGE_BYTES - 1], 0);
+	r = rd_init(&zero, sizeof(zero));
+	assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), 0);
+	r = packed_record(buf, PAGE_DELTA, 0);
+	assert_int_equal(page_decode(dec, &r, &pfn, &page, NULL), -EBADMSG);
 }
 
 static void bad_sizes(void **state)
@@ -352,6 +365,7 @@ int main(void)
 		TEST(bad_records),
 		TEST(noise_is_not_tried_again),
 		TEST(wrong_unpacked_size),
+		TEST(delta_needs_its_page),
 		TEST(bad_sizes),
 	};
 
