@@ -48,9 +48,9 @@ static void put_problem(struct json *j, const struct backup_shell *s, uint64_t n
 
 	if (b->state == BACKUP_STANDING && liveness_verdict(&b->peer, now) != LIVENESS_ALIVE) {
 		what = "nothing was heard from the primary";
-		hint = b->conf.policy == POLICY_BACKUP_WINS ?
-			       "when the failure timeout has passed the VM is activated here" :
-			       "if you know that the VM does not run there: `romulus failover --force`";
+		hint = b->conf.policy == POLICY_BACKUP_WINS
+			       ? "when the failure timeout has passed the VM is activated here"
+			       : "if you know that the VM does not run there: `romulus failover --force`";
 	} else if (b->state == BACKUP_STANDING && !b->link_up) {
 		what = "the connection to the primary is lost, its heartbeats come";
 		hint = "the primary connects again by itself";

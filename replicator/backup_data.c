@@ -212,7 +212,8 @@ static int verify(struct backup_data *d, const struct wire_epoch_end *end, struc
 		return err_setx(e, -EBADMSG,
 				"epoch has %llu pages in %llu bytes, its end says %llu in %llu",
 				(unsigned long long)pages, (unsigned long long)bytes,
-				(unsigned long long)end->pages, (unsigned long long)end->wire_bytes);
+				(unsigned long long)end->pages,
+				(unsigned long long)end->wire_bytes);
 	if (end->digest != digest)
 		return err_setx(e, -EBADMSG, "the epoch's digest does not match its pages");
 	return 0;
@@ -373,7 +374,8 @@ static int say(struct backup_data *d, enum frame_type type, uint64_t epoch, stru
 	return rc < 0 ? rc : conn_flush(d->conn, deadline, e);
 }
 
-static void speak(struct backup_data *d, enum frame_type type, uint64_t epoch, const struct bd_cmd *cmd)
+static void speak(struct backup_data *d, enum frame_type type, uint64_t epoch,
+		  const struct bd_cmd *cmd)
 {
 	struct err e = ERR_INIT;
 

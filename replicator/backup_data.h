@@ -22,13 +22,13 @@
 struct tls_ctx;
 
 enum bd_cmd_type {
-	BD_HELLO_OK,   /* hello_ok, arena_pages, cache_slots, mem_pages; the session begins */
-	BD_REFUSE,     /* code, term, text; then LINK_DOWN */
-	BD_STREAM,     /* fd: the standby's stream, taken */
-	BD_ACK,	       /* epoch, term */
-	BD_APPLY,      /* epoch; answer: APPLIED or APPLY_FAILED */
-	BD_DROP,       /* forget the incomplete epoch */
-	BD_FINISH,     /* close the stream: the standby completes itself; answer: FINISHED or APPLY_FAILED */
+	BD_HELLO_OK, /* hello_ok, arena_pages, cache_slots, mem_pages; the session begins */
+	BD_REFUSE,   /* code, term, text; then LINK_DOWN */
+	BD_STREAM,   /* fd: the standby's stream, taken */
+	BD_ACK,	     /* epoch, term */
+	BD_APPLY,    /* epoch; answer: APPLIED or APPLY_FAILED */
+	BD_DROP,     /* forget the incomplete epoch */
+	BD_FINISH, /* close the stream: the standby completes itself; answer: FINISHED or APPLY_FAILED */
 	BD_TAKEOVER,   /* term; last word */
 	BD_BYE_OK,     /* term; last word */
 	BD_DISCONNECT, /* answer: LINK_DOWN */
@@ -51,14 +51,14 @@ struct bd_cmd {
 };
 
 enum bd_msg_type {
-	BD_HELLO,	   /* hello, peer_name, addresses, secret; nothing else is read until an answer */
-	BD_CONFIG,	   /* json, json_size: now the receiver's, mem_free() */
-	BD_PROGRESS,	   /* first copy: done, total, round */
+	BD_HELLO,    /* hello, peer_name, addresses, secret; nothing else is read until an answer */
+	BD_CONFIG,   /* json, json_size: now the receiver's, mem_free() */
+	BD_PROGRESS, /* first copy: done, total, round */
 	BD_EPOCH_COMPLETE, /* epoch */
 	BD_APPLIED,	   /* epoch */
 	BD_APPLY_FAILED,   /* text: the standby is lost */
 	BD_FINISHED,
-	BD_BYE, /* reason */
+	BD_BYE,	      /* reason */
 	BD_LINK_DOWN, /* text */
 	BD_STOPPED,
 };

@@ -177,8 +177,8 @@ static void answer(struct backup_shell *s, const struct backup_action *a)
 	if (a->ok)
 		ctl_server_finish(s->ctl, *t, 0, NULL);
 	else
-		ctl_server_finish(s->ctl, *t, err_setx(&e, -EBUSY, "%s", backup_refusal_text(a->why)),
-				  &e);
+		ctl_server_finish(s->ctl, *t,
+				  err_setx(&e, -EBUSY, "%s", backup_refusal_text(a->why)), &e);
 	t->id = 0;
 }
 
@@ -215,7 +215,8 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		command(s, BD_TAKEOVER, a);
 		break;
 	case BACT_ACTIVATE:
-		log_warn("activating epoch %" PRIu64 " under term %" PRIu64, s->core.committed, s->core.term);
+		log_warn("activating epoch %" PRIu64 " under term %" PRIu64, s->core.committed,
+			 s->core.term);
 		command(s, BD_FINISH, a);
 		break;
 	case BACT_ABANDON:
@@ -298,7 +299,8 @@ static int on_standby(sd_event_source *src, int fd, uint32_t revents, void *arg)
 
 static void build(struct backup_shell *s, struct bd_msg *m)
 {
-	const struct standby_conf sc = {.vm = s->state.vm, .json = m->json, .json_size = m->json_size};
+	const struct standby_conf sc = {
+		.vm = s->state.vm, .json = m->json, .json_size = m->json_size};
 	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
 	struct bd_cmd cmd = {.type = BD_STREAM, .fd = -1};
 	struct err e = ERR_INIT;
@@ -332,8 +334,8 @@ static void announce_vifs(struct backup_shell *s, const struct standby_event *ev
 		return;
 	}
 	for (uint32_t i = 0; i < ev->n_vifs; i++)
-		if (announce_add(s->announce, ev->vif[i].name, ev->vif[i].bridge, ev->vif[i].mac, NULL,
-				 &e) < 0)
+		if (announce_add(s->announce, ev->vif[i].name, ev->vif[i].bridge, ev->vif[i].mac,
+				 NULL, &e) < 0)
 			log_warn("%s is not announced to the LAN: %s", ev->vif[i].name, e.text);
 	announce_start(s->announce, clock_now());
 }
@@ -390,7 +392,8 @@ static void one_standby_event(struct backup_shell *s, const struct standby_event
 		backup_shell_event(s, &failed);
 		break;
 	case STANDBY_LEFT:
-		problem(s, "destroy it with xl", "the standby is abandoned but not gone: %s", ev->text);
+		problem(s, "destroy it with xl", "the standby is abandoned but not gone: %s",
+			ev->text);
 		standby_gone(s);
 		break;
 	case STANDBY_GONE:

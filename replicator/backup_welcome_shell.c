@@ -46,11 +46,12 @@ static int refuse(struct bd_cmd *cmd, uint16_t code, uint64_t term, const char *
 static int check_peer(const struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
 {
 	if (!conf_peer(s->conf, m->peer_name))
-		return refuse(r, WIRE_NOT_ALLOWED, 0, "%s is not among the peers of %s", m->peer_name,
-			      s->conf->host_name);
+		return refuse(r, WIRE_NOT_ALLOWED, 0, "%s is not among the peers of %s",
+			      m->peer_name, s->conf->host_name);
 	if (strcmp(m->hello.host, m->peer_name) != 0)
-		return refuse(r, WIRE_NOT_ALLOWED, 0, "calls itself %s but shows the certificate of %s",
-			      m->hello.host, m->peer_name);
+		return refuse(r, WIRE_NOT_ALLOWED, 0,
+			      "calls itself %s but shows the certificate of %s", m->hello.host,
+			      m->peer_name);
 	return 0;
 }
 
@@ -75,7 +76,8 @@ static int check_memory(const struct wire_hello *h, struct bd_cmd *r)
 	uint64_t have = available_bytes();
 
 	if (h->arena_pages > h->mem_pages || h->cache_slots > h->mem_pages)
-		return refuse(r, WIRE_BAD_CONFIG, 0, "arena of %u and cache of %u pages for a guest of %" PRIu64,
+		return refuse(r, WIRE_BAD_CONFIG, 0,
+			      "arena of %u and cache of %u pages for a guest of %" PRIu64,
 			      h->arena_pages, h->cache_slots, h->mem_pages);
 	if (need > SHARE_OF_MEMORY(have))
 		return refuse(r, WIRE_NO_MEMORY, 0,
@@ -135,8 +137,8 @@ static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd
 	while (worker_find(s->conf->run_dir, vm, WORKER_BACKUP, &pid, &pidfd, &e) == 0) {
 		close(pidfd);
 		if (clock_now() >= deadline)
-			return refuse(r, WIRE_BUSY, s->state.term, "an older worker (pid %d) does not end",
-				      (int)pid);
+			return refuse(r, WIRE_BUSY, s->state.term,
+				      "an older worker (pid %d) does not end", (int)pid);
 		poll(NULL, 0, GONE_POLL_MS);
 	}
 	return 0;
@@ -170,10 +172,11 @@ static int clear_way(struct backup_shell *s, struct bd_cmd *r)
 	case WELCOME_ACTIVATED:
 		break;
 	case WELCOME_OPERATOR:
-		return refuse(r, WIRE_BUSY, s->state.term,
-			      "the VM has run here under term %" PRIu64
-			      " and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
-			      s->state.term, vm);
+		return refuse(
+			r, WIRE_BUSY, s->state.term,
+			"the VM has run here under term %" PRIu64
+			" and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
+			s->state.term, vm);
 	}
 	return refuse(r, WIRE_ACTIVATED, s->state.term, "%s runs here under term %" PRIu64, vm,
 		      s->state.term);

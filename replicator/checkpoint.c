@@ -189,8 +189,7 @@ static int send_pages(struct checkpoint *c, uint64_t epoch, struct page_enc *enc
 			break;
 		if (kind < 0) {
 			conn_cancel(conn);
-			return err_set(e, kind, "page %llu",
-				       (unsigned long long)c->arena->pfn[*i]);
+			return err_set(e, kind, "page %llu", (unsigned long long)c->arena->pfn[*i]);
 		}
 		count += kind != PAGE_UNCHANGED;
 	}

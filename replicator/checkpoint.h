@@ -33,7 +33,7 @@ struct checkpoint_phases {
 };
 
 enum checkpoint_outcome {
-	CHECKPOINT_TAKEN,    /* the guest runs in the next epoch; arena and state hold the last one */
+	CHECKPOINT_TAKEN, /* the guest runs in the next epoch; arena and state hold the last one */
 	CHECKPOINT_ABORTED,  /* the guest runs on in the same epoch; its dirty pages are kept */
 	CHECKPOINT_OVERFLOW, /* the same: more dirty pages than the arena has */
 	CHECKPOINT_RESYNC,   /* the dirty log cannot be trusted: a first copy is needed */
@@ -51,7 +51,8 @@ struct checkpoint {
 	 * where the first copy leaves its rest.
 	 */
 	uint64_t *dirty;
-	struct page_counters told; /* private: the encoder's at the last EPOCH_END; 0 when a session begins */
+	struct page_counters
+		told; /* private: the encoder's at the last EPOCH_END; 0 when a session begins */
 
 	/* Results of the last checkpoint_take(). */
 	struct suspend_result suspend;

@@ -23,7 +23,8 @@ static int tell_round(struct first_copy *fc, struct err *e)
 	const struct wire_copy_round m = {
 		.round = fc->round, .pages = fc->round_pages, .sent = fc->sent};
 	struct wr w;
-	int rc = conn_begin(fc->conn, FRAME_COPY_ROUND, 0, &w, clock_now() + fc->send_timeout_ns, e);
+	int rc =
+		conn_begin(fc->conn, FRAME_COPY_ROUND, 0, &w, clock_now() + fc->send_timeout_ns, e);
 
 	if (rc < 0)
 		return rc;
@@ -38,7 +39,8 @@ static int send_batch(struct first_copy *fc, uint64_t *pfn, struct err *e)
 	uint32_t count = 0;
 	struct wr w;
 	const void *page;
-	int kind, rc = conn_begin(fc->conn, FRAME_PAGES, 0, &w, clock_now() + fc->send_timeout_ns, e);
+	int kind,
+		rc = conn_begin(fc->conn, FRAME_PAGES, 0, &w, clock_now() + fc->send_timeout_ns, e);
 
 	if (rc < 0)
 		return rc;

@@ -74,9 +74,9 @@ static void put_copy(struct json *j, const struct primary_shell *s, uint64_t now
 	json_out_double(o, "percent",
 			f->copy_total ? 100.0 * (double)f->copy_done / (double)f->copy_total : 0);
 	json_out_double(o, "mb_s",
-			s->core.state == PRIMARY_COPYING ?
-				(double)f->copy_sent * GUEST_PAGE_SIZE / 1e6 / seconds :
-				0);
+			s->core.state == PRIMARY_COPYING
+				? (double)f->copy_sent * GUEST_PAGE_SIZE / 1e6 / seconds
+				: 0);
 }
 
 static void put_wire(struct json *j, const struct primary_figures *f)
@@ -177,10 +177,11 @@ static int cmd_unprotect(void *ctx, struct ctl_request *rq, struct err *e)
 	if (s->unprotect.id && ctl_server_reply(s->ctl, s->unprotect))
 		return err_setx(e, -EBUSY, "it is being unprotected already");
 	if (!ev.force && s->core.state == PRIMARY_LOST)
-		return err_setx(e, -EHOSTUNREACH,
-				"%s cannot be reached, and may run this VM: only it can say that it does not; "
-				"bring it back, or make sure and use --force",
-				s->state.peer);
+		return err_setx(
+			e, -EHOSTUNREACH,
+			"%s cannot be reached, and may run this VM: only it can say that it does not; "
+			"bring it back, or make sure and use --force",
+			s->state.peer);
 	ctl_server_later(rq, UNPROTECT_TIMEOUT_NS);
 	s->unprotect = rq->token;
 	primary_shell_event(s, &ev);

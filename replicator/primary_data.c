@@ -58,7 +58,8 @@ static void post(struct primary_data *d, struct pd_msg *m)
 		die("the control thread does not read its messages");
 }
 
-static void post_text(struct primary_data *d, enum pd_msg_type type, uint64_t epoch, const char *text)
+static void post_text(struct primary_data *d, enum pd_msg_type type, uint64_t epoch,
+		      const char *text)
 {
 	struct pd_msg m = {.type = type, .epoch = epoch};
 
@@ -128,11 +129,13 @@ static void check_health(struct primary_data *d)
 		break;
 	case GUEST_HEALTH_SHUTDOWN:
 		post_guest(d, leave_of(reason),
-			   leave_of(reason) == LEAVE_GUEST_CRASH ? "the guest crashed" :
-								   "the guest powered off or rebooted");
+			   leave_of(reason) == LEAVE_GUEST_CRASH
+				   ? "the guest crashed"
+				   : "the guest powered off or rebooted");
 		break;
 	case GUEST_HEALTH_FOREIGN:
-		post_guest(d, LEAVE_GUEST_SUSPENDED, "somebody else suspended the guest (xl save?)");
+		post_guest(d, LEAVE_GUEST_SUSPENDED,
+			   "somebody else suspended the guest (xl save?)");
 		break;
 	case GUEST_HEALTH_CHANGED:
 		post_guest(d, LEAVE_GUEST_CHANGED, "the guest's memory or devices changed");
@@ -373,8 +376,8 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 	struct pd_msg taken = {.type = PD_TAKEN, .epoch = cmd->epoch};
 	struct err e = ERR_INIT;
 
-	switch (checkpoint_take(&d->cp, cmd->epoch,
-				clock_now() + d->conf.timing.suspend_timeout_ns, &e)) {
+	switch (checkpoint_take(&d->cp, cmd->epoch, clock_now() + d->conf.timing.suspend_timeout_ns,
+				&e)) {
 	case CHECKPOINT_TAKEN:
 		taken.pages = (uint32_t)d->cp.dirty_pages;
 		taken.phases = d->cp.phases;

@@ -31,7 +31,7 @@ enum pd_cmd_type {
 	PD_DISCONNECT, /* answer: LINK_DOWN if there was a connection */
 	PD_START_COPY, /* answer: COPY_PROGRESS…, then COPY_DONE or COPY_FAILED */
 	PD_CHECKPOINT, /* epoch; answer: TAKEN then SENT, or ABORTED, or GUEST */
-	PD_BYE,        /* leave; answer: BYE_OK or LINK_DOWN */
+	PD_BYE,	       /* leave; answer: BYE_OK or LINK_DOWN */
 	PD_THROTTLE,   /* percent */
 	PD_STOP,       /* the thread ends */
 };
@@ -47,16 +47,16 @@ struct pd_cmd {
 
 enum pd_msg_type {
 	PD_LINK_UP,
-	PD_LINK_DOWN,      /* text: why */
+	PD_LINK_DOWN,	   /* text: why */
 	PD_PEER_ACTIVATED, /* term */
-	PD_REFUSED,        /* text; like LINK_DOWN, the peer said no for now */
+	PD_REFUSED,	   /* text; like LINK_DOWN, the peer said no for now */
 	PD_COPY_PROGRESS,  /* pages of `epoch` field total; see struct pd_msg */
 	PD_COPY_DONE,
 	PD_COPY_FAILED, /* leave, text */
-	PD_TAKEN,       /* epoch, pages, phases */
-	PD_ABORTED,     /* epoch, text */
-	PD_SENT,        /* epoch, counters */
-	PD_ACK,         /* epoch, term */
+	PD_TAKEN,	/* epoch, pages, phases */
+	PD_ABORTED,	/* epoch, text */
+	PD_SENT,	/* epoch, counters */
+	PD_ACK,		/* epoch, term */
 	PD_BYE_OK,
 	PD_GUEST, /* leave, text: the guest ended, changed or was suspended by somebody else */
 	PD_STOPPED,
@@ -71,7 +71,7 @@ struct pd_msg {
 	uint64_t at_ns; /* when it happened; CLOCK_BOOTTIME */
 	uint64_t epoch;
 	uint64_t term;
-	uint64_t done;  /* COPY_PROGRESS: pages sent in this round */
+	uint64_t done;	/* COPY_PROGRESS: pages sent in this round */
 	uint64_t total; /* COPY_PROGRESS: pages of this round */
 	uint32_t round;
 	uint32_t pages;

@@ -144,8 +144,8 @@ void primary_link_close(struct primary_link *link)
 	link->conn = NULL;
 }
 
-static int send_static(struct primary_link *link, const struct guest_static *st, uint64_t deadline_ns,
-		       struct err *e)
+static int send_static(struct primary_link *link, const struct guest_static *st,
+		       uint64_t deadline_ns, struct err *e)
 {
 	autofree struct wire_static *m = mem_zalloc(sizeof(*m));
 	struct wr w;
@@ -154,8 +154,10 @@ static int send_static(struct primary_link *link, const struct guest_static *st,
 	if (!m)
 		return err_set(e, -ENOMEM, "static data");
 	if (st->cpuid_leaves > WIRE_MAX_LEAVES || st->msr_entries > WIRE_MAX_MSRS)
-		return err_setx(e, -E2BIG, "%u CPUID leaves and %u MSRs are more than the protocol has room for",
-				st->cpuid_leaves, st->msr_entries);
+		return err_setx(
+			e, -E2BIG,
+			"%u CPUID leaves and %u MSRs are more than the protocol has room for",
+			st->cpuid_leaves, st->msr_entries);
 	m->n_leaves = st->cpuid_leaves;
 	m->n_msrs = st->msr_entries;
 	memcpy(m->leaf, st->cpuid, st->cpuid_leaves * sizeof(m->leaf[0]));

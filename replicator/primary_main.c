@@ -57,9 +57,12 @@ static int usage(int rc)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"config", required_argument, NULL, 'c'}, {"status-fd", required_argument, NULL, 's'},
-		{"adopt", no_argument, NULL, 'a'},	  {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"status-fd", required_argument, NULL, 's'},
+		{"adopt", no_argument, NULL, 'a'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -116,12 +119,14 @@ static int on_watch(sd_event_source *src, int fd, uint32_t revents, void *arg)
 			break;
 		case GUEST_EV_VIFS:
 		case GUEST_EV_DISKS:
-			primary_shell_guest_event(&m->shell, LEAVE_GUEST_CHANGED,
-						  "a device was attached to or detached from the guest");
+			primary_shell_guest_event(
+				&m->shell, LEAVE_GUEST_CHANGED,
+				"a device was attached to or detached from the guest");
 			break;
 		case GUEST_EV_SUSPEND_ASKED:
-			primary_shell_guest_event(&m->shell, LEAVE_GUEST_SUSPENDED,
-						  "somebody else asked the guest to suspend (xl save?)");
+			primary_shell_guest_event(
+				&m->shell, LEAVE_GUEST_SUSPENDED,
+				"somebody else asked the guest to suspend (xl save?)");
 			break;
 		case GUEST_EV_END_ASKED:
 			log_info("somebody asked the guest to power off or reboot");
@@ -203,7 +208,8 @@ static int load(struct main_ctx *m, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (m->shell.state.role != VM_PRIMARY)
-		return err_setx(e, -EINVAL, "%s is not protected from this host: `romulus protect` first",
+		return err_setx(e, -EINVAL,
+				"%s is not protected from this host: `romulus protect` first",
 				m->opt.vm);
 	if (!conf_peer(m->conf, m->shell.state.peer))
 		return err_setx(e, -EINVAL, "peer '%s' of %s is not in %s", m->shell.state.peer,

@@ -133,7 +133,8 @@ static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
 		return;
 	}
 	if (rc < 0)
-		die("checkpoint %" PRIu64 ": the network lanes refuse it: %s", epoch, strerror(-rc));
+		die("checkpoint %" PRIu64 ": the network lanes refuse it: %s", epoch,
+		    strerror(-rc));
 	command(s, PD_CHECKPOINT, &a);
 }
 
@@ -184,8 +185,8 @@ static void destroy_guest(struct primary_shell *s)
 	const struct primary_event done = {.type = PEV_GUEST_GONE_DONE};
 
 	snprintf(domid, sizeof(domid), "%u", s->guest->domid);
-	log_warn("%s runs this VM under term %" PRIu64 ": destroying domain %s here",
-		 s->state.peer, s->core.conf.term, domid);
+	log_warn("%s runs this VM under term %" PRIu64 ": destroying domain %s here", s->state.peer,
+		 s->core.conf.term, domid);
 	/* A guest that cannot be destroyed stays silent: its output is held until it is gone. */
 	if (domain_tool(s, argv) == 0)
 		primary_shell_event(s, &done);

@@ -30,7 +30,7 @@
 struct primary_figures {
 	struct hist pause_us, request_us, switch_us, bitmap_us, copy_us, state_us, resume_us;
 	struct hist dirty_pages;
-	struct hist lag_us; /* checkpoint taken → acknowledged */
+	struct hist lag_us;		      /* checkpoint taken → acknowledged */
 	uint64_t taken_at[SHELL_RATE_WINDOW]; /* ring of the newest checkpoints */
 	uint64_t n_taken;
 	uint64_t acks;
@@ -62,7 +62,7 @@ struct primary_shell {
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool opening;
 	bool pressure_told;
-	bool rebuild;	/* after the output is open: start afresh, the guest changed */
+	bool rebuild; /* after the output is open: start afresh, the guest changed */
 	bool finished;
 	int exit_code;
 	struct ctl_token unprotect; /* who waits for the end */
