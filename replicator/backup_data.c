@@ -49,7 +49,6 @@ struct backup_data {
 
 	/* The thread's own. */
 	struct conn *conn;
-	struct wire_order order;
 	struct page_dec *dec;
 	struct apply *apply;
 	struct wire_static *statics; /* scratch: too large for the stack */
@@ -190,11 +189,6 @@ static int on_state(struct backup_data *d, const struct frame *f, struct err *e)
 	return rc < 0 ? rc : apply_state(d->apply, &st, e);
 }
 
-static uint64_t records(const struct page_counters *n)
-{
-	return n->raw_bytes / PAGE_BYTES - n->pages[PAGE_UNCHANGED];
-}
-
 /* What the primary says it sent is what came: number, bytes, digest. */
 static int verify(struct backup_data *d, const struct wire_epoch_end *end, struct bd_msg *m,
 		  struct err *e)
@@ -203,7 +197,7 @@ static int verify(struct backup_data *d, const struct wire_epoch_end *end, struc
 	uint64_t pages, bytes, digest = page_dec_digest(d->dec);
 
 	page_dec_counters(d->dec, &now);
-	pages = records(&now) - records(&d->told);
+	pages = page_records(&now) - page_records(&d->told);
 	bytes = now.wire_bytes - d->told.wire_bytes;
 	d->told = now;
 	m->pages = (uint32_t)pages;
@@ -288,10 +282,6 @@ static int on_bye(struct backup_data *d, const struct frame *f, struct err *e)
 
 static int on_frame(struct backup_data *d, const struct frame *f, struct err *e)
 {
-	int rc = wire_order_check(&d->order, FRAME_PRIMARY, f, e);
-
-	if (rc < 0)
-		return rc;
 	switch (f->h.type) {
 	case FRAME_HELLO:
 		return on_hello(d, f, e);
@@ -345,11 +335,9 @@ static void read_peer(struct backup_data *d)
 
 /* ---- commands ---- */
 
-/* Shows our own frame to the order, and sends it. */
 static int say(struct backup_data *d, enum frame_type type, uint64_t epoch, struct err *e,
 	       const struct bd_cmd *cmd)
 {
-	const struct frame f = {.h = {.type = (uint16_t)type, .epoch = epoch}};
 	uint64_t deadline = clock_now() + d->conf.send_timeout_ns;
 	struct wire_refuse refuse = {.code = cmd->code, .term = cmd->term};
 	struct wr w;
@@ -357,9 +345,7 @@ static int say(struct backup_data *d, enum frame_type type, uint64_t epoch, stru
 
 	if (!d->conn)
 		return err_setx(e, -ENOTCONN, "no session");
-	rc = wire_order_check(&d->order, FRAME_BACKUP, &f, e);
-	if (rc == 0)
-		rc = conn_begin(d->conn, type, epoch, &w, deadline, e);
+	rc = conn_begin(d->conn, type, epoch, &w, deadline, e);
 	if (rc < 0)
 		return rc;
 	if (type == FRAME_HELLO_OK) {

@@ -242,12 +242,6 @@ static int send_state(const struct guest_state *gs, uint64_t epoch, struct conn 
 	return send_one_state(conn, epoch, &st, deadline_ns, e);
 }
 
-/* Records are the pages that were not left out as unchanged. */
-static uint64_t records(const struct page_counters *n)
-{
-	return n->raw_bytes / PAGE_BYTES - n->pages[PAGE_UNCHANGED];
-}
-
 static int send_end(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, struct conn *conn,
 		    uint64_t deadline_ns, struct err *e)
 {
@@ -259,7 +253,7 @@ static int send_end(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, 
 	if (rc < 0)
 		return rc;
 	page_enc_counters(enc, &now);
-	end.pages = records(&now) - records(&c->told);
+	end.pages = page_records(&now) - page_records(&c->told);
 	end.raw_bytes = end.pages * PAGE_BYTES;
 	end.wire_bytes = now.wire_bytes - c->told.wire_bytes;
 	end.digest = page_enc_digest(enc);

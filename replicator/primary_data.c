@@ -361,8 +361,6 @@ static void send_epoch(struct primary_data *d, uint64_t epoch)
 	int rc = checkpoint_send(&d->cp, epoch, d->enc, d->link.conn,
 				 clock_now() + d->conf.timing.send_timeout_ns, &e);
 
-	if (rc == 0)
-		rc = primary_link_epoch_sent(&d->link, epoch, &e);
 	if (rc < 0) {
 		drop_link(d, e.text);
 		return;

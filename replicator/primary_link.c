@@ -33,14 +33,6 @@ static void fill_hello(struct wire_hello *m, const struct pd_conf *c, const stru
 	snprintf(m->host, sizeof(m->host), "%s", c->conf->host_name);
 }
 
-/* Every frame that leaves is shown to the order, like every one that comes: our own mistakes are found too. */
-static int sent(struct primary_link *link, enum frame_type type, uint64_t epoch, struct err *e)
-{
-	const struct frame f = {.h = {.type = (uint16_t)type, .epoch = epoch}};
-
-	return wire_order_check(&link->order, FRAME_PRIMARY, &f, e);
-}
-
 static int send_hello(struct primary_link *link, const struct wire_hello *m, uint64_t deadline_ns,
 		      struct err *e)
 {
@@ -51,9 +43,6 @@ static int send_hello(struct primary_link *link, const struct wire_hello *m, uin
 		return rc;
 	wire_hello_encode(&w, m);
 	rc = conn_end(link->conn, &w, e);
-	if (rc < 0)
-		return rc;
-	rc = sent(link, FRAME_HELLO, FRAME_NO_EPOCH, e);
 	if (rc < 0)
 		return rc;
 	return conn_flush(link->conn, deadline_ns, e);
@@ -81,8 +70,6 @@ static int read_answer(struct primary_link *link, const struct pd_conf *c, uint6
 
 	do {
 		rc = conn_recv(link->conn, &f, deadline_ns, e);
-		if (rc == 0)
-			rc = wire_order_check(&link->order, FRAME_BACKUP, &f, e);
 		if (rc < 0)
 			return rc;
 	} while (f.h.type == FRAME_KEEPALIVE);
@@ -115,7 +102,6 @@ int primary_link_open(struct primary_link *link, const struct pd_conf *conf,
 	struct wire_hello hello;
 	int rc;
 
-	memset(&link->order, 0, sizeof(link->order));
 	link->peer_term = 0;
 	rc = conn_connect(&link->conn, conf->peer->address, conf->peer->port, &cc, e);
 	if (rc < 0) {
@@ -166,8 +152,7 @@ static int send_static(struct primary_link *link, const struct guest_static *st,
 	if (rc < 0)
 		return rc;
 	wire_static_encode(&w, m);
-	rc = conn_end(link->conn, &w, e);
-	return rc < 0 ? rc : sent(link, FRAME_STATIC, FRAME_NO_EPOCH, e);
+	return conn_end(link->conn, &w, e);
 }
 
 int primary_link_send_config(struct primary_link *link, const char *json, size_t size,
@@ -177,9 +162,6 @@ int primary_link_send_config(struct primary_link *link, const char *json, size_t
 		.type = FRAME_CONFIG, .epoch = FRAME_NO_EPOCH, .payload = json, .size = size};
 	int rc = conn_send(link->conn, &out, deadline_ns, e);
 
-	if (rc < 0)
-		return rc;
-	rc = sent(link, FRAME_CONFIG, FRAME_NO_EPOCH, e);
 	if (rc < 0)
 		return rc;
 	rc = send_static(link, st, deadline_ns, e);
@@ -200,24 +182,7 @@ int primary_link_send_bye(struct primary_link *link, enum leave_reason reason, u
 	rc = conn_end(link->conn, &w, e);
 	if (rc < 0)
 		return rc;
-	rc = sent(link, FRAME_BYE, FRAME_NO_EPOCH, e);
-	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);
-}
-
-int primary_link_epoch_sent(struct primary_link *link, uint64_t epoch, struct err *e)
-{
-	for (uint8_t kind = WIRE_HVM_CONTEXT; kind <= WIRE_HVM_PARAMS; kind++) {
-		const uint8_t payload[] = {kind, 0}; /* the order looks at the kind alone */
-		const struct frame f = {
-			.h = {.type = FRAME_STATE, .epoch = epoch, .length = sizeof(payload)},
-			.payload = payload,
-		};
-		int rc = wire_order_check(&link->order, FRAME_PRIMARY, &f, e);
-
-		if (rc < 0)
-			return rc;
-	}
-	return sent(link, FRAME_EPOCH_END, epoch, e);
+	return conn_flush(link->conn, deadline_ns, e);
 }
 
 /* A frame in a running session; 1, or 0 for one that says nothing. */
@@ -261,8 +226,6 @@ int primary_link_read(struct primary_link *link, struct pd_msg *msg, struct err 
 		rc = conn_recv(link->conn, &f, 0, e);
 		if (rc == -ETIMEDOUT)
 			return 0;
-		if (rc == 0)
-			rc = wire_order_check(&link->order, FRAME_BACKUP, &f, e);
 		if (rc < 0)
 			return rc;
 		memset(msg, 0, sizeof(*msg));

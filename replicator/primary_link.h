@@ -14,7 +14,6 @@
 
 struct primary_link {
 	struct conn *conn; /* NULL: no session */
-	struct wire_order order;
 	uint64_t peer_term;
 	struct addr heartbeat;
 };
@@ -35,9 +34,6 @@ MUST_CHECK int primary_link_send_config(struct primary_link *link, const char *j
 					struct err *e);
 MUST_CHECK int primary_link_send_bye(struct primary_link *link, enum leave_reason reason,
 				     uint64_t deadline_ns, struct err *e);
-
-/* checkpoint_send() sent this epoch whole: what the peer may say depends on it. */
-MUST_CHECK int primary_link_epoch_sent(struct primary_link *link, uint64_t epoch, struct err *e);
 
 /*
  * The next frame from the peer, without waiting: 1 and *msg filled (PD_ACK, PD_BYE_OK, PD_PEER_ACTIVATED
