@@ -172,50 +172,58 @@ enum checkpoint_outcome checkpoint_take(struct checkpoint *c, uint64_t epoch, ui
 
 /* ---- afterwards ---- */
 
+/* An epoch on its way. */
+struct sending {
+	struct checkpoint *c;
+	uint64_t epoch;
+	struct page_enc *enc;
+	struct conn *conn;
+	uint64_t deadline_ns;
+};
+
 /* One PAGES frame from page *i on. */
-static int send_pages(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, struct conn *conn,
-		      uint64_t deadline_ns, uint32_t *i, struct err *e)
+static int send_pages(const struct sending *s, uint32_t *i, struct err *e)
 {
+	const struct arena *a = s->c->arena;
 	uint32_t count = 0;
 	struct wr w;
-	int kind, rc = conn_begin(conn, FRAME_PAGES, epoch, &w, deadline_ns, e);
+	int kind, rc = conn_begin(s->conn, FRAME_PAGES, s->epoch, &w, s->deadline_ns, e);
 
 	if (rc < 0)
 		return rc;
 	wire_pages_begin(&w);
-	for (; *i < c->arena->count && count < WIRE_MAX_PAGES; ++*i) {
-		kind = page_encode(enc, c->arena->pfn[*i], arena_slot(c->arena, *i), &w);
+	for (; *i < a->count && count < WIRE_MAX_PAGES; ++*i) {
+		kind = page_encode(s->enc, a->pfn[*i], arena_slot(a, *i), &w);
 		if (kind == -ENOSPC)
 			break;
 		if (kind < 0) {
-			conn_cancel(conn);
-			return err_set(e, kind, "page %llu", (unsigned long long)c->arena->pfn[*i]);
+			conn_cancel(s->conn);
+			return err_set(e, kind, "page %llu", (unsigned long long)a->pfn[*i]);
 		}
 		count += kind != PAGE_UNCHANGED;
 	}
 	if (!count) {
-		conn_cancel(conn);
+		conn_cancel(s->conn);
 		return 0;
 	}
 	wire_pages_end(&w, count);
-	return conn_end(conn, &w, e);
+	return conn_end(s->conn, &w, e);
 }
 
-static int send_one_state(struct conn *conn, uint64_t epoch, const struct wire_state *st,
-			  uint64_t deadline_ns, struct err *e)
+static int send_one_state(const struct sending *s, const struct wire_state *st, struct err *e)
 {
 	struct wr w;
-	int rc = conn_begin(conn, FRAME_STATE, epoch, &w, deadline_ns, e);
+	int rc = conn_begin(s->conn, FRAME_STATE, s->epoch, &w, s->deadline_ns, e);
 
 	if (rc < 0)
 		return rc;
 	wire_state_encode(&w, st);
-	return conn_end(conn, &w, e);
+	return conn_end(s->conn, &w, e);
 }
 
-static int send_state(const struct guest_state *gs, uint64_t epoch, struct conn *conn,
-		      uint64_t deadline_ns, struct err *e)
+static int send_state(const struct sending *s, struct err *e)
 {
+	const struct guest_state *gs = s->c->state;
 	struct wire_state st = {.kind = WIRE_TSC_INFO};
 	int rc;
 
@@ -225,13 +233,13 @@ static int send_state(const struct guest_state *gs, uint64_t epoch, struct conn 
 		.nsec = gs->tsc_nsec,
 		.incarnation = gs->tsc_incarnation,
 	};
-	rc = send_one_state(conn, epoch, &st, deadline_ns, e);
+	rc = send_one_state(s, &st, e);
 	if (rc < 0)
 		return rc;
 	st.kind = WIRE_HVM_CONTEXT;
 	st.hvm.data = gs->context;
 	st.hvm.size = gs->context_size;
-	rc = send_one_state(conn, epoch, &st, deadline_ns, e);
+	rc = send_one_state(s, &st, e);
 	if (rc < 0)
 		return rc;
 	st.kind = WIRE_HVM_PARAMS;
@@ -239,45 +247,41 @@ static int send_state(const struct guest_state *gs, uint64_t epoch, struct conn 
 	for (uint32_t i = 0; i < gs->n_params; i++)
 		st.param[i] = (struct wire_param){.index = gs->param[i].index,
 						  .value = gs->param[i].value};
-	return send_one_state(conn, epoch, &st, deadline_ns, e);
+	return send_one_state(s, &st, e);
 }
 
-static int send_end(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, struct conn *conn,
-		    uint64_t deadline_ns, struct err *e)
+static int send_end(const struct sending *s, struct err *e)
 {
+	struct page_counters *told = &s->c->told, now;
 	struct wire_epoch_end end;
-	struct page_counters now;
 	struct wr w;
-	int rc = conn_begin(conn, FRAME_EPOCH_END, epoch, &w, deadline_ns, e);
+	int rc = conn_begin(s->conn, FRAME_EPOCH_END, s->epoch, &w, s->deadline_ns, e);
 
 	if (rc < 0)
 		return rc;
-	page_enc_counters(enc, &now);
-	end.pages = page_records(&now) - page_records(&c->told);
+	page_enc_counters(s->enc, &now);
+	end.pages = page_records(&now) - page_records(told);
 	end.raw_bytes = end.pages * PAGE_BYTES;
-	end.wire_bytes = now.wire_bytes - c->told.wire_bytes;
-	end.digest = page_enc_digest(enc);
-	c->told = now;
+	end.wire_bytes = now.wire_bytes - told->wire_bytes;
+	end.digest = page_enc_digest(s->enc);
+	*told = now;
 	wire_epoch_end_encode(&w, &end);
-	return conn_end(conn, &w, e);
+	return conn_end(s->conn, &w, e);
 }
 
 int checkpoint_send(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, struct conn *conn,
 		    uint64_t deadline_ns, struct err *e)
 {
+	const struct sending s = {
+		.c = c, .epoch = epoch, .enc = enc, .conn = conn, .deadline_ns = deadline_ns};
 	uint32_t i = 0;
-	int rc;
+	int rc = 0;
 
-	while (i < c->arena->count) {
-		rc = send_pages(c, epoch, enc, conn, deadline_ns, &i, e);
-		if (rc < 0)
-			return rc;
-	}
-	rc = send_state(c->state, epoch, conn, deadline_ns, e);
-	if (rc < 0)
-		return rc;
-	rc = send_end(c, epoch, enc, conn, deadline_ns, e);
-	if (rc < 0)
-		return rc;
-	return conn_flush(conn, deadline_ns, e);
+	while (rc == 0 && i < c->arena->count)
+		rc = send_pages(&s, &i, e);
+	if (rc == 0)
+		rc = send_state(&s, e);
+	if (rc == 0)
+		rc = send_end(&s, e);
+	return rc < 0 ? rc : conn_flush(conn, deadline_ns, e);
 }
