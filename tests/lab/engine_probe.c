@@ -67,6 +67,8 @@ struct probe {
 	struct guest *g;
 	struct arena arena;
 	uint64_t *dirty;
+	uint64_t *next; /* dirty already, for the epoch after this one */
+	uint64_t *differ;
 	uint64_t *pfns;
 	unsigned char *image; /* all of the guest's memory, as the dirty log lets us know it */
 	struct hist phase[PHASES];
@@ -77,7 +79,8 @@ struct probe {
 	unsigned long overflows;
 	unsigned long holes;
 	unsigned long verified;
-	unsigned long wrong; /* pages that differed */
+	unsigned long raced; /* pages that a backend wrote while we compared */
+	unsigned long wrong; /* pages that the log has lost */
 	const char *ended;
 };
 
@@ -101,21 +104,34 @@ static void to_image(struct probe *p, const uint64_t *pfns, size_t n)
 		       GUEST_PAGE_SIZE);
 }
 
-/* In the pause, which is then long. */
-static void verify(struct probe *p)
+/*
+ * In the pause, which is then long: backends go on writing into the guest meanwhile. Those pages are in the log
+ * again, and belong to the next epoch; a page that differs and is not in the log is one that the log has lost.
+ */
+static int verify(struct probe *p)
 {
 	const size_t words = guest_bitmap_words(p->g);
 	uint64_t pfn;
+	int rc;
 
+	dirty_clear(p->differ, words);
 	for (pfn = dirty_next(p->g->present, words, 0); pfn != UINT64_MAX;
-	     pfn = dirty_next(p->g->present, words, pfn + 1)) {
+	     pfn = dirty_next(p->g->present, words, pfn + 1))
 		if (memcmp(p->image + pfn * GUEST_PAGE_SIZE, guest_page(p->g, pfn),
-			   GUEST_PAGE_SIZE) == 0)
-			continue;
-		if (p->wrong++ < 20)
-			fprintf(stderr, "page 0x%lx differs\n", (unsigned long)pfn);
-	}
+			   GUEST_PAGE_SIZE) != 0)
+			dirty_set(p->differ, pfn);
+	rc = guest_dirty_fetch_final(p->g, p->next);
+	if (rc < 0)
+		return rc;
+	p->raced += dirty_count(p->differ, words);
+	dirty_drop(p->differ, p->next, words);
+	p->raced -= dirty_count(p->differ, words);
+	for (pfn = dirty_next(p->differ, words, 0); pfn != UINT64_MAX;
+	     pfn = dirty_next(p->differ, words, pfn + 1))
+		fprintf(stderr, "page 0x%lx differs\n", (unsigned long)pfn);
+	p->wrong += dirty_count(p->differ, words);
 	p->verified++;
+	return 0;
 }
 
 /* One checkpoint's pause. 0, -ENOSPC for an overflow, or what went wrong; it runs again in any case. */
@@ -143,7 +159,7 @@ static int collect(struct probe *p, uint64_t suspended_ns, bool check)
 	t[2] = clock_now();
 	if (check && rc == 0) {
 		to_image(p, p->pfns, found.pages);
-		verify(p);
+		rc = verify(p);
 	}
 	r = guest_resume(p->g);
 	t[3] = clock_now();
@@ -229,6 +245,7 @@ static bool cycle(struct probe *p)
 	}
 	p->taken++;
 	dirty_clear(p->dirty, words);
+	dirty_take(p->dirty, p->next, words);
 	return true;
 }
 
@@ -327,11 +344,13 @@ static int prepare(struct probe *p, struct err *e)
 	fprintf(stderr, "cpuid leaves %u, msrs %u\n", fixed->cpuid_leaves, fixed->msr_entries);
 	words = guest_bitmap_words(p->g);
 	p->dirty = mem_array(words, sizeof(uint64_t));
+	p->next = mem_array(words, sizeof(uint64_t));
+	p->differ = mem_array(words, sizeof(uint64_t));
 	rc = arena_init(&p->arena, (uint32_t)p->g->present_pages, true, e);
 	if (rc < 0)
 		return rc;
 	p->pfns = mem_array(p->arena.pages, sizeof(uint64_t));
-	if (!p->dirty || !p->pfns)
+	if (!p->dirty || !p->next || !p->differ || !p->pfns)
 		return err_set(e, -ENOMEM, "bitmaps");
 	dirty_fill(p->dirty, words, p->g->info.p2m_pages);
 	rc = guest_logdirty_enable(p->g, e);
@@ -357,11 +376,11 @@ static void facts(const struct probe *p)
 	const struct guest_counters *c = &p->g->counters;
 
 	printf("probe: ended=%s cycles=%lu aborted=%lu overflows=%lu timeouts=%lu late=%lu ext_lost=%lu stolen=%lu "
-	       "holes=%lu hole_mapped=%lu verified=%lu wrong=%lu pages_p50=%lu pages_max=%lu polls_p50=%lu",
+	       "holes=%lu hole_mapped=%lu verified=%lu raced=%lu wrong=%lu pages_p50=%lu pages_max=%lu polls_p50=%lu",
 	       p->ended, p->taken, p->aborted, p->overflows, (unsigned long)c->timeouts,
 	       (unsigned long)c->late_resumed, (unsigned long)c->ext_lost,
 	       (unsigned long)c->log_stolen, p->holes, (unsigned long)c->hole_mapped, p->verified,
-	       p->wrong, (unsigned long)hist_percentile(&p->pages, 0.5),
+	       p->raced, p->wrong, (unsigned long)hist_percentile(&p->pages, 0.5),
 	       (unsigned long)p->pages.max, (unsigned long)hist_percentile(&p->polls, 0.5));
 	for (int i = 0; i < PHASES; i++)
 		printf(" %s_p50=%lu %s_p99=%lu", phase_names[i],
@@ -461,6 +480,8 @@ int main(int argc, char **argv)
 	guest_close(p.g);
 	arena_fini(&p.arena);
 	mem_free(p.dirty);
+	mem_free(p.next);
+	mem_free(p.differ);
 	mem_free(p.pfns);
 	return rc < 0 || p.wrong ||
 	       (strcmp(p.ended, "done") != 0 && strcmp(p.ended, "signal") != 0);

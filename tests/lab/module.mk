@@ -4,9 +4,22 @@
 SHELL_SCRIPTS += \
 	tests/lab/fetch \
 	tests/lab/mkimage \
+	tests/lab/engine \
+	tests/lab/pause-trace \
 	tests/lab/lab \
 	tests/lab/self-test \
 	tests/lab/leak \
+	tests/lab/demo \
+	tests/lab/failovers \
+	tests/lab/check \
+	tests/lab/check-long \
+	tests/lab/soak \
+	tests/lab/bench-peer \
+	tests/lab/romulus.sh \
+	tests/lab/scene.sh \
+	tests/lab/faults.sh \
+	tests/lab/ends.sh \
+	tests/lab/peers.sh \
 	tests/lab/common.sh \
 	tests/lab/lib.sh \
 	tests/lab/image/dom0/etc/rc \
@@ -17,3 +30,18 @@ SHELL_SCRIPTS += \
 TEST_PROGRAMS += leak_test
 leak_test_SRCS := tests/lab/leak_test.c tests/lab/leak_rig.c
 leak_test_ARCHIVES := netbuffer lib
+
+# Says what a bad peer says.
+TEST_PROGRAMS += bad_frames
+bad_frames_SRCS := tests/lab/bad_frames.c
+bad_frames_ARCHIVES := lib
+
+# The page engine on a real guest, without a link.
+TEST_PROGRAMS += engine_probe
+engine_probe_SRCS := tests/lab/engine_probe.c
+engine_probe_ARCHIVES := xen replicator lib
+
+# The backup's way to a running guest, from a file of xl save.
+TEST_PROGRAMS += stream_replay
+stream_replay_SRCS := tests/lab/stream_replay.c
+stream_replay_ARCHIVES := replicator lib
