@@ -5,6 +5,7 @@
  *
  *	sim-mutants [--seeds N]      all; the last line is "mutants: n= caught= missed="
  *	sim-mutants --mutate K [--seed S] [--trace]   that one; stops at the first violation
+ *	sim-mutants --mutate K --scenario NAME|all    that one in a written plan (scenario.h)
  *
  * Exit status 0 if each was caught; with --mutate, if that one was.
  */
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "replicator/mutant.h"
+#include "tests/sim/scenario.h"
 #include "tests/sim/sim.h"
 
 int core_mutant;
@@ -104,15 +106,14 @@ static int all(uint64_t n)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"seeds", required_argument, NULL, 'n'},
-		{"mutate", required_argument, NULL, 'm'},
-		{"seed", required_argument, NULL, 's'},
-		{"trace", no_argument, NULL, 't'},
-		{NULL, 0, NULL, 0},
+		{"seeds", required_argument, NULL, 'n'}, {"mutate", required_argument, NULL, 'm'},
+		{"seed", required_argument, NULL, 's'},	 {"scenario", required_argument, NULL, 'c'},
+		{"trace", no_argument, NULL, 't'},	 {NULL, 0, NULL, 0},
 	};
 	uint64_t n = 20000;
 	uint64_t first = 1;
 	int mutant = 0;
+	const char *scenario = NULL;
 	bool trace = false;
 	int c;
 
@@ -123,6 +124,8 @@ int main(int argc, char **argv)
 			mutant = (int)strtol(optarg, NULL, 10);
 		else if (c == 's')
 			first = strtoull(optarg, NULL, 10), n = 1;
+		else if (c == 'c')
+			scenario = optarg;
 		else if (c == 't')
 			trace = true;
 		else
@@ -130,5 +133,8 @@ int main(int argc, char **argv)
 	}
 	if (mutant < 0 || mutant >= MUTANT_COUNT || optind != argc)
 		return 2;
+	core_mutant = mutant;
+	if (scenario)
+		return scenario_run(&world, scenario, trace);
 	return mutant ? !hunt(mutant, first, n, trace) : all(n);
 }
