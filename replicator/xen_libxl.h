@@ -70,7 +70,7 @@ struct xen_libxl_restore {
 MUST_CHECK int xen_libxl_restore(struct xen_libxl *x, const struct xen_libxl_restore *r,
 				 uint32_t *domid, struct err *e);
 
-/* Gives the domain its name and lets it run. -EEXIST: another domain has the name; nothing happened. */
+/* Lets the domain run and gives it its name. -EEXIST: another domain has the name; nothing happened. */
 MUST_CHECK int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct err *e);
 
 /*

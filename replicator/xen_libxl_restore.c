@@ -284,11 +284,17 @@ int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct 
 		return err_setx(e, -EEXIST,
 				"domain %u of this host is called '%s': rename or destroy it",
 				other, name);
-	r = libxl_domain_rename(x->ctx, domid, NULL, name);
-	if (r)
-		return xen_libxl_failed(x, r, e, "rename domain %u to '%s'", domid, name);
+	/* First life, then the name: renaming takes libxl as long as some round trips of the guest. */
 	r = libxl_domain_unpause(x->ctx, domid, NULL);
 	if (r)
 		return xen_libxl_failed(x, r, e, "unpause domain %u", domid);
+	xen_libxl_begin(x);
+	r = libxl_domain_rename(x->ctx, domid, NULL, name);
+	if (r) {
+		struct err renaming = ERR_INIT;
+
+		xen_libxl_failed(x, r, &renaming, "rename domain %u to '%s'", domid, name);
+		log_err("%s; it runs, rename it with xl", renaming.text);
+	}
 	return 0;
 }

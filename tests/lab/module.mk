@@ -8,6 +8,7 @@ SHELL_SCRIPTS += \
 	tests/lab/pause-trace \
 	tests/lab/lab \
 	tests/lab/self-test \
+	tests/lab/standby \
 	tests/lab/leak \
 	tests/lab/demo \
 	tests/lab/failovers \
