@@ -58,9 +58,14 @@ int timing_check(const struct timing_conf *c, struct err *e)
 	return 0;
 }
 
+static uint64_t at_least(uint64_t min, uint64_t v)
+{
+	return v < min ? min : v;
+}
+
 static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max)
 {
-	return v < min ? min : MIN(v, max);
+	return v > max ? max : at_least(min, v);
 }
 
 void timing_derive(struct timing *t, const struct timing_conf *c)
@@ -73,14 +78,14 @@ void timing_derive(struct timing *t, const struct timing_conf *c)
 		.failure_timeout_ns = failure,
 		.epoch_period_ns = c->epoch_period_ns,
 		.suspect_ns = 2 * hb,
-		/* The lease: over one heartbeat before the peer may go alone (P3). */
+		/* The lease: it ends a heartbeat before the peer may go alone (P3). */
 		.ack_timeout_ns = failure - hb,
-		.sync_timeout_ns = MAX(3 * failure, 60 * S),
+		.sync_timeout_ns = at_least(60 * S, 3 * failure),
 		.suspend_timeout_ns = clamp(failure, 1 * S, 10 * S),
-		.send_timeout_ns = MAX(3 * failure, 10 * S),
+		.send_timeout_ns = at_least(10 * S, 3 * failure),
 		.handshake_timeout_ns = 5 * S,
-		.reconnect_ns = MAX(hb, 100 * MS),
-		.reconnect_max_ns = MAX(hb, 5 * S),
-		.bye_timeout_ns = MAX(failure, 10 * S),
+		.reconnect_ns = at_least(100 * MS, hb),
+		.reconnect_max_ns = at_least(5 * S, hb),
+		.bye_timeout_ns = at_least(10 * S, failure),
 	};
 }

@@ -279,10 +279,10 @@ static void false_word(struct sim *s, const struct fault *f)
 	if (!s->a.conn || s->a.conn != s->a.session)
 		return;
 	if (f->type == FAULT_FALSE_ACK) {
+		bool sending = s->a.phase == DATA_SENDING && p->taken != p->sent;
+
 		ev.p.type = PEV_ACK;
-		ev.p.epoch = !f->arg			  ? p->sent
-			     : s->a.phase == DATA_SENDING ? p->taken
-							  : p->taken + 1;
+		ev.p.epoch = !f->arg ? p->sent : p->taken + !sending;
 		ev.p.term = p->conf.term - !f->arg;
 	}
 	ev_push(s, s->now, &ev);

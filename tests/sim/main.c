@@ -10,6 +10,7 @@
  * Exit status 0 if nothing was violated.
  */
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,23 +34,23 @@ struct totals {
 static struct sim world;
 
 /* An assert of a core is a violation too: say which seed it was. */
+static char epitaph[96];
+static size_t epitaph_size;
+
 static void on_abort(int sig)
 {
-	char text[96];
-	int n = snprintf(text, sizeof(text),
-			 "sim: assertion in seed %llu: sim --seed %llu --trace\n",
-			 (unsigned long long)world.seed, (unsigned long long)world.seed);
-
-	if (write(STDERR_FILENO, text, n) != n)
+	if (write(STDERR_FILENO, epitaph, epitaph_size) < 0)
 		_exit(3);
 	signal(sig, SIG_DFL);
-	raise(sig);
 }
 
 static void run_seed(struct totals *t, uint64_t seed, bool trace)
 {
-	bool ok = sim_run(&world, seed, trace);
+	bool ok;
 
+	epitaph_size = snprintf(epitaph, sizeof(epitaph),
+				"sim: assertion; replay: sim --seed %" PRIu64 " --trace\n", seed);
+	ok = sim_run(&world, seed, trace);
 	t->seeds++;
 	t->events += world.n_events;
 	t->holes += world.p3_holes > 0;
@@ -83,10 +84,9 @@ static int run_file(struct totals *t, const char *path)
 
 static int report(const struct totals *t)
 {
-	printf("sim: seeds=%llu violations=%llu events=%llu activations=%llu p3_known_hole=%llu\n",
-	       (unsigned long long)t->seeds, (unsigned long long)t->violations,
-	       (unsigned long long)t->events, (unsigned long long)t->activated,
-	       (unsigned long long)t->holes);
+	printf("sim: seeds=%" PRIu64 " violations=%" PRIu64 " events=%" PRIu64
+	       " activations=%" PRIu64 " p3_known_hole=%" PRIu64 "\n",
+	       t->seeds, t->violations, t->events, t->activated, t->holes);
 	return t->violations || !t->seeds;
 }
 

@@ -10,6 +10,7 @@
  * Exit status 0 if each was caught; with --mutate, if that one was.
  */
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,11 +62,10 @@ static bool hunt(int mutant, uint64_t first, uint64_t n, bool trace)
 	for (uint64_t i = 0; i < n; i++) {
 		if (sim_run(&world, first + i, trace))
 			continue;
-		printf("%-22s seed %llu: %s\n", names[mutant], (unsigned long long)(first + i),
-		       world.why);
+		printf("%-22s seed %" PRIu64 ": %s\n", names[mutant], first + i, world.why);
 		return true;
 	}
-	printf("%-22s NOT CAUGHT in %llu seeds\n", names[mutant], (unsigned long long)n);
+	printf("%-22s NOT CAUGHT in %" PRIu64 " seeds\n", names[mutant], n);
 	return false;
 }
 

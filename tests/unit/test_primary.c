@@ -462,6 +462,70 @@ static void silence(void **state)
 	assert_true(b.now >= heard + 1000 * MS && b.now <= heard + 1010 * MS);
 }
 
+/* No first copy for a peer that is not heard, and nothing is held for it. */
+static void silence_in_the_first_copy(void **state)
+{
+	struct bed b;
+
+	bed_in(&b, POLICY_HOLD, PRIMARY_COPYING);
+	assert_string_equal(wait(&b, 999 * MS), "");
+	assert_string_equal(wait(&b, 2 * MS), "disconnect");
+	assert_int_equal(b.p.state, PRIMARY_CONNECTING);
+	assert_string_equal(feed(&b, PEV_COPY_DONE, 0), "");
+	feed(&b, PEV_LINK_DOWN, 0);
+	assert_string_equal(wait(&b, 1000 * MS), "connect");
+}
+
+/* Every wait wakes us in time. */
+static void deadlines(void **state)
+{
+	struct bed b;
+	uint64_t since;
+
+	bed_in(&b, POLICY_HOLD, PRIMARY_LEAVING);
+	assert_true(primary_next_deadline(&b.p) <= b.now + 100 * MS);
+	unprotect(&b, true);
+	assert_true(primary_next_deadline(&b.p) == UINT64_MAX); /* opening: the shell says when */
+	bed_in(&b, POLICY_HOLD, PRIMARY_SYNCING);
+	since = b.p.oldest_unacked_since_ns;
+	while (b.now < since + 59950 * MS) {
+		b.now += 50 * MS;
+		assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "");
+	}
+	assert_true(primary_next_deadline(&b.p) == since + 60000 * MS);
+	b.now = since + 60000 * MS;
+	assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "disconnect");
+	bed_in(&b, POLICY_HOLD, PRIMARY_PROTECTED);
+	feed(&b, PEV_ACK, 1);
+	b.now += 50 * MS;
+	feed(&b, PEV_TICK, 0);
+	assert_true(primary_next_deadline(&b.p) <= b.now + 100 * MS);
+	feed(&b, PEV_CHECKPOINT_TAKEN, 2);
+	assert_true(primary_next_deadline(&b.p) <= b.now + 100 * MS);
+}
+
+/* A session that lasted makes up for the attempts before it. */
+static void a_good_session_forgives(void **state)
+{
+	struct bed b;
+	uint64_t n = 2;
+
+	bed_in(&b, POLICY_HOLD, PRIMARY_PROTECTED);
+	b.p.failures = 9;
+	feed(&b, PEV_ACK, 1);
+	while (b.now < b.p.state_since_ns + 9900 * MS) {
+		epoch(&b, n);
+		feed(&b, PEV_HEARTBEAT, 0);
+		feed(&b, PEV_ACK, n++);
+		assert_int_equal(b.p.failures, 9);
+	}
+	b.now = b.p.state_since_ns + 10000 * MS;
+	feed(&b, PEV_HEARTBEAT, 0);
+	epoch(&b, n);
+	feed(&b, PEV_ACK, n);
+	assert_int_equal(b.p.failures, 0);
+}
+
 /* A heartbeat in hand counts at the very last moment. */
 static void heard_at_the_last_moment(void **state)
 {
@@ -907,6 +971,9 @@ int main(void)
 		cmocka_unit_test(a_late_ack_is_no_ack),
 		cmocka_unit_test(leases_follow_each_other),
 		cmocka_unit_test(silence),
+		cmocka_unit_test(silence_in_the_first_copy),
+		cmocka_unit_test(deadlines),
+		cmocka_unit_test(a_good_session_forgives),
 		cmocka_unit_test(heard_at_the_last_moment),
 		cmocka_unit_test(only_primary_wins_goes_alone),
 		cmocka_unit_test(sleep_is_not_silence),
