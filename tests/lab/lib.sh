@@ -107,6 +107,9 @@ fact_of() { # name of a background process, key: the last key=value in its log
 	sed -n "s/^\(.* \)\{0,1\}$2=\([^ ]*\).*/\2/p" "$LAB_OUT/$1.log" | tail -n 1
 }
 
+# What the last line says; a scenario with facts to close with has its own.
+lab_last_line() { echo "$LAB_OK passed, $LAB_FAILED failed"; }
+
 lab_sweep() {
 	local name
 	for name in ${LAB_LIVING[@]+"${LAB_LIVING[@]}"}; do
@@ -129,7 +132,7 @@ lab_abort() { # status: by a signal, or an exit before lab_end
 	LAB_DONE=1
 	fail "$LAB_NAME runs to its end" "ended with status $1"
 	lab_sweep
-	echo "$LAB_OK passed, $LAB_FAILED failed"
+	lab_last_line
 	exit "$(($1 ? $1 : 1))"
 }
 lab_end() {
@@ -137,7 +140,7 @@ lab_end() {
 	trap '' INT TERM HUP
 	LAB_DONE=1
 	lab_sweep
-	echo "$LAB_OK passed, $LAB_FAILED failed"
+	lab_last_line
 	[ "$LAB_FAILED" = 0 ]
 	exit
 }

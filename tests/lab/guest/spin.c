@@ -7,7 +7,8 @@
  * Reads the TSC in a tight loop; a gap above the threshold is time that the vCPU did not run. The guest's CLOCK_MONOTONIC stands still
  * in a suspend, so the TSC it is. It is calibrated over half a second at the start, taking the best of ten rounds (begin before
  * protection does, or give -k). Each report: how many gaps since the last one, their sum and percentiles in microseconds; -l
- * lists them too. The scheduler of the guest and of the emulation make gaps of their own: compare with a run without protection.
+ * lists them too. The schedulers of the guest, of Xen and of the emulation make gaps of their own. What tells a suspend from them
+ * is the same clock: in those it goes on. So a gap over which CLOCK_MONOTONIC lost time against the TSC counts as a pause, too.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -21,12 +22,19 @@
 #include <x86intrin.h>
 
 enum {
-	MAX_GAPS = 65536
+	MAX_GAPS = 65536,
+	LOST_US = 100,	  /* by the clock: more than what calibration and readings can explain */
+	READ_US = 50,	  /* a reading of both clocks that takes longer was interrupted */
+	REFERENCE_MS = 20 /* longest time between two readings: the rates differ a little */
 };
 
 static volatile sig_atomic_t asked, ended;
-static double gaps[MAX_GAPS];
-static unsigned long n_gaps;
+
+struct list {
+	double us[MAX_GAPS];
+	unsigned long n;
+};
+static struct list gaps, pauses;
 
 static void on_signal(int sig)
 {
@@ -72,30 +80,76 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void add(struct list *l, double us)
+{
+	l->us[l->n++ % MAX_GAPS] = us;
+}
+
+static void put_list(struct list *l, const char *prefix)
+{
+	unsigned long n = l->n < MAX_GAPS ? l->n : MAX_GAPS;
+
+	qsort(l->us, n, sizeof(l->us[0]), by_size);
+	if (n)
+		printf(" %smin_us=%.0f %sp50_us=%.0f %sp90_us=%.0f %sp99_us=%.0f %smax_us=%.0f",
+		       prefix, l->us[0], prefix, l->us[n / 2], prefix, l->us[n * 9 / 10], prefix,
+		       l->us[n * 99 / 100], prefix, l->us[n - 1]);
+	l->n = 0;
+}
+
 static void report(double seconds, int list)
 {
-	unsigned long n = n_gaps < MAX_GAPS ? n_gaps : MAX_GAPS, i;
+	unsigned long n = gaps.n < MAX_GAPS ? gaps.n : MAX_GAPS, i;
 	double sum = 0;
 
 	if (list)
 		for (i = 0; i < n; i++)
-			printf("gap_us %.0f\n", gaps[i]);
+			printf("gap_us %.0f\n", gaps.us[i]);
 	for (i = 0; i < n; i++)
-		sum += gaps[i];
-	qsort(gaps, n, sizeof(gaps[0]), by_size);
-	printf("spin seconds=%.1f gaps=%lu lost_pct=%.2f", seconds, n_gaps,
+		sum += gaps.us[i];
+	printf("spin seconds=%.1f gaps=%lu lost_pct=%.2f", seconds, gaps.n,
 	       seconds > 0 ? sum / seconds / 1e4 : 0);
-	if (n)
-		printf(" min_us=%.0f p50_us=%.0f p90_us=%.0f p99_us=%.0f max_us=%.0f", gaps[0],
-		       gaps[n / 2], gaps[n * 9 / 10], gaps[n * 99 / 100], gaps[n - 1]);
+	put_list(&gaps, "");
+	printf(" pauses=%lu", pauses.n);
+	put_list(&pauses, "pause_");
 	printf("\n");
-	n_gaps = 0;
+}
+
+/* Both clocks at one time, to see later whether one lost time against the other. */
+struct reference {
+	double mono;
+	uint64_t tsc;
+};
+
+static struct reference look(double mhz)
+{
+	struct reference r;
+	uint64_t before;
+	int tries = 0;
+
+	do {
+		before = __rdtsc();
+		r.mono = now();
+		r.tsc = __rdtsc();
+	} while ((double)(r.tsc - before) > READ_US * mhz && ++tries < 10);
+	return r;
+}
+
+/* Did the clock stand still since then? *ref becomes the new reading. */
+static int clock_stood(struct reference *ref, double mhz)
+{
+	struct reference r = look(mhz);
+	double lost_us = (double)(r.tsc - ref->tsc) / mhz - (r.mono - ref->mono) * 1e6;
+
+	*ref = r;
+	return lost_us > LOST_US;
 }
 
 int main(int argc, char **argv)
 {
 	double threshold_us = 2000, every = 5, mhz = 0;
-	uint64_t last, since, limit, period;
+	uint64_t last, since, limit, period, stale;
+	struct reference ref;
 	int cpu = 0, list = 0, c;
 	cpu_set_t set;
 
@@ -133,14 +187,19 @@ int main(int argc, char **argv)
 	printf("spin tsc_khz=%.0f threshold_us=%.0f cpu=%d\n", mhz * 1000, threshold_us, cpu);
 	limit = (uint64_t)(threshold_us * mhz);
 	period = (uint64_t)(every * 1e6 * mhz);
+	stale = (uint64_t)(REFERENCE_MS * 1e3 * mhz);
+	ref = look(mhz);
 	since = last = __rdtsc();
 	while (!ended) {
 		uint64_t t = __rdtsc();
 
 		/* The TSC may be set back on another host; such a step is no gap. */
 		if (t > last && t - last > limit) {
-			gaps[n_gaps % MAX_GAPS] = (double)(t - last) / mhz;
-			n_gaps++;
+			add(&gaps, (double)(t - last) / mhz);
+			if (clock_stood(&ref, mhz))
+				add(&pauses, (double)(t - last) / mhz);
+		} else if (t - ref.tsc > stale) {
+			ref = look(mhz);
 		}
 		last = t;
 		if (t < since)
