@@ -160,6 +160,8 @@ static void kill_host(struct sim *s, const struct fault *f)
 		return;
 	h->up = false;
 	h->frozen = false;
+	h->thaw = 0;
+	h->listens_since = 0;
 	if (side == SIDE_B) {
 		b_host_died(s);
 		s->b_duty = false;
