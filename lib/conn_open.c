@@ -19,6 +19,8 @@
 #include "lib/tls.h"
 
 #define SOCKET_BUFFER ((uint32_t)4 << 20)
+/* What the kernel may hold that is not on its way yet: the age of an epoch's end is bounded by it. */
+#define NOT_SENT ((uint32_t)256 << 10)
 #define DRAIN_BYTES 4096
 
 static void set_option(int fd, int level, int name, int value)
@@ -35,6 +37,7 @@ static void set_options(int fd, const struct conn_conf *conf)
 	set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, (int)MIN(size, (uint32_t)INT32_MAX / 2));
 	set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)MIN(size, (uint32_t)INT32_MAX / 2));
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)NOT_SENT);
 	if (conf->user_timeout_ms)
 		set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
 			   (int)MIN(conf->user_timeout_ms, (uint32_t)INT32_MAX));

@@ -66,22 +66,12 @@ static struct heartbeat_values values(const struct backup_shell *s)
 /* P5: only a backup that stands by, or is about to, is heard. */
 static void tell_peer(struct backup_shell *s)
 {
-	struct heartbeat_values v;
+	struct heartbeat_values v = values(s);
 
-	switch (s->core.state) {
-	case BACKUP_BUILDING:
-	case BACKUP_STANDING:
-	case BACKUP_ABANDONING:
-		v = values(s);
+	if (backup_heartbeats(&s->core))
 		hb_shell_tell(&s->hb, &v);
-		return;
-	case BACKUP_WAITING:
-	case BACKUP_ACTIVATING:
-	case BACKUP_ACTIVE:
-	case BACKUP_ENDED:
+	else
 		hb_shell_stop(&s->hb);
-		return;
-	}
 }
 
 static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)

@@ -157,6 +157,10 @@ static int clear_way(struct backup_shell *s, struct bd_cmd *r)
 		found.old_worker = true;
 	}
 	found.vm_runs = domain_exists(vm);
+	if (found.vm_runs && !found.role_active && !found.old_worker)
+		return refuse(r, WIRE_BUSY, s->state.term,
+			      "a domain called %s runs here already, and Romulus did not start it",
+			      vm);
 	switch (backup_welcome(&found)) {
 	case WELCOME_BUILD:
 		return 0;

@@ -265,6 +265,7 @@ static int send_end(const struct sending *s, struct err *e)
 	end.wire_bytes = now.wire_bytes - told->wire_bytes;
 	end.digest = page_enc_digest(s->enc);
 	*told = now;
+	s->c->end_ns = clock_now();
 	wire_epoch_end_encode(&w, &end);
 	return conn_end(s->conn, &w, e);
 }

@@ -59,6 +59,7 @@ struct checkpoint {
 	struct checkpoint_phases phases;
 	const struct guest_state *state; /* valid until the next one */
 	size_t dirty_pages;		 /* also with OVERFLOW */
+	uint64_t end_ns; /* of checkpoint_send(): the instant before EPOCH_END was written */
 };
 
 /* e is filled for every outcome but CHECKPOINT_TAKEN. deadline_ns: for the suspend. */

@@ -116,18 +116,17 @@ static void vif_text(char buf[VIF_TEXT], const struct xen_libxl_vif *v)
 
 static int mode_vifs(struct xen_libxl *x, const struct options *o, struct err *e)
 {
-	struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS];
+	struct xen_libxl_vifs vifs;
 	uint32_t domid;
-	uint32_t n = 0;
 	int rc;
 
 	rc = xen_libxl_find(x, o->target, &domid, e);
 	if (rc == 0)
-		rc = xen_libxl_vifs(x, domid, vif, &n, e);
-	for (uint32_t i = 0; rc == 0 && i < n; i++) {
+		rc = xen_libxl_vifs(x, domid, &vifs, e);
+	for (uint32_t i = 0; rc == 0 && i < vifs.n; i++) {
 		char text[VIF_TEXT];
 
-		vif_text(text, &vif[i]);
+		vif_text(text, &vifs.vif[i]);
 		puts(text);
 	}
 	return rc;
@@ -214,6 +213,8 @@ struct restore {
 	int ctl;
 	bool run;      /* was told to */
 	bool given_up; /* abandoned, or nobody is there any more */
+	uint32_t domid;
+	struct xen_libxl_vifs vifs;
 };
 
 /* One packet; if nobody hears it any more, the next read tells. */
@@ -288,8 +289,7 @@ static int read_config(int fd, char **json, struct err *e)
 	return 0;
 }
 
-static int build(struct xen_libxl *x, const struct options *o, struct restore *s, uint32_t *domid,
-		 struct err *e)
+static int build(struct xen_libxl *x, const struct options *o, struct restore *s, struct err *e)
 {
 	autofree char *json = NULL;
 	char build_name[NAME_SIZE + sizeof(STANDBY_SUFFIX)];
@@ -308,38 +308,30 @@ static int build(struct xen_libxl *x, const struct options *o, struct restore *s
 	if (rc < 0)
 		return rc;
 	r.json = json;
-	return xen_libxl_restore(x, &r, domid, e);
+	return xen_libxl_restore(x, &r, &s->domid, &s->vifs, e);
 }
 
-static void say_running(struct xen_libxl *x, const struct restore *s, uint32_t domid)
+static void say_running(const struct restore *s)
 {
-	struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS];
-	struct err e = ERR_INIT;
-	uint32_t n = 0;
-
-	/* It runs; that its interfaces cannot be told is no reason to say otherwise. */
-	if (xen_libxl_vifs(x, domid, vif, &n, &e) < 0)
-		log_warn("%s; its addresses are not announced", e.text);
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < s->vifs.n; i++) {
 		char text[VIF_TEXT];
 
-		vif_text(text, &vif[i]);
+		vif_text(text, &s->vifs.vif[i]);
 		say(s, "%s", text);
 	}
-	say(s, "running domid=%u", domid);
+	say(s, "running domid=%u", s->domid);
 }
 
 /* From `built` to the end of the domain. */
-static int serve(struct xen_libxl *x, const struct options *o, struct restore *s, uint32_t domid,
-		 struct err *e)
+static int serve(struct xen_libxl *x, const struct options *o, struct restore *s, struct err *e)
 {
 	int rc;
 
-	say(s, "built domid=%u", domid);
+	say(s, "built domid=%u", s->domid);
 	for (;;) {
 		rc = wait_for_word(s, e);
 		if (rc == 0 && !s->given_up)
-			rc = xen_libxl_run(x, domid, o->name, e);
+			rc = xen_libxl_run(x, s->domid, o->name, e);
 		if (rc != -EEXIST)
 			break;
 		/* The operator may make room: the worker can say `run` again. */
@@ -348,29 +340,28 @@ static int serve(struct xen_libxl *x, const struct options *o, struct restore *s
 		s->run = false;
 	}
 	if (s->given_up) {
-		rc = xen_libxl_destroy(x, domid, e);
+		rc = xen_libxl_destroy(x, s->domid, e);
 		return rc < 0 ? rc : -ECANCELED;
 	}
 	if (rc < 0)
 		return rc;
-	log_info("domain %u runs as %s", domid, o->name);
-	say_running(x, s, domid);
-	return xen_libxl_monitor(x, domid, e);
+	log_info("domain %u runs as %s", s->domid, o->name);
+	say_running(s);
+	return xen_libxl_monitor(x, s->domid, e);
 }
 
 static int mode_restore(struct xen_libxl *x, const struct options *o, struct err *e)
 {
 	struct restore s = {.ctl = o->ctl_fd};
-	uint32_t domid;
 	int rc;
 
 	log_set_tag(o->name);
-	rc = build(x, o, &s, &domid, e);
+	rc = build(x, o, &s, e);
 	/* Nothing of it must reach the hotplug scripts and what they leave running. */
 	close(o->stream_fd);
 	close(o->config_fd);
 	if (rc == 0)
-		rc = serve(x, o, &s, domid, e);
+		rc = serve(x, o, &s, e);
 	if (rc < 0 && rc != -ECANCELED)
 		say(&s, "error %s", e->text);
 	return rc;

@@ -231,10 +231,9 @@ static void do_disconnect(struct primary_data *d)
 	/* The urgent call was for what ran before this command. */
 	if (read(d->urgent_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		log_warn("urgent descriptor: %s", strerror(errno));
+	/* A session has one end: if it ended by itself, that was told. */
 	if (d->link.conn)
 		drop_link(d, "");
-	else
-		post_text(d, PD_LINK_DOWN, 0, "");
 }
 
 static void do_bye(struct primary_data *d, const struct pd_cmd *cmd)
@@ -355,8 +354,7 @@ static void do_start_copy(struct primary_data *d)
 
 static void send_epoch(struct primary_data *d, uint64_t epoch)
 {
-	/* The lease counts from before the backup can have any of it. */
-	struct pd_msg sent = {.type = PD_SENT, .epoch = epoch, .at_ns = clock_now()};
+	struct pd_msg sent = {.type = PD_SENT, .epoch = epoch};
 	struct err e = ERR_INIT;
 	int rc = checkpoint_send(&d->cp, epoch, d->enc, d->link.conn,
 				 clock_now() + d->conf.timing.send_timeout_ns, &e);
@@ -365,6 +363,8 @@ static void send_epoch(struct primary_data *d, uint64_t epoch)
 		drop_link(d, e.text);
 		return;
 	}
+	/* The lease counts from before the backup can have had all of it. */
+	sent.at_ns = d->cp.end_ns;
 	count_wire(d, &sent);
 	post(d, &sent);
 }

@@ -50,13 +50,6 @@ static struct heartbeat_values values(const struct primary_shell *s)
 	};
 }
 
-static void tell_peer(struct primary_shell *s)
-{
-	struct heartbeat_values v = values(s);
-
-	hb_shell_tell(&s->hb, &v);
-}
-
 static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)
 {
 	const struct primary_event ev = {.type = PEV_HEARTBEAT};
@@ -64,24 +57,51 @@ static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)
 	primary_shell_event(arg, &ev);
 }
 
-static void start_heartbeats(struct primary_shell *s, const struct pd_msg *up)
+static void start_heartbeats(struct primary_shell *s)
 {
 	struct heartbeat_conf c = {
 		.side = HEARTBEAT_PRIMARY,
-		.peer = up->hb_peer,
+		.peer = s->session.hb_peer,
 		.period_ns = s->core.conf.timing.heartbeat_period_ns,
 		.first = values(s),
 	};
-	struct addr local = up->hb_local;
+	struct addr local = s->session.hb_local;
 	struct err e = ERR_INIT;
 	int fd, rc = heartbeat_socket(&local, 0, 1, &fd, &e);
 
-	memcpy(c.secret, up->hb_secret, sizeof(c.secret));
+	memcpy(c.secret, s->session.hb_secret, sizeof(c.secret));
 	if (rc == 0)
 		rc = hb_shell_start_take(&s->hb, s->loop, &c, fd, &e);
 	/* Without them the peer's silence is noticed all the same: the session will be given up. */
 	if (rc < 0)
 		log_err("heartbeats: %s", e.text);
+}
+
+/* P5: they begin once in a session, when the core says so, and end with it at the latest. */
+static void update_heartbeats(struct primary_shell *s)
+{
+	struct heartbeat_values v = values(s);
+
+	if (!s->in_session || !primary_heartbeats(&s->core))
+		hb_shell_stop(&s->hb);
+	else if (!s->hb.hb)
+		start_heartbeats(s);
+	else
+		hb_shell_tell(&s->hb, &v);
+}
+
+static void begin_session(struct primary_shell *s, const struct pd_msg *up)
+{
+	s->session = *up;
+	s->in_session = true;
+	s->fig.ktls = up->ktls;
+}
+
+static void end_session(struct primary_shell *s)
+{
+	s->in_session = false;
+	hb_shell_stop(&s->hb);
+	tls_wipe(s->session.hb_secret, sizeof(s->session.hb_secret));
 }
 
 /* ---- actions ---- */
@@ -282,7 +302,7 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 			 (int64_t)s->core.acked);
 	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
 		no_problem(s);
-	tell_peer(s);
+	update_heartbeats(s);
 	if (s->rebuild && !s->core.held && s->core.state == PRIMARY_CONNECTING) {
 		give_up(s);
 		return;
@@ -389,12 +409,11 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 		count_ack(s, m);
 		return false;
 	case PD_LINK_UP:
-		s->fig.ktls = m->ktls;
-		start_heartbeats(s, m);
+		begin_session(s, m);
 		return false;
 	case PD_LINK_DOWN:
 	case PD_REFUSED:
-		hb_shell_stop(&s->hb);
+		end_session(s);
 		if (m->text[0])
 			problem(s, "it is tried again; see `romulus status` on both hosts",
 				"no session with %s: %s", s->state.peer, m->text);
@@ -520,6 +539,6 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 
 void primary_shell_stop(struct primary_shell *s)
 {
-	hb_shell_stop(&s->hb);
+	end_session(s);
 	s->timer = sd_event_source_disable_unref(s->timer);
 }

@@ -57,6 +57,8 @@ struct primary_shell {
 	struct primary core;
 	struct ckpt_device *device;
 	struct hb_shell hb;
+	struct pd_msg session; /* the LINK_UP of the session, while there is one */
+	bool in_session;
 	sd_event_source *timer;
 	struct primary_figures fig;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */

@@ -244,29 +244,37 @@ static int vif_fill(struct xen_libxl_vif *v, const libxl_device_nic *nic, uint32
 	return 0;
 }
 
-int xen_libxl_vifs(struct xen_libxl *x, uint32_t domid,
-		   struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS], uint32_t *n, struct err *e)
+int xen_libxl_take_vifs(const libxl_domain_config *dc, uint32_t domid, struct xen_libxl_vifs *vifs,
+			struct err *e)
+{
+	int rc;
+
+	vifs->n = 0;
+	if (dc->num_nics > XEN_LIBXL_MAX_VIFS)
+		return err_setx(e, -E2BIG, "domain %u has %d interfaces, more than %d", domid,
+				dc->num_nics, XEN_LIBXL_MAX_VIFS);
+	for (int i = 0; i < dc->num_nics; i++) {
+		rc = vif_fill(&vifs->vif[i], &dc->nics[i], domid);
+		if (rc < 0)
+			return err_set(e, rc, "interface %d of domain %u", i, domid);
+		vifs->n++;
+	}
+	return 0;
+}
+
+int xen_libxl_vifs(struct xen_libxl *x, uint32_t domid, struct xen_libxl_vifs *vifs, struct err *e)
 {
 	libxl_domain_config dc;
-	int rc = 0;
+	int rc;
 	int r;
 
 	xen_libxl_begin(x);
-	*n = 0;
 	libxl_domain_config_init(&dc);
 	r = libxl_retrieve_domain_configuration(x->ctx, domid, &dc, NULL);
 	if (r)
 		rc = xen_libxl_failed(x, r, e, "interfaces of domain %u", domid);
-	else if (dc.num_nics > XEN_LIBXL_MAX_VIFS)
-		rc = err_setx(e, -E2BIG, "domain %u has %d interfaces, more than %d", domid,
-			      dc.num_nics, XEN_LIBXL_MAX_VIFS);
-	for (int i = 0; rc == 0 && i < dc.num_nics; i++) {
-		rc = vif_fill(&vif[i], &dc.nics[i], domid);
-		if (rc < 0)
-			err_set(e, rc, "interface %d of domain %u", i, domid);
-		else
-			*n = (uint32_t)i + 1;
-	}
+	else
+		rc = xen_libxl_take_vifs(&dc, domid, vifs, e);
 	libxl_domain_config_dispose(&dc);
 	return rc;
 }

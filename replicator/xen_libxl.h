@@ -38,9 +38,13 @@ struct xen_libxl_vif {
 	uint8_t mac[6];
 };
 
-/* At most XEN_LIBXL_MAX_VIFS; *n is how many. */
-MUST_CHECK int xen_libxl_vifs(struct xen_libxl *x, uint32_t domid,
-			      struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS], uint32_t *n,
+struct xen_libxl_vifs {
+	uint32_t n;
+	struct xen_libxl_vif vif[XEN_LIBXL_MAX_VIFS];
+};
+
+/* -E2BIG when there are more than XEN_LIBXL_MAX_VIFS. */
+MUST_CHECK int xen_libxl_vifs(struct xen_libxl *x, uint32_t domid, struct xen_libxl_vifs *vifs,
 			      struct err *e);
 
 /* What a restore does after somebody spoke. */
@@ -68,7 +72,7 @@ struct xen_libxl_restore {
  * domain is left. -ECANCELED: given up by poll_fn.
  */
 MUST_CHECK int xen_libxl_restore(struct xen_libxl *x, const struct xen_libxl_restore *r,
-				 uint32_t *domid, struct err *e);
+				 uint32_t *domid, struct xen_libxl_vifs *vifs, struct err *e);
 
 /* Lets the domain run and gives it its name. -EEXIST: another domain has the name; nothing happened. */
 MUST_CHECK int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct err *e);

@@ -252,7 +252,7 @@ static int build(struct xen_libxl *x, const struct xen_libxl_restore *r, libxl_d
 }
 
 int xen_libxl_restore(struct xen_libxl *x, const struct xen_libxl_restore *r, uint32_t *domid,
-		      struct err *e)
+		      struct xen_libxl_vifs *vifs, struct err *e)
 {
 	libxl_domain_config dc;
 	int rc;
@@ -262,6 +262,9 @@ int xen_libxl_restore(struct xen_libxl *x, const struct xen_libxl_restore *r, ui
 	rc = make_config(x, r, &dc, e);
 	if (rc == 0)
 		rc = build(x, r, &dc, domid, e);
+	/* Asking libxl later would take time from a guest that has just come alive. */
+	if (rc == 0)
+		rc = xen_libxl_take_vifs(&dc, *domid, vifs, e);
 	libxl_domain_config_dispose(&dc);
 	/* libxl cleans up after itself, but not in every case of being interrupted. */
 	if (rc < 0 && libxl_domid_valid_guest(*domid) &&
