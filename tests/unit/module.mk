@@ -9,6 +9,7 @@ UNIT_TESTS += \
 	tests/unit/test_arena.c \
 	tests/unit/test_backup.c \
 	tests/unit/test_cert.c \
+	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_conf.c \
