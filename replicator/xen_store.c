@@ -239,13 +239,21 @@ int xen_store_devices(struct xen_guest *x, struct err *e)
 	return 0;
 }
 
+/*
+ * The guest says it once, when it boots. A restored domain (a migration, a failover) has an empty node, but
+ * the parameter by which its drivers asked for event channels came along.
+ */
 int xen_store_can_suspend(struct xen_guest *x, struct err *e)
 {
 	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/control/feature-suspend",
 				    x->g.info.domid);
-	bool can = text && strcmp(text, "1") == 0;
+	bool silent = !text || !*text;
+	bool can = !silent && strcmp(text, "1") == 0;
+	uint64_t callback = 0;
 
 	free(text);
+	if (silent)
+		can = xen_hvm_param(x, HVM_PARAM_CALLBACK_IRQ, &callback) == 0 && callback != 0;
 	if (can)
 		return 0;
 	return err_setx(
