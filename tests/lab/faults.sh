@@ -78,6 +78,7 @@ link_cut() { # policy
 	local policy=$1 t
 	ready "$policy" || return
 	expect "the client is served" client_start client || return
+	frames_start g1
 	watch_start "$P" g1
 	client_mark client
 	t=$(now_ms)
@@ -101,6 +102,8 @@ link_cut() { # policy
 	fi
 	expect "the client is served still" client_still_flows client
 	client_done client
+	expect "no frame of a lost epoch ever got out" frames_done
+	fact "${SC}_frames" "$(tail -n 1 "$LAB_OUT/frames.log")"
 }
 
 link_blinks() {

@@ -94,7 +94,13 @@ rom_protect() { # host, vm, policy, [more options]: returns when it is protected
 }
 rom_json() { (LAB_TIMEOUT=20 lab run "$1" romulus status "$2" --json 2>/dev/null) | jq -c '.vms[0] // {}' 2>/dev/null; } # host, vm
 rom_get() { rom_json "$1" "$2" | jq -r "$3"; }                       # host, vm, jq's path: prints the value
-rom_is() { rom_json "$1" "$2" | jq -e "$3"; }                        # host, vm, jq's condition
+rom_is() { # host, vm, jq's condition; says what it is instead
+	local json
+	json=$(rom_json "$1" "$2")
+	jq -e "$3" <<<"$json" >/dev/null 2>&1 && return 0
+	jq -c '{state, protected, epoch, held: .output.held, problem}' <<<"$json"
+	return 1
+}
 rom_protected() { rom_is "$1" "${2:-g1}" '.role == "primary" and .protected'; }
 rom_pids() { lab run "$1" "pidof romulusd romulus-primary romulus-backup romulus-domain"; } # host
 domain_at() { lab run "$1" "xl domid $2 >/dev/null 2>&1"; }          # host, vm: is there one of this name?
@@ -142,6 +148,15 @@ load_start() { # vm, pages a second, working set, content
 	lab guest-run "$1" "setsid dirty $2 $3 $4 >/dev/null 2>&1 </dev/null & echo \$! >/run/dirty.pid"
 }
 load_stop() { lab guest-run "$1" 'kill $(cat /run/dirty.pid) && rm /run/dirty.pid'; }
+
+# Numbered frames of all kinds: seqrecv sees one that left the guest in an epoch that the guest was set back before.
+frames_start() { # vm
+	lab guest-run "$1" 'pidof seqsend >/dev/null || setsid seqsend -r 50 >/dev/null 2>&1 </dev/null &'
+	client_bg frames seqrecv
+}
+frames_done() { # none leaked, and there were some
+	client_end frames INT 30 && [ "$(fact_of frames frames)" -gt 0 ]
+}
 
 client_start() { # name, [options of redis_checker]
 	local name=$1
