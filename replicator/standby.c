@@ -117,7 +117,7 @@ static int child_start(struct standby *s, const char *const argv[], const int *f
 	struct epoll_event ev = {.events = EPOLLIN};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
-	pid_t pid;
+	pid_t pid = 0;
 	int r;
 
 	r = posix_spawn_file_actions_init(&files);
