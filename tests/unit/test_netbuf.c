@@ -900,7 +900,7 @@ static void half_full_asks_for_a_checkpoint(void **state)
 	r.f.vif[0].lane[2].frames = 0;
 	assert_int_equal(netbuf_backlog_bytes(r.nb), 501 * FAKE_FRAME);
 	assert_int_equal(r.d->ops->commit(r.d, 1), 0);
-	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	netbuf_poll(r.nb, now + NETBUF_PRESSURE_POLL_NS);
 	netbuf_get_stats(r.nb, 1, &s);
 	assert_int_equal(s.held_bytes, 0);
 	assert_int_equal(s.peak_bytes, 501 * FAKE_FRAME);

@@ -23,9 +23,19 @@
 
 /* ---- the child ------------------------------------------------------------- */
 
+/* The parent always sets it; a child started without it must not pass for one that was refused. */
+static const char *env_of(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (!value)
+		_exit(93);
+	return value;
+}
+
 static void trace(const char *text)
 {
-	int fd = open(getenv("STANDBY_TRACE"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(env_of("STANDBY_TRACE"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	size_t n = strlen(text);
 
 	if (fd < 0 || write(fd, text, n) != (ssize_t)n)
@@ -98,13 +108,13 @@ static int child_restore(const char *role)
 	return 0;
 }
 
-static int child_main(char **argv)
+static int child_main(int argc, char **argv)
 {
-	const char *role = getenv("STANDBY_ROLE");
+	const char *role = env_of("STANDBY_ROLE");
 
-	for (char **arg = argv + 1; *arg; arg++) {
-		trace(*arg);
-		trace(arg[1] ? " " : "\n");
+	for (int i = 1; i < argc; i++) {
+		trace(argv[i]);
+		trace(i + 1 < argc ? " " : "\n");
 	}
 	if (strcmp(argv[1], "destroy") == 0)
 		return strcmp(role, "refuse-left") == 0 ? 1 : 0;
@@ -360,6 +370,6 @@ int main(int argc, char **argv)
 	};
 
 	if (argc > 1)
-		return child_main(argv);
+		return child_main(argc, argv);
 	return RUN_TESTS("standby", tests);
 }

@@ -69,20 +69,20 @@ static void pages_out_of_range(void **state)
 	static uint64_t pfn[XCS_BATCH_PAGES + 1];
 	static uint8_t buf[XCS_PAGES_HEAD_SIZE(XCS_BATCH_PAGES + 1)];
 	static const struct {
-		uint32_t n;
 		uint64_t first;
 		size_t room;
+		uint32_t n;
 		bool ok;
 	} cases[] = {
-		{1, 0, sizeof(buf), true},
-		{XCS_BATCH_PAGES, 0, sizeof(buf), true},
-		{XCS_BATCH_PAGES, 0, XCS_PAGES_HEAD_SIZE(XCS_BATCH_PAGES), true},
-		{XCS_BATCH_PAGES, 0, XCS_PAGES_HEAD_SIZE(XCS_BATCH_PAGES) - 1, false},
-		{1, XCS_PFN_LIMIT - 1, sizeof(buf), true},
-		{0, 0, sizeof(buf), false},
-		{XCS_BATCH_PAGES + 1, 0, sizeof(buf), false},
-		{1, XCS_PFN_LIMIT, sizeof(buf), false},
-		{1, UINT64_MAX, sizeof(buf), false},
+		{0, sizeof(buf), 1, true},
+		{0, sizeof(buf), XCS_BATCH_PAGES, true},
+		{0, XCS_PAGES_HEAD_SIZE(XCS_BATCH_PAGES), XCS_BATCH_PAGES, true},
+		{0, XCS_PAGES_HEAD_SIZE(XCS_BATCH_PAGES) - 1, XCS_BATCH_PAGES, false},
+		{XCS_PFN_LIMIT - 1, sizeof(buf), 1, true},
+		{0, sizeof(buf), 0, false},
+		{0, sizeof(buf), XCS_BATCH_PAGES + 1, false},
+		{XCS_PFN_LIMIT, sizeof(buf), 1, false},
+		{UINT64_MAX, sizeof(buf), 1, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
