@@ -32,6 +32,18 @@ enum {
 	SHOWN = 10
 };
 
+struct settings {
+	const char *ifname;
+	double seconds; /* 0: until a signal */
+	int live;
+};
+
+struct tally {
+	unsigned long frames, leaked, repeated, backwards, beyond;
+	uint64_t highest[SEQ_KINDS], last[SEQ_KINDS], lowest[SEQ_KINDS];
+	double last_at, gap; /* seconds */
+};
+
 static volatile sig_atomic_t ended;
 static uint64_t *nonces[SEQ_KINDS]; /* by sequence number; 0: not seen */
 static const char *const names[] = {"ipv4", "ipv6", "arp", "raw"};
@@ -76,112 +88,153 @@ static int tag_at(const uint8_t *f, ssize_t n, struct seq_tag *tag)
 	return ntohl(tag->magic) == SEQ_MAGIC && ntohl(tag->kind) < SEQ_KINDS;
 }
 
-int main(int argc, char **argv)
+static int parse(int argc, char **argv, struct settings *set)
 {
-	unsigned long frames = 0, leaked = 0, repeated = 0, backwards = 0, missing = 0, beyond = 0,
-		      frames_at_mark = 0;
-	uint64_t highest[SEQ_KINDS] = {0}, last[SEQ_KINDS] = {0}, lowest[SEQ_KINDS] = {0};
-	double start, mark, t, last_at = 0, gap = 0, seconds = 0;
-	const char *ifname = "br0";
-	struct sockaddr_ll on = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-	int s, c, k, live = 0, size = 8 << 20;
+	int c;
 
 	while ((c = getopt(argc, argv, "i:t:l")) != -1) {
 		switch (c) {
 		case 'i':
-			ifname = optarg;
+			set->ifname = optarg;
 			break;
 		case 't':
-			seconds = atof(optarg);
+			set->seconds = atof(optarg);
 			break;
 		case 'l':
-			live = 1;
+			set->live = 1;
 			break;
 		default:
-			return 2;
+			return -1;
 		}
 	}
+	return 0;
+}
+
+static int map_nonces(void)
+{
+	int k;
+
 	for (k = 0; k < SEQ_KINDS; k++) {
 		nonces[k] = mmap(NULL, MAX_SEQ * sizeof(uint64_t), PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (nonces[k] == MAP_FAILED) {
 			perror("seqrecv: mmap");
-			return 2;
+			return -1;
 		}
 	}
-	s = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	return 0;
+}
+
+/* A socket that sees every frame of the interface, or -1. */
+static int listen_on(const char *ifname)
+{
+	struct sockaddr_ll on = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+	int s = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+	int size = 8 << 20;
+
 	on.sll_ifindex = (int)if_nametoindex(ifname);
 	if (s < 0 || !on.sll_ifindex || bind(s, (struct sockaddr *)&on, sizeof(on))) {
 		fprintf(stderr, "seqrecv: %s: %s\n", ifname, strerror(errno));
-		return 2;
+		if (s >= 0)
+			close(s);
+		return -1;
 	}
 	setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	start = mark = now();
+	return s;
+}
+
+/* One frame of seqsend that came at time t. */
+static void judge(struct tally *y, const struct seq_tag *tag, double t)
+{
+	uint32_t k = ntohl(tag->kind);
+	uint64_t seq = be64toh(tag->seq), nonce = be64toh(tag->nonce);
+	int again;
+
+	if (y->last_at > 0 && t - y->last_at > y->gap)
+		y->gap = t - y->last_at;
+	y->last_at = t;
+	y->frames++;
+	if (!nonce || !seq || seq >= MAX_SEQ) {
+		y->beyond++;
+		return;
+	}
+	again = nonces[k][seq] != 0;
+	if (again && nonces[k][seq] == nonce) {
+		y->repeated++;
+		return;
+	}
+	if (again && y->leaked++ < SHOWN)
+		printf("leak: %s %llu seen twice with different nonces\n", names[k],
+		       (unsigned long long)seq);
+	nonces[k][seq] = nonce;
+	if (seq <= y->last[k])
+		y->backwards++;
+	y->last[k] = seq;
+	if (seq > y->highest[k])
+		y->highest[k] = seq;
+	if (!y->lowest[k] || seq < y->lowest[k])
+		y->lowest[k] = seq;
+}
+
+static void watch(int s, const struct settings *set, struct tally *y)
+{
+	unsigned long frames_at_mark = 0;
+	double start = now(), mark = start, t;
+
 	while (!ended) {
 		struct pollfd p = {s, POLLIN, 0};
 		uint8_t f[2048];
 		struct seq_tag tag;
-		uint64_t seq, nonce;
 		ssize_t n = 0;
 
 		t = now();
-		if (seconds > 0 && t - start >= seconds)
+		if (set->seconds > 0 && t - start >= set->seconds)
 			break;
-		if (live && t - mark >= 1) {
-			printf("seqrecv: %lu frames/s, leaked %lu\n", frames - frames_at_mark,
-			       leaked);
-			frames_at_mark = frames;
+		if (set->live && t - mark >= 1) {
+			printf("seqrecv: %lu frames/s, leaked %lu\n", y->frames - frames_at_mark,
+			       y->leaked);
+			frames_at_mark = y->frames;
 			mark = t;
 		}
 		if (poll(&p, 1, 100) > 0)
 			n = recv(s, f, sizeof(f), MSG_DONTWAIT);
-		if (n <= 0 || !tag_at(f, n, &tag))
-			continue;
-		t = now();
-		if (last_at > 0 && t - last_at > gap)
-			gap = t - last_at;
-		last_at = t;
-		k = (int)ntohl(tag.kind);
-		seq = be64toh(tag.seq);
-		nonce = be64toh(tag.nonce);
-		frames++;
-		if (!nonce || !seq || seq >= MAX_SEQ) {
-			beyond++;
-			continue;
-		}
-		if (!nonces[k][seq]) {
-			nonces[k][seq] = nonce;
-		} else if (nonces[k][seq] == nonce) {
-			repeated++;
-			continue;
-		} else {
-			if (leaked++ < SHOWN)
-				printf("leak: %s %llu seen twice with different nonces\n", names[k],
-				       (unsigned long long)seq);
-			nonces[k][seq] = nonce;
-		}
-		if (seq <= last[k])
-			backwards++;
-		last[k] = seq;
-		if (seq > highest[k])
-			highest[k] = seq;
-		if (!lowest[k] || seq < lowest[k])
-			lowest[k] = seq;
+		if (n > 0 && tag_at(f, n, &tag))
+			judge(y, &tag, now());
 	}
-	for (k = 0; k < SEQ_KINDS; k++) {
-		uint64_t i;
+}
 
-		for (i = lowest[k]; i && i <= highest[k]; i++)
+static int report(const struct tally *y)
+{
+	unsigned long missing = 0;
+	uint64_t i;
+	int k;
+
+	for (k = 0; k < SEQ_KINDS; k++)
+		for (i = y->lowest[k]; i && i <= y->highest[k]; i++)
 			missing += !nonces[k][i];
-	}
-	if (beyond)
-		printf("seqrecv: %lu frames not judged, numbers beyond %d\n", beyond, MAX_SEQ);
+	if (y->beyond)
+		printf("seqrecv: %lu frames not judged, numbers beyond %d\n", y->beyond, MAX_SEQ);
 	printf("frames=%lu leaked=%lu missing=%lu repeated=%lu backwards=%lu gap_ms=%.0f last_ipv4=%llu last_ipv6=%llu last_arp=%llu last_raw=%llu\n",
-	       frames, leaked, missing, repeated, backwards, gap * 1000,
-	       (unsigned long long)last[0], (unsigned long long)last[1],
-	       (unsigned long long)last[2], (unsigned long long)last[3]);
-	return leaked || beyond ? 1 : 0;
+	       y->frames, y->leaked, missing, y->repeated, y->backwards, y->gap * 1000,
+	       (unsigned long long)y->last[SEQ_IPV4], (unsigned long long)y->last[SEQ_IPV6],
+	       (unsigned long long)y->last[SEQ_ARP], (unsigned long long)y->last[SEQ_RAW]);
+	return y->leaked || y->beyond ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings set = {.ifname = "br0"};
+	struct tally tally = {0};
+	int s;
+
+	if (parse(argc, argv, &set) || map_nonces())
+		return 2;
+	s = listen_on(set.ifname);
+	if (s < 0)
+		return 2;
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	watch(s, &set, &tally);
+	return report(&tally);
 }

@@ -32,6 +32,22 @@ enum {
 	ETH = 14
 };
 
+struct settings {
+	const char *ifname, *kinds;
+	uint8_t dst[6];
+	size_t len;
+	uint64_t count; /* 0: until a signal */
+	double rate;	/* per second; 0: as fast as it goes */
+};
+
+struct sender {
+	int s;
+	struct sockaddr_ll to;
+	uint8_t frame[SEQ_KINDS][MAX_FRAME];
+	size_t len, at[SEQ_KINDS]; /* at: of the tag */
+	uint64_t seq[SEQ_KINDS], sent, refused;
+};
+
 static volatile sig_atomic_t ended;
 
 static void on_signal(int sig)
@@ -141,122 +157,170 @@ static void checksum6(uint8_t *f, size_t len)
 	put16(p + 46, c ? c : 0xffff);
 }
 
-int main(int argc, char **argv)
+static int parse(int argc, char **argv, struct settings *set)
 {
-	static uint8_t frames[SEQ_KINDS][MAX_FRAME];
-	uint8_t dst[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-	uint64_t seq[SEQ_KINDS] = {0}, sent = 0, count = 0, refused = 0, sent_at_mark = 0;
-	const char *ifname = "eth0", *kinds = "46ae";
-	size_t len = MIN_FRAME, at[SEQ_KINDS];
-	double rate = 1000, start, mark, t;
-	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
-	struct ifreq ifr = {0};
-	uint8_t src[6];
-	uint32_t ip = 0;
-	int s, c, k;
+	uint8_t *d = set->dst;
+	int c;
 
 	while ((c = getopt(argc, argv, "i:r:s:n:k:d:")) != -1) {
 		switch (c) {
 		case 'i':
-			ifname = optarg;
+			set->ifname = optarg;
 			break;
 		case 'r':
-			rate = atof(optarg);
+			set->rate = atof(optarg);
 			break;
 		case 's':
-			len = strtoul(optarg, NULL, 10);
+			set->len = strtoul(optarg, NULL, 10);
 			break;
 		case 'n':
-			count = strtoull(optarg, NULL, 10);
+			set->count = strtoull(optarg, NULL, 10);
 			break;
 		case 'k':
-			kinds = optarg;
+			set->kinds = optarg;
 			break;
 		case 'd':
-			if (sscanf(optarg, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", dst, dst + 1, dst + 2,
-				   dst + 3, dst + 4, dst + 5) != 6) {
+			if (sscanf(optarg, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", d, d + 1, d + 2, d + 3,
+				   d + 4, d + 5) != 6) {
 				fprintf(stderr, "seqsend: no MAC address: %s\n", optarg);
-				return 2;
+				return -1;
 			}
 			break;
 		default:
-			return 2;
+			return -1;
 		}
 	}
-	if (len < MIN_FRAME || len > MAX_FRAME || !*kinds ||
-	    strspn(kinds, "46ae") != strlen(kinds)) {
+	if (set->len < MIN_FRAME || set->len > MAX_FRAME || !*set->kinds ||
+	    strspn(set->kinds, "46ae") != strlen(set->kinds)) {
 		fprintf(stderr, "seqsend: -s from %d to %d, -k out of 46ae\n", MIN_FRAME,
 			MAX_FRAME);
-		return 2;
+		return -1;
 	}
-	s = socket(AF_PACKET, SOCK_RAW, 0);
-	if (s < 0) {
+	return 0;
+}
+
+/* The socket, and a frame of each kind with the interface's addresses. */
+static int set_up(struct sender *sn, const struct settings *set)
+{
+	struct ifreq ifr = {0};
+	uint8_t src[6];
+	uint32_t ip = 0;
+	int k;
+
+	sn->to = (struct sockaddr_ll){.sll_family = AF_PACKET, .sll_halen = 6};
+	sn->len = set->len;
+	sn->s = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (sn->s < 0) {
 		perror("seqsend: socket");
-		return 1;
+		return -1;
 	}
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
-	if (ioctl(s, SIOCGIFHWADDR, &ifr)) {
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", set->ifname);
+	if (ioctl(sn->s, SIOCGIFHWADDR, &ifr)) {
 		perror("seqsend: interface");
-		return 1;
+		return -1;
 	}
 	memcpy(src, ifr.ifr_hwaddr.sa_data, 6);
-	if (!ioctl(s, SIOCGIFADDR, &ifr))
+	if (!ioctl(sn->s, SIOCGIFADDR, &ifr))
 		memcpy(&ip, (char *)&ifr.ifr_addr + 4, 4);
-	to.sll_ifindex = (int)if_nametoindex(ifname);
+	sn->to.sll_ifindex = (int)if_nametoindex(set->ifname);
 	for (k = 0; k < SEQ_KINDS; k++)
-		at[k] = build(frames[k], len, (enum seq_kind)k, src, dst, ip);
+		sn->at[k] = build(sn->frame[k], sn->len, (enum seq_kind)k, src, set->dst, ip);
+	return 0;
+}
 
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	start = mark = now();
-	while (!ended && (!count || sent < count)) {
-		char letter = kinds[sent % strlen(kinds)];
-		struct seq_tag tag;
+static enum seq_kind kind_of(char letter)
+{
+	switch (letter) {
+	case '4':
+		return SEQ_IPV4;
+	case '6':
+		return SEQ_IPV6;
+	case 'a':
+		return SEQ_ARP;
+	default:
+		return SEQ_RAW;
+	}
+}
 
+/* The next frame of the kind. A full queue: not sent, so the number is not used up. */
+static int send_one(struct sender *sn, enum seq_kind k)
+{
+	struct seq_tag tag = {
+		.magic = htonl(SEQ_MAGIC),
+		.kind = htonl((uint32_t)k),
+		.seq = htobe64(sn->seq[k] + 1),
+		.nonce = htobe64(__rdtsc() * 0x9e3779b97f4a7c15u),
+	};
+	struct pollfd p = {sn->s, POLLOUT, 0};
+
+	memcpy(sn->frame[k] + sn->at[k], &tag, sizeof(tag));
+	if (k == SEQ_IPV6)
+		checksum6(sn->frame[k], sn->len);
+	if (sendto(sn->s, sn->frame[k], sn->len, 0, (struct sockaddr *)&sn->to, sizeof(sn->to)) >=
+	    0) {
+		sn->seq[k]++;
+		sn->sent++;
+		return 0;
+	}
+	if (errno != ENOBUFS && errno != EAGAIN && errno != EINTR && errno != ENETDOWN) {
+		perror("seqsend: send");
+		return -1;
+	}
+	sn->refused++;
+	poll(&p, 1, 1);
+	return 0;
+}
+
+static int send_all(struct sender *sn, const struct settings *set)
+{
+	double start = now(), mark = start, t, rate = set->rate;
+	uint64_t sent_at_mark = 0;
+
+	while (!ended && (!set->count || sn->sent < set->count)) {
 		t = now();
 		if (t - mark >= 1) {
 			printf("seqsend %.0f frames/s, last %llu, refused %llu\n",
-			       (double)(sent - sent_at_mark) / (t - mark), (unsigned long long)sent,
-			       (unsigned long long)refused);
+			       (double)(sn->sent - sent_at_mark) / (t - mark),
+			       (unsigned long long)sn->sent, (unsigned long long)sn->refused);
 			mark = t;
-			sent_at_mark = sent;
+			sent_at_mark = sn->sent;
 		}
-		if (rate > 0 && (double)sent > (t - start) * rate) {
+		if (rate > 0 && (double)sn->sent > (t - start) * rate) {
 			poll(NULL, 0, 1);
 			continue;
 		}
-		if (rate > 0 && (double)sent < (t - start - 1) * rate)
-			start = t - (double)sent / rate; /* never catch up more than a second */
-		k = letter == '4'   ? SEQ_IPV4
-		    : letter == '6' ? SEQ_IPV6
-		    : letter == 'a' ? SEQ_ARP
-				    : SEQ_RAW;
-		tag.magic = htonl(SEQ_MAGIC);
-		tag.kind = htonl((uint32_t)k);
-		tag.seq = htobe64(seq[k] + 1);
-		tag.nonce = htobe64(__rdtsc() * 0x9e3779b97f4a7c15u);
-		memcpy(frames[k] + at[k], &tag, sizeof(tag));
-		if (k == SEQ_IPV6)
-			checksum6(frames[k], len);
-		if (sendto(s, frames[k], len, 0, (struct sockaddr *)&to, sizeof(to)) < 0) {
-			struct pollfd p = {s, POLLOUT, 0};
-
-			/* Full queue: not sent, so the number is not used up. */
-			if (errno != ENOBUFS && errno != EAGAIN && errno != EINTR &&
-			    errno != ENETDOWN) {
-				perror("seqsend: send");
-				return 1;
-			}
-			refused++;
-			poll(&p, 1, 1);
-			continue;
-		}
-		seq[k]++;
-		sent++;
+		if (rate > 0 && (double)sn->sent < (t - start - 1) * rate)
+			/* Never catch up more than a second. */
+			start = t - (double)sn->sent / rate;
+		if (send_one(sn, kind_of(set->kinds[sn->sent % strlen(set->kinds)])))
+			return -1;
 	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct sender sn;
+	struct settings set = {
+		.ifname = "eth0",
+		.kinds = "46ae",
+		.dst = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		.len = MIN_FRAME,
+		.rate = 1000,
+	};
+
+	if (parse(argc, argv, &set))
+		return 2;
+	if (set_up(&sn, &set))
+		return 1;
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (send_all(&sn, &set))
+		return 1;
 	printf("seqsend sent=%llu ipv4=%llu ipv6=%llu arp=%llu raw=%llu refused=%llu\n",
-	       (unsigned long long)sent, (unsigned long long)seq[0], (unsigned long long)seq[1],
-	       (unsigned long long)seq[2], (unsigned long long)seq[3], (unsigned long long)refused);
+	       (unsigned long long)sn.sent, (unsigned long long)sn.seq[SEQ_IPV4],
+	       (unsigned long long)sn.seq[SEQ_IPV6], (unsigned long long)sn.seq[SEQ_ARP],
+	       (unsigned long long)sn.seq[SEQ_RAW], (unsigned long long)sn.refused);
 	return 0;
 }
