@@ -110,7 +110,7 @@ static bool feed_pending(const struct apply *ap)
 
 static void feed_advance(struct apply *ap, size_t n)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(ap->iov); i++) {
+	for (size_t i = 0; n && i < ARRAY_SIZE(ap->iov); i++) {
 		size_t part = MIN(n, ap->iov[i].iov_len);
 
 		ap->iov[i].iov_base = (uint8_t *)ap->iov[i].iov_base + part;
