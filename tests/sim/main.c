@@ -115,22 +115,31 @@ int main(int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'n')
+		switch (c) {
+		case 'n':
 			n = strtoull(optarg, NULL, 10);
-		else if (c == 'f')
+			break;
+		case 'f':
 			first = strtoull(optarg, NULL, 10);
-		else if (c == 's')
-			first = strtoull(optarg, NULL, 10), n = 1;
-		else if (c == 'r')
+			break;
+		case 's':
+			first = strtoull(optarg, NULL, 10);
+			n = 1;
+			break;
+		case 'r':
 			file = optarg;
-		else if (c == 'c')
+			break;
+		case 'c':
 			scenario = optarg;
-		else if (c == 'l')
+			break;
+		case 'l':
 			return scenario_list();
-		else if (c == 't')
+		case 't':
 			trace = true;
-		else
+			break;
+		default:
 			return usage();
+		}
 	}
 	if (optind != argc)
 		return usage();

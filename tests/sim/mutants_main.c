@@ -118,18 +118,26 @@ int main(int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'n')
+		switch (c) {
+		case 'n':
 			n = strtoull(optarg, NULL, 10);
-		else if (c == 'm')
+			break;
+		case 'm':
 			mutant = (int)strtol(optarg, NULL, 10);
-		else if (c == 's')
-			first = strtoull(optarg, NULL, 10), n = 1;
-		else if (c == 'c')
+			break;
+		case 's':
+			first = strtoull(optarg, NULL, 10);
+			n = 1;
+			break;
+		case 'c':
 			scenario = optarg;
-		else if (c == 't')
+			break;
+		case 't':
 			trace = true;
-		else
+			break;
+		default:
 			return 2;
+		}
 	}
 	if (mutant < 0 || mutant >= MUTANT_COUNT || optind != argc)
 		return 2;
