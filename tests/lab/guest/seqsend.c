@@ -12,6 +12,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <netinet/ether.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -34,7 +35,7 @@ enum {
 
 struct settings {
 	const char *ifname, *kinds;
-	uint8_t dst[6];
+	struct ether_addr dst;
 	size_t len;
 	uint64_t count; /* 0: until a signal */
 	double rate;	/* per second; 0: as fast as it goes */
@@ -159,7 +160,6 @@ static void checksum6(uint8_t *f, size_t len)
 
 static int parse(int argc, char **argv, struct settings *set)
 {
-	uint8_t *d = set->dst;
 	int c;
 
 	while ((c = getopt(argc, argv, "i:r:s:n:k:d:")) != -1) {
@@ -180,8 +180,7 @@ static int parse(int argc, char **argv, struct settings *set)
 			set->kinds = optarg;
 			break;
 		case 'd':
-			if (sscanf(optarg, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", d, d + 1, d + 2, d + 3,
-				   d + 4, d + 5) != 6) {
+			if (!ether_aton_r(optarg, &set->dst)) {
 				fprintf(stderr, "seqsend: no MAC address: %s\n", optarg);
 				return -1;
 			}
@@ -224,7 +223,8 @@ static int set_up(struct sender *sn, const struct settings *set)
 		memcpy(&ip, (char *)&ifr.ifr_addr + 4, 4);
 	sn->to.sll_ifindex = (int)if_nametoindex(set->ifname);
 	for (k = 0; k < SEQ_KINDS; k++)
-		sn->at[k] = build(sn->frame[k], sn->len, (enum seq_kind)k, src, set->dst, ip);
+		sn->at[k] = build(sn->frame[k], sn->len, (enum seq_kind)k, src,
+				  set->dst.ether_addr_octet, ip);
 	return 0;
 }
 
@@ -304,7 +304,7 @@ int main(int argc, char **argv)
 	struct settings set = {
 		.ifname = "eth0",
 		.kinds = "46ae",
-		.dst = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		.dst = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
 		.len = MIN_FRAME,
 		.rate = 1000,
 	};
