@@ -612,6 +612,16 @@ bool backup_data_next(struct backup_data *d, struct bd_msg *msg)
 	return queue_get(d->messages, msg);
 }
 
+static bool ended_within(struct backup_data *d, uint64_t ns)
+{
+	struct timespec end;
+
+	if (clock_gettime(CLOCK_REALTIME, &end) < 0)
+		return false;
+	end.tv_sec += (time_t)(ns / NS_PER_SEC);
+	return pthread_timedjoin_np(d->thread, NULL, &end) == 0;
+}
+
 void backup_data_free(struct backup_data *d)
 {
 	const struct bd_cmd stop = {.type = BD_STOP};
@@ -621,10 +631,13 @@ void backup_data_free(struct backup_data *d)
 	if (!d)
 		return;
 	if (d->started) {
-		if (write(d->stop_fd, &one, sizeof(one)) < 0)
-			log_warn("stop descriptor: %s", strerror(errno));
+		/* A last word under way (BYE_OK, REFUSE) decides what the primary may do: let it out. */
 		backup_data_command(d, &stop);
-		pthread_join(d->thread, NULL);
+		if (!ended_within(d, LAST_WORD_NS)) {
+			if (write(d->stop_fd, &one, sizeof(one)) < 0)
+				log_warn("stop descriptor: %s", strerror(errno));
+			pthread_join(d->thread, NULL);
+		}
 		while (queue_get(d->messages, &m))
 			mem_free(m.type == BD_CONFIG ? m.json : NULL);
 	}

@@ -61,6 +61,7 @@ unprotect_leaves_nothing() {
 	ready '' || return
 	expect "the client is served" client_start client || return
 	domid=$(lab run "$P" 'xl domid g1')
+	expect "nothing is left of the scenario before" wait_for 60 nothing_at "$S" || return
 	traces "$P" >"$LAB_OUT/traces-$P-before"
 	traces "$S" >"$LAB_OUT/traces-$S-before"
 	expect "it is protected" rom_protect "$P" g1 backup-wins || return

@@ -109,7 +109,7 @@ nothing_at() { # host: no guest, no standby, no worker
 	local d
 	d=$(domains_at "$1") || return 1
 	[ -z "$d" ] || { echo "domains at $1: $d"; return 1; }
-	lab run "$1" '! pidof romulus-primary romulus-backup romulus-domain && ! ls /run/romulus/*.primary.* /run/romulus/*.backup.* 2>/dev/null'
+	lab run "$1" '! pidof romulus-primary romulus-backup romulus-domain && ! ls /run/romulus | grep -E "[.](primary|backup)[.]"'
 }
 guest_cpu() { lab run "$1" 'xl list' | awk -v g="$2" '$1 == g { print $6 }'; } # host, vm: seconds of CPU time that it has used
 
