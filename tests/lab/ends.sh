@@ -14,7 +14,7 @@ ended_everywhere() {
 rom_exit() { rom "$1" status "$2" >/dev/null 2>&1; echo $?; }
 left_nothing() { # host: of what only protection makes
 	local t
-	t=$(traces "$1" | grep -E '^ifb|plug|/sys/fs/bpf/romulus/|/run/romulus/.*(primary|backup)|qdisc ingress')
+	t=$(traces "$1" | grep -E '^rm|plug|/sys/fs/bpf/romulus/|/run/romulus/.*(primary|backup)|qdisc ingress')
 	[ -z "$t" ] || { echo "$t"; return 1; }
 }
 no_domain() { ! domain_at "$1" "$2"; }
