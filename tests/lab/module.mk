@@ -41,6 +41,7 @@ bad_frames_ARCHIVES := lib
 TEST_PROGRAMS += engine_probe
 engine_probe_SRCS := tests/lab/engine_probe.c
 engine_probe_ARCHIVES := xen replicator lib
+engine_probe_PKGS := xencontrol
 
 # The backup's way to a running guest, from a file of xl save.
 TEST_PROGRAMS += stream_replay
