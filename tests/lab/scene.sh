@@ -99,13 +99,14 @@ client_done() { # name: ends it; its connection never broke and nothing is lost
 swap() { local h=$P; P=$S S=$h; }
 
 # What protection puts into a host, as text; the same before and after.
-# The kernel itself makes ifb0 and ifb1 when the module is first wanted: they are nobody's trace.
+# Nobody's trace: ifb0 and ifb1, which the kernel makes when the module is first wanted, and the folders that libxl makes with the
+# first domain of a host.
 traces() { # host
 	lab run "$1" 'ip -o link | sed "s/^[0-9]*: //; s/ .*//; /^ifb[0-9]*:/d" | sort
 		tc qdisc show | grep -v "dev lo\|dev eth\|dev xenbr"
 		for i in /sys/class/net/vif*; do tc filter show dev ${i##*/} ingress 2>/dev/null; done
 		find /sys/fs/bpf /run/romulus -mindepth 1 ! -name romulusd.ctl 2>/dev/null | sort
-		xenstore-ls -f | sed "s/ = .*//" | sort'
+		xenstore-ls -f | sed "s/ = .*//" | grep -vxE "/libxl|/vm" | sort'
 }
 logdirty_at() { # host, domid: does Xen keep a log of this domain's writes?
 	lab run "$1" "xl dmesg -c >/dev/null; xl debug-keys q; xl dmesg" | tr -d '\r' |
