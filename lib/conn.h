@@ -57,7 +57,7 @@ MUST_CHECK int conn_accept_take(struct conn **out, int fd, const struct conn_con
 void conn_free(struct conn *c);
 /*
  * For a last word that must arrive (REFUSE, TAKEOVER, BYE_OK): flush, say goodbye, then drop what
- * comes until the peer closes too. 0, or the error that was met; conn_free() comes after it.
+ * comes until the peer closes too, or resets. 0, or the error that was met; conn_free() comes after it.
  */
 MUST_CHECK int conn_finish(struct conn *c, uint64_t deadline_ns, struct err *e);
 

@@ -236,7 +236,8 @@ int conn_finish(struct conn *c, uint64_t deadline_ns, struct err *e)
 	while (!rc) {
 		ssize_t n = recv(c->fd, dropped, sizeof(dropped), 0);
 
-		if (!n)
+		/* A peer that closes before it has read our goodbye resets: closed, too. */
+		if (!n || (n < 0 && errno == ECONNRESET))
 			return 0;
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return err_set(e, -errno, "wait for the peer to close");

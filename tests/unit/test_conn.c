@@ -334,6 +334,29 @@ static void good_session(void **state)
 	assert_string_equal(info.cipher, "TLS_AES_128_GCM_SHA256");
 }
 
+/* A peer that closes with our goodbye unread resets the connection; the last word was said all the same. */
+static void last_word_to_one_who_resets(void **state)
+{
+	static const struct linger at_once = {.l_onoff = 1};
+	static const uint8_t bye[8] = {1};
+	struct backup b;
+	struct conn *c;
+
+	start(&b, ctx_b, answer);
+	c = good_dial(&b);
+	say_hello(c);
+	assert_int_equal(hear(c).h.type, FRAME_HELLO_OK);
+	conn_set_version(c, 1);
+	say(c, FRAME_BYE, FRAME_NO_EPOCH, bye, sizeof(bye));
+	assert_int_equal(hear(c).h.type, FRAME_BYE_OK);
+	assert_int_equal(setsockopt(conn_fd(c), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)),
+			 0);
+	conn_free(c);
+	finish(&b);
+	if (b.rc)
+		fail_msg("backup: %s", b.e.text);
+}
+
 /* Both send until all buffers of the other's side are full: neither may block the other. */
 #define FLOOD 40000
 
@@ -950,21 +973,14 @@ static void nobody_listens(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good_session),
-		cmocka_unit_test(both_send),
-		cmocka_unit_test(deadlines_and_wake),
-		cmocka_unit_test(wake_amid_data),
-		cmocka_unit_test(blocked_flush),
-		cmocka_unit_test(gone_peer),
-		cmocka_unit_test(not_tls),
-		cmocka_unit_test(silent_peer),
-		cmocka_unit_test(wrong_certificates),
-		cmocka_unit_test(foreign_clients),
-		cmocka_unit_test(bad_frames),
-		cmocka_unit_test(changed_record),
-		cmocka_unit_test(last_word_arrives),
-		cmocka_unit_test(our_own_order),
-		cmocka_unit_test(nobody_listens),
+		cmocka_unit_test(good_session),	   cmocka_unit_test(last_word_to_one_who_resets),
+		cmocka_unit_test(both_send),	   cmocka_unit_test(deadlines_and_wake),
+		cmocka_unit_test(wake_amid_data),  cmocka_unit_test(blocked_flush),
+		cmocka_unit_test(gone_peer),	   cmocka_unit_test(not_tls),
+		cmocka_unit_test(silent_peer),	   cmocka_unit_test(wrong_certificates),
+		cmocka_unit_test(foreign_clients), cmocka_unit_test(bad_frames),
+		cmocka_unit_test(changed_record),  cmocka_unit_test(last_word_arrives),
+		cmocka_unit_test(our_own_order),   cmocka_unit_test(nobody_listens),
 	};
 
 	return cmocka_run_group_tests_name("conn", tests, set_up, tear_down);
