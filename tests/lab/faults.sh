@@ -118,12 +118,19 @@ link_blinks() {
 	client_done client
 }
 
+# The file holds the pid and when that process began.
+worker_pid() { lab run "$1" "cut -d' ' -f1 /run/romulus/g1.$2.pid"; } # host, primary|backup
+kill_worker() {
+	local pid
+	pid=$(worker_pid "$1" "$2") && lab run "$1" kill -9 "${pid:?}"
+}
+
 # A worker that is killed has the failure timeout to come back.
 primary_worker_killed() {
 	ready backup-wins --failure-timeout 15s || return
 	expect "the client is served" client_start client || return
 	client_mark client
-	expect "the worker is killed" lab run "$P" 'kill -9 $(cat /run/romulus/g1.primary.pid)'
+	expect "the worker is killed" kill_worker "$P" primary
 	expect "the guest is not silenced" wait_for 90 client_flows client
 	protected_again
 	expect "and nobody took over" on_our_side_only
@@ -135,7 +142,7 @@ backup_worker_killed() {
 	ready primary-wins || return
 	expect "the client is served" client_start client || return
 	client_mark client
-	expect "the worker is killed" lab run "$S" 'kill -9 $(cat /run/romulus/g1.backup.pid)'
+	expect "the worker is killed" kill_worker "$S" backup
 	expect "the guest is not silenced" wait_for 90 client_flows client
 	protected_again
 	expect "nothing is left of the first standby" one_standby "$S"
@@ -144,12 +151,12 @@ backup_worker_killed() {
 one_standby() { [ "$(domains_at "$1" | wc -l)" = 1 ]; }
 
 epoch_above() { rom_is "$P" g1 ".epoch > $1"; }
-worker_pid() { lab run "$P" 'cat /run/romulus/g1.primary.pid'; }
 daemon_killed() {
 	local pid e h
 	ready backup-wins --failure-timeout 15s || return
 	expect "the client is served" client_start client || return
-	pid=$(worker_pid)
+	pid=$(worker_pid "$P" primary)
+	expect "there is a worker" test -n "$pid" || return
 	for h in $P $S; do
 		expect "romulusd is killed at host $h" lab run "$h" 'kill -9 $(pidof romulusd)'
 	done
@@ -157,7 +164,7 @@ daemon_killed() {
 	expect "epochs go on" wait_for 60 epoch_above $((${e:-0} + 20))
 	expect "the client is served" client_still_flows client
 	expect "romulusd starts again" rom_start "$P" "$S"
-	expect "and finds its worker" test "$(worker_pid)" = "$pid"
+	expect "and finds its worker" test "$(worker_pid "$P" primary)" = "$pid"
 	expect "which is the one it shows" daemon_knows "$pid"
 	expect "the adopted worker is killed" lab run "$P" "kill -9 $pid"
 	protected_again
