@@ -98,6 +98,8 @@ SHELL_SCRIPTS :=
 # C files that something else compiles, such as what goes into the lab's images;
 # only the lints look at them.
 OTHER_C_FILES :=
+# C files that a kernel's make compiles: no lint of ours knows their flags.
+KERNEL_C_FILES :=
 # Further lints (a target lint-X each), and further parts of check: name=command,
 # ~ standing for a space.
 LINTS :=
@@ -110,13 +112,13 @@ include $(MODULES:%=%/module.mk)
 PROGRAMS := $(SBIN_PROGRAMS) $(LIBEXEC_PROGRAMS) $(TEST_PROGRAMS)
 LISTED := $(foreach a,$(ARCHIVES) $(PROGRAMS),$($(a)_SRCS)) $(UNIT_TESTS) \
 	$(FUZZ_TARGETS) $(MAN_PAGES) $(CONF_FILES) $(UNITS) $(COMPLETIONS) \
-	$(SHELL_SCRIPTS) $(OTHER_C_FILES)
+	$(SHELL_SCRIPTS) $(OTHER_C_FILES) $(KERNEL_C_FILES)
 # A program exists as soon as its first file does.
 have-main = $(wildcard $(firstword $($(1)_SRCS)))
 BUILT := $(foreach p,$(PROGRAMS),$(if $(call have-main,$(p)),$(p)))
 TESTS_BUILT := $(patsubst tests/unit/%.c,%,$(wildcard $(UNIT_TESTS)))
 FUZZ_BUILT := $(patsubst tests/fuzz/%.c,%,$(wildcard $(FUZZ_TARGETS)))
-C_FILES := $(filter %.c,$(wildcard $(LISTED)))
+C_FILES := $(filter-out $(KERNEL_C_FILES),$(filter %.c,$(wildcard $(LISTED))))
 # Every C file and header of the tree, for the tools that read sources.
 FORMAT_FILES = $(shell find lib replicator netbuffer disk tools guest tests \
 	-name '*.[ch]' | LC_ALL=C sort)

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's clocks over a suspend. In the same domain nothing is done, so that a checkpoint costs no clock
+ * anything. In a new domain the clocksource counts from another origin: CLOCK_MONOTONIC goes on where it
+ * stood, the time in between is added to CLOCK_REALTIME and CLOCK_BOOTTIME, as after any suspend.
+ */
+#ifndef SUSPEND_CLOCK_H
+#define SUSPEND_CLOCK_H
+
+#include <linux/time64.h>
+#include <linux/types.h>
+
+struct clock_mark {
+	u64 cycles;		/* of the clocksource that keeps the time */
+	struct timespec64 wall; /* of the host's wall clock */
+};
+
+/* 0, or -EINVAL after one line: the kernel's timekeeper is not what symbols.h takes it for. */
+int clock_init(void);
+/* Before the hypercall; in stop_machine(), or no CPU could run in between. */
+void clock_take(struct clock_mark *m);
+/* In a new domain, still in stop_machine(), once the clocksource works again and before syscore_suspend(). */
+void clock_rebase(const struct clock_mark *m);
+/* In a new domain, when all runs again. May sleep. */
+void clock_add_sleep(const struct clock_mark *m);
+
+#endif

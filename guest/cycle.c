@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * See cycle.h. What is left out against the kernel's do_suspend() in the same domain: freezing tasks, the device
+ * phases, the system core phase. None of it changes anything there; all of it takes place after the hypercall when
+ * the domain is new, in the order of the kernel's own resume.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include "guest/cycle.h"
+
+#include <linux/errno.h>
+#include <linux/notifier.h>
+#include <linux/pm.h>
+#include <linux/printk.h>
+#include <linux/smp.h>
+#include <linux/stop_machine.h>
+#include <linux/string.h>
+#include <linux/syscore_ops.h>
+#include <xen/interface/event_channel.h>
+#include <xen/interface/xen.h>
+#include <asm/xen/hypercall.h>
+
+#include "guest/store.h"
+#include "guest/suspend_abi.h"
+#include "guest/symbols.h"
+
+/* A task that waits for a disk cannot be frozen before its device has arrived. It must not hold up the arrival. */
+#define FREEZE_MS 50
+#define PHASE_TRIES 3
+
+static int channel_status(u32 port, struct evtchn_status *out)
+{
+	*out = (struct evtchn_status){.dom = DOMID_SELF, .port = port};
+	return HYPERVISOR_event_channel_op(EVTCHNOP_status, out);
+}
+
+/*
+ * A new domain begins with the channels that its builder made, store and console, which have the lowest numbers in
+ * every domain; ours was made after them. So where our port still leads to the same end, the domain is the same.
+ */
+static bool same_channel(const struct evtchn_status *before, u32 port)
+{
+	struct evtchn_status now;
+
+	return channel_status(port, &now) == 0 && now.status == EVTCHNSTAT_interdomain &&
+	       now.u.interdomain.dom == before->u.interdomain.dom &&
+	       now.u.interdomain.port == before->u.interdomain.port;
+}
+
+/* The one CPU that runs brings its domain, clocks and interrupts to life. Interrupts are off. */
+static void wake_in_new_domain(const struct cycle *c)
+{
+	int rc;
+
+	/* The time that was stolen is still in the guest's own memory, as the old host left it. */
+	ksym.xen_manage_runstate_time(-1);
+	ksym.xen_arch_post_suspend(0);
+	ksym.xen_manage_runstate_time(0);
+	rc = ksym.gnttab_resume();
+	if (rc)
+		pr_err("grant table in the new domain: error %d\n", rc);
+	ksym.xen_irq_resume();
+	ksym.xen_timer_resume();
+	clock_rebase(&c->mark);
+	/* As a pair: the way back unmasks the interrupts between CPUs, starts the tick and adds no time of its own. */
+	rc = syscore_suspend();
+	if (rc)
+		pr_err("system core in the new domain: error %d\n", rc);
+	syscore_resume();
+}
+
+static int suspend_stopped(void *arg)
+{
+	struct cycle *c = arg;
+	struct evtchn_status before;
+	int rc = channel_status(c->port, &before);
+
+	/* Nobody holds the other end: nobody would resume us. */
+	if (rc || before.status != EVTCHNSTAT_interdomain)
+		return -ENOTCONN;
+	clock_take(&c->mark);
+	ksym.xen_save_time_memory_area();
+	rc = HYPERVISOR_suspend(SUSPEND_SELF_AWARE);
+	/* Not 0: it was refused, or we were told that it was cancelled. 0 says nothing. */
+	c->moved = rc == 0 && !same_channel(&before, c->port);
+	if (c->moved)
+		wake_in_new_domain(c);
+	else
+		ksym.xen_restore_time_memory_area();
+	return min(rc, 0);
+}
+
+int cycle_run(struct cycle *c)
+{
+	c->moved = false;
+	return stop_machine(suspend_stopped, c, cpumask_of(0));
+}
+
+/* ---- arrival ---- */
+
+static void restart_tick(void *unused)
+{
+	ksym.tick_suspend_local();
+	ksym.tick_resume_local();
+}
+
+static bool freeze(void)
+{
+	unsigned int usual = *ksym.freeze_timeout_msecs;
+	bool frozen;
+
+	WRITE_ONCE(*ksym.freeze_timeout_msecs, FREEZE_MS);
+	frozen = ksym.freeze_processes() == 0;
+	if (frozen)
+		(void)ksym.freeze_kernel_threads();
+	WRITE_ONCE(*ksym.freeze_timeout_msecs, usual);
+	return frozen;
+}
+
+/* Every device must be suspended once, or it will not be resumed. */
+static void suspend_devices(void)
+{
+	int rc = 0;
+	int i;
+
+	for (i = 0; i < PHASE_TRIES; i++) {
+		rc = dpm_suspend_start(PMSG_FREEZE);
+		if (!rc)
+			break;
+		dpm_resume_end(PMSG_RECOVER);
+	}
+	if (rc)
+		pr_crit("a device cannot be brought to the new domain: error %d\n", rc);
+	rc = dpm_suspend_end(PMSG_FREEZE);
+	if (rc)
+		pr_crit("a device cannot be brought to the new domain, late phase: error %d\n", rc);
+}
+
+void cycle_arrive(const struct cycle *c)
+{
+	bool frozen;
+
+	ksym.xen_console_resume();
+	raw_notifier_call_chain(ksym.xen_resume_notifier, 0, NULL);
+	/* All CPUs but this one: its tick came back with the system core. */
+	smp_call_function(restart_tick, NULL, 1);
+	frozen = freeze();
+	suspend_devices();
+	dpm_resume_start(PMSG_RESTORE);
+	ksym.xs_resume();
+	dpm_resume_end(PMSG_RESTORE);
+	if (frozen)
+		ksym.thaw_processes();
+	clock_add_sleep(&c->mark);
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * xen_suspend_channel: a PVH guest offers an event channel over which the toolstack asks it to suspend, as Xen's host
+ * side has always been able to (suspend_abi.h), and takes a short way into the hypercall. docs/suspend.md tells why
+ * and how. This file: the offer, the thread that answers it, loading and unloading.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpu.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/interrupt.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/suspend.h>
+#include <linux/wait.h>
+#include <xen/events.h>
+#include <xen/interface/event_channel.h>
+#include <xen/xen-ops.h>
+#include <xen/xen.h>
+#include <xen/xenbus.h>
+#include <asm/xen/hypercall.h>
+
+#include "guest/cycle.h"
+#include "guest/store.h"
+#include "guest/suspend_abi.h"
+#include "guest/symbols.h"
+
+#define TOOLSTACK_DOM 0
+/* From the end of the offer in the store until the channel closes: who has just asked still gets an answer. */
+#define GRACE_MS 250
+
+enum work {
+	WORK_SUSPEND, /* the toolstack asks */
+	WORK_RENEW,   /* the kernel's own suspend may have brought us to a new domain */
+};
+
+/* Held while the guest is suspended, and by whoever changes the offer. */
+static DEFINE_MUTEX(lock);
+static u32 port; /* 0: nothing is offered */
+static int irq;
+static bool offering; /* between loading and unloading, but for the system's own sleep */
+static unsigned long work;
+static DECLARE_WAIT_QUEUE_HEAD(wake);
+static struct task_struct *thread;
+
+static unsigned long cycles;
+module_param(cycles, ulong, 0444);
+MODULE_PARM_DESC(cycles, "suspends so far");
+static unsigned long moves;
+module_param(moves, ulong, 0444);
+MODULE_PARM_DESC(moves, "of these, how many led to a new domain");
+static unsigned long declined;
+module_param(declined, ulong, 0444);
+MODULE_PARM_DESC(declined, "requests that were not obeyed");
+
+/* ---- the offer; under the lock ---- */
+
+static void ask_thread(enum work what)
+{
+	set_bit(what, &work);
+	wake_up(&wake);
+}
+
+static irqreturn_t asked(int unused, void *data)
+{
+	ask_thread(WORK_SUSPEND);
+	return IRQ_HANDLED;
+}
+
+static void close_channel(void)
+{
+	if (port)
+		unbind_from_irqhandler(irq, &port);
+	port = 0;
+}
+
+static int open_channel(void)
+{
+	struct evtchn_alloc_unbound op = {.dom = DOMID_SELF, .remote_dom = TOOLSTACK_DOM};
+	int rc = HYPERVISOR_event_channel_op(EVTCHNOP_alloc_unbound, &op);
+
+	if (rc)
+		return rc;
+	irq = bind_evtchn_to_irqhandler(op.port, asked, 0, "xen-suspend", &port);
+	if (irq < 0) {
+		struct evtchn_close shut = {.port = op.port};
+
+		(void)HYPERVISOR_event_channel_op(EVTCHNOP_close, &shut);
+		return irq;
+	}
+	port = op.port;
+	return 0;
+}
+
+static void retract(void)
+{
+	(void)xenbus_printf(XBT_NIL, SUSPEND_DIR, SUSPEND_NODE, "%s", "");
+}
+
+static int offer(void)
+{
+	int rc = open_channel();
+
+	if (!rc)
+		rc = xenbus_printf(XBT_NIL, SUSPEND_DIR, SUSPEND_NODE, "%u", port);
+	if (rc) {
+		pr_err("no suspend channel: error %d; the kernel's own suspend stays in use\n", rc);
+		retract();
+		close_channel();
+	}
+	return rc;
+}
+
+/* After a move the kernel knows of no port of ours any more. */
+static bool channel_lives(void)
+{
+	return port && irq_from_evtchn(port) == (unsigned int)irq;
+}
+
+/* ---- the thread ---- */
+
+static int suspend_once(bool *moved)
+{
+	struct cycle c = {.port = port};
+	int rc;
+
+	*moved = false;
+	if (!port || !cpu_online(0))
+		return -ENODEV;
+	rc = store_quiet();
+	if (rc)
+		return rc;
+	rc = cycle_run(&c);
+	*moved = c.moved;
+	if (c.moved)
+		cycle_arrive(&c);
+	else
+		store_go_on();
+	return rc;
+}
+
+static void obey(void)
+{
+	bool moved;
+	int rc = suspend_once(&moved);
+
+	if (rc) {
+		declined++;
+		pr_warn_ratelimited("cannot suspend now: error %d\n", rc);
+		return;
+	}
+	cycles++;
+	moves += moved;
+}
+
+static void renew(void)
+{
+	if (!offering || channel_lives())
+		return;
+	close_channel();
+	(void)offer();
+}
+
+static int serve(void *unused)
+{
+	while (!kthread_should_stop()) {
+		wait_event_idle(wake, READ_ONCE(work) || kthread_should_stop());
+		mutex_lock(&lock);
+		if (test_and_clear_bit(WORK_SUSPEND, &work))
+			obey();
+		if (test_and_clear_bit(WORK_RENEW, &work))
+			renew();
+		mutex_unlock(&lock);
+	}
+	return 0;
+}
+
+/* ---- coming and going ---- */
+
+static void begin_offering(void)
+{
+	mutex_lock(&lock);
+	offering = true;
+	renew();
+	mutex_unlock(&lock);
+}
+
+static void end_offering(void)
+{
+	mutex_lock(&lock);
+	offering = false;
+	retract();
+	mutex_unlock(&lock);
+	msleep(GRACE_MS);
+	mutex_lock(&lock);
+	close_channel();
+	mutex_unlock(&lock);
+}
+
+/* The kernel's own suspend, and our arrival, end with this; the store is not back yet. */
+static int resumed(struct notifier_block *nb, unsigned long action, void *data)
+{
+	ask_thread(WORK_RENEW);
+	return NOTIFY_OK;
+}
+
+/* The system's own sleep must not be met half-way, and a woken one may have lost its channels. */
+static int system_sleep(struct notifier_block *nb, unsigned long action, void *data)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_SUSPEND_PREPARE:
+	case PM_RESTORE_PREPARE:
+		end_offering();
+		break;
+	case PM_POST_HIBERNATION:
+	case PM_POST_SUSPEND:
+	case PM_POST_RESTORE:
+		begin_offering();
+		break;
+	default:
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block resume_nb = {.notifier_call = resumed};
+static struct notifier_block sleep_nb = {.notifier_call = system_sleep};
+
+static int make_thread(void)
+{
+	struct task_struct *t = kthread_create(serve, NULL, "xen-suspend");
+
+	if (IS_ERR(t))
+		return PTR_ERR(t);
+	/* CPU 0 makes the hypercall, so that restarting the ticks of all others leaves out nobody. */
+	kthread_bind(t, 0);
+	/* The request is not to wait behind the guest's load. */
+	sched_set_fifo(t);
+	thread = t;
+	wake_up_process(t);
+	return 0;
+}
+
+static int __init channel_init(void)
+{
+	int rc;
+
+	if (!xen_pvh_domain()) {
+		pr_err("not loaded: this is not a PVH guest of Xen\n");
+		return -ENODEV;
+	}
+	rc = symbols_find();
+	if (!rc)
+		rc = clock_init();
+	if (!rc)
+		rc = make_thread();
+	if (rc)
+		return rc;
+	begin_offering();
+	if (!port) {
+		kthread_stop(thread);
+		return -EIO;
+	}
+	xen_resume_notifier_register(&resume_nb);
+	register_pm_notifier(&sleep_nb);
+	pr_info("suspend event channel offered on port %u\n", port);
+	return 0;
+}
+
+static void __exit channel_exit(void)
+{
+	unregister_pm_notifier(&sleep_nb);
+	xen_resume_notifier_unregister(&resume_nb);
+	end_offering();
+	kthread_stop(thread);
+}
+
+module_init(channel_init);
+module_exit(channel_exit);
+MODULE_DESCRIPTION("Suspend event channel for PVH guests of Xen");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");

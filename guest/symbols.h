@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the kernel's own suspend (drivers/xen/manage.c) uses and does not export. Found by name when the module
+ * is loaded; a kernel that lacks one of them keeps its own suspend and nothing else changes.
+ */
+#ifndef SUSPEND_SYMBOLS_H
+#define SUSPEND_SYMBOLS_H
+
+#include <linux/clocksource.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/time64.h>
+#include <linux/timekeeper_internal.h>
+#include <linux/wait.h>
+
+/* Of kernel/time/timekeeping.c. clock_init() finds out whether it looks like this here. */
+struct timekeeper_core {
+	seqcount_raw_spinlock_t seq;
+	struct timekeeper timekeeper;
+} ____cacheline_aligned;
+
+struct kernel_symbols {
+	/* kernel/power/process.c */
+	int (*freeze_processes)(void);
+	int (*freeze_kernel_threads)(void);
+	void (*thaw_processes)(void);
+	unsigned int *freeze_timeout_msecs;
+	/* arch/x86/xen, drivers/xen */
+	void (*xen_save_time_memory_area)(void);
+	void (*xen_restore_time_memory_area)(void);
+	void (*xen_arch_post_suspend)(int cancelled);
+	void (*xen_manage_runstate_time)(int action);
+	int (*gnttab_resume)(void);
+	void (*xen_irq_resume)(void);
+	void (*xen_timer_resume)(void);
+	void (*xen_console_resume)(void);
+	struct raw_notifier_head *xen_resume_notifier;
+	/* drivers/xen/xenbus/xenbus_xs.c */
+	void (*xs_resume)(void);
+	struct rw_semaphore *xs_watch_rwsem;
+	struct mutex *xs_response_mutex;
+	spinlock_t *xs_state_lock;
+	wait_queue_head_t *xs_state_enter_wq;
+	wait_queue_head_t *xs_state_exit_wq;
+	unsigned int *xs_state_users;
+	int *xs_suspend_active;
+	/* kernel/time */
+	void (*tick_suspend_local)(void);
+	void (*tick_resume_local)(void);
+	void (*read_persistent_clock64)(struct timespec64 *ts);
+	void (*timekeeping_inject_sleeptime64)(const struct timespec64 *delta);
+	struct timekeeper_core *tk_core;
+	struct clocksource *xen_clocksource;
+	struct clocksource *clocksource_tsc;
+};
+
+extern struct kernel_symbols ksym;
+
+/* 0, or -ENOENT after one line that names what is missing. May sleep. */
+int symbols_find(void);
+
+#endif
