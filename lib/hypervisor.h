@@ -73,6 +73,7 @@ struct guest_state {
 	uint32_t tsc_khz;
 	uint64_t tsc_nsec;
 	uint32_t tsc_incarnation;
+	bool self_aware; /* the guest finds out by itself where it wakes up: resumed bare, told nothing */
 };
 
 enum suspend_outcome {
@@ -102,7 +103,7 @@ struct suspend_result {
 	uint64_t request_ns;   /* instant of the request (clock_now()) */
 	uint64_t suspended_ns; /* instant at which it was seen to be suspended, 0 if never */
 	uint32_t polls;	       /* questions to the hypervisor until then */
-	const char *path;      /* "xenstore", "evtchn", "fake": static text */
+	const char *path;      /* "xenstore", "event channel", "fake": static text */
 };
 
 enum guest_health {

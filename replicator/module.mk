@@ -17,6 +17,7 @@ xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenl
 xen_SRCS := \
 	replicator/xen_call.c \
 	replicator/xen_cap.c \
+	replicator/xen_channel.c \
 	replicator/xen_domain.c \
 	replicator/xen_memory.c \
 	replicator/xen_state.c \

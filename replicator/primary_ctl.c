@@ -53,6 +53,9 @@ static void put_times(struct json *j, const struct primary_figures *f)
 	put_hist(o, "copy", &f->copy_us);
 	put_hist(o, "state", &f->state_us);
 	put_hist(o, "resume", &f->resume_us);
+	o = json_out_object(j, "suspend");
+	json_out_text(o, "path", f->suspend_path);
+	json_out_text(o, "resume", f->suspend_path ? (f->self_aware ? "bare" : "told") : NULL);
 	o = json_out_object(j, "dirty_pages");
 	json_out_u64(o, "last", f->last_pages);
 	json_out_u64(o, "p50", hist_percentile(&f->dirty_pages, 0.50));

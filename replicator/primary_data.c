@@ -379,6 +379,8 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 	case CHECKPOINT_TAKEN:
 		taken.pages = (uint32_t)d->cp.dirty_pages;
 		taken.phases = d->cp.phases;
+		taken.suspend_path = d->cp.suspend.path;
+		taken.self_aware = d->cp.state->self_aware;
 		post(d, &taken);
 		if (d->link.conn)
 			send_epoch(d, cmd->epoch);

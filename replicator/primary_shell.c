@@ -367,6 +367,8 @@ static void count_taken(struct primary_shell *s, const struct pd_msg *m)
 	hist_add(&f->resume_us, ph->resume_ns / NS_PER_US);
 	hist_add(&f->dirty_pages, m->pages);
 	f->last_pages = m->pages;
+	f->suspend_path = m->suspend_path;
+	f->self_aware = m->self_aware;
 	f->taken_at[f->n_taken++ % SHELL_RATE_WINDOW] = m->at_ns;
 }
 

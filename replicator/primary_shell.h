@@ -36,6 +36,8 @@ struct primary_figures {
 	uint64_t acks;
 	uint64_t early; /* checkpoints taken early because of held output */
 	uint32_t last_pages;
+	const char *suspend_path; /* of the newest checkpoint; NULL before the first */
+	bool self_aware;
 	uint64_t copy_done, copy_total, copy_started_ns, copy_sent;
 	uint32_t copy_round;
 	struct page_counters wire;

@@ -128,7 +128,7 @@ static int adopt(struct xen_guest *x, struct err *e)
 	enum guest_shutdown reason;
 	int rc;
 
-	x->path = &xen_path_xenstore;
+	xen_channel_forget(x);
 	rc = xen_info(x);
 	if (rc < 0)
 		return err_set(e, rc, "ask the hypervisor how the guest is");
@@ -174,6 +174,9 @@ static int attach(struct xen_guest *x, const struct xen_guest_conf *conf, struct
 {
 	int rc;
 
+	x->path = &xen_path_xenstore;
+	x->channel.port = -1;
+	x->channel.lock_fd = -1;
 	rc = connect_all(x, e);
 	if (rc == 0)
 		rc = xen_store_find(x, conf->name, e);
@@ -193,6 +196,7 @@ static void detach(struct xen_guest *x)
 	if (x->store_stale)
 		(void)xs_resume_domain(x->xs, x->g.info.domid);
 	xen_buffer_free(x, &x->ext_buf);
+	xen_channel_fini(x);
 	disconnect(x);
 	mem_free(x);
 }
@@ -220,7 +224,7 @@ static void xen_close(struct guest *g)
 		leave_guest(x);
 		xen_settle(x, CLOCK_NEVER);
 		xen_logdirty_disable(g);
-		if (x->path && atomic_load(&x->requesting) && xen_withdraw(x, &e) < 0)
+		if (atomic_load(&x->requesting) && xen_withdraw(x, &e) < 0)
 			log_warn("%s", e.text);
 		xen_cap_undo(x);
 	}
@@ -316,6 +320,8 @@ static int open_rest(struct xen_guest *x, struct err *e)
 
 	rc = check_populate_on_demand(x, e);
 	if (rc == 0)
+		rc = xen_channel_init(x, e);
+	if (rc == 0)
 		rc = xen_cap_init(x, e);
 	if (rc == 0)
 		rc = xen_store_devices(x, e);
@@ -338,7 +344,6 @@ int xen_guest_open(struct guest **out, const struct xen_guest_conf *conf, struct
 	if (!x)
 		return err_set(e, -ENOMEM, "guest");
 	x->g.ops = &xen_ops;
-	x->path = &xen_path_xenstore;
 	(void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	rc = attach(x, conf, e);
 	if (rc == 0)

@@ -18,6 +18,7 @@
 #include <xen/hvm/hvm_op.h>
 #include <xen/hvm/params.h>
 #include <xencall.h>
+#include <xenevtchn.h>
 #include <xenforeignmemory.h>
 #include <xenstore.h>
 
@@ -65,6 +66,15 @@ struct suspend_path {
 	int (*withdraw)(struct xen_guest *x, struct err *e);
 };
 
+/* The guest's suspend event channel (xen_channel.c), while it offers one. */
+struct xen_channel {
+	xenevtchn_handle *ev;
+	int port;	     /* our end, -1: not bound */
+	uint32_t guest_port; /* its end, 0: none */
+	int lock_fd;	     /* libxenguest's: of all toolstacks one has the channel */
+	bool subscribed; /* the hypervisor tells us, and not xenstored, that the guest is suspended */
+};
+
 struct xen_guest {
 	struct guest g; /* first */
 	xencall_handle *call;
@@ -73,6 +83,7 @@ struct xen_guest {
 	xenforeignmemory_handle *fmem;
 	struct xs_handle *xs;
 	const struct suspend_path *path;
+	struct xen_channel channel;
 	char shutdown_path[XEN_PATH_SIZE];
 
 	struct xen_buffer scratch_buf;
@@ -97,6 +108,7 @@ struct xen_guest {
 	bool log_failed; /* cannot be trusted until it is enabled anew */
 
 	bool suspended;	      /* by us */
+	bool captured;	      /* ... and `state` is of that moment */
 	bool owed;	      /* a request that we gave up was taken by the guest */
 	uint64_t owed_until;  /* later than this it will not come */
 	uint64_t usual_ns;    /* from request to suspension; follows the lowest seen */
@@ -109,6 +121,7 @@ struct xen_guest {
 	/* Shared with the thread that reads watches. */
 	atomic_bool requesting; /* a request of ours may be in the store */
 	atomic_bool changed;	/* devices or memory target are not those of the open */
+	atomic_bool offered;	/* the guest's offer of an event channel is to be read (again) */
 
 	/* That thread's own. */
 	struct xs_handle *watch;
@@ -169,6 +182,17 @@ MUST_CHECK int xen_resume_late(struct xen_guest *x);
 void xen_settle(struct xen_guest *x, uint64_t deadline_ns);
 /* Takes back a request that a worker before us, or we, left. */
 MUST_CHECK int xen_withdraw(struct xen_guest *x, struct err *e);
+
+/* xen_channel.c */
+extern const struct suspend_path xen_path_channel;
+MUST_CHECK int xen_channel_init(struct xen_guest *x, struct err *e);
+void xen_channel_fini(struct xen_guest *x);
+/* Not in the pause: binds what the guest offers now, or nothing, and chooses x->path by it. */
+void xen_channel_choose(struct xen_guest *x);
+/* The guest does not answer on it: not used any more until it makes another offer. */
+void xen_channel_give_up(struct xen_guest *x);
+/* A worker that died may have subscribed. */
+void xen_channel_forget(struct xen_guest *x);
 
 /* xen_store.c */
 MUST_CHECK int xen_store_find(struct xen_guest *x, const char *name, struct err *e);

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xen/hvm/save.h>
 #include <xenguest.h>
 
+#include "guest/suspend_abi.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
 #include "lib/mem.h"
@@ -69,6 +71,29 @@ void xen_state_fini(struct xen_guest *x)
 	mem_free(take_ptr(&x->msr));
 }
 
+/* vCPU 0's third argument to the suspend hypercall is SUSPEND_SELF_AWARE. */
+static bool self_aware(const unsigned char *context, size_t left)
+{
+	struct hvm_save_descriptor d;
+	struct hvm_hw_cpu cpu;
+
+	/* The hypervisor made it: records, each behind its descriptor. */
+	for (; left >= sizeof(d); context += d.length, left -= d.length) {
+		memcpy(&d, context, sizeof(d));
+		context += sizeof(d);
+		left -= sizeof(d);
+		if (d.length > left)
+			return false;
+		if (d.typecode != HVM_SAVE_CODE(CPU) || d.instance != 0)
+			continue;
+		if (d.length < sizeof(cpu))
+			return false;
+		memcpy(&cpu, context, sizeof(cpu));
+		return cpu.rdx == SUSPEND_SELF_AWARE;
+	}
+	return false;
+}
+
 int xen_state_capture(struct guest *g, const struct guest_state **out)
 {
 	struct xen_guest *x = xen_guest_of(g);
@@ -114,6 +139,8 @@ int xen_state_capture(struct guest *g, const struct guest_state **out)
 			.value = x->s->param[i].value,
 		};
 	}
+	st->self_aware = self_aware(st->context, st->context_size);
+	x->captured = true;
 	*out = st;
 	return 0;
 }

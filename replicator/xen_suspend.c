@@ -2,11 +2,11 @@
 /*
  * Suspend and resume of the real guest. Data thread.
  *
- * Request: written to control/shutdown, which every Linux guest watches. Completion: by asking the hypervisor,
- * at first not before the guest can be there, then in short steps. The toolstack's own way, a watch on
- * @releaseDomain, comes later (xenstored, its fan-out and a store reply lie between) and wakes every
- * toolstack process of the host at each checkpoint; the virtual interrupt behind it has one receiver only,
- * and that is xenstored.
+ * A guest that offers an event channel is asked over that one (xen_channel.c). The others: request written to
+ * control/shutdown, which every Linux guest watches; completion by asking the hypervisor, at first not before the
+ * guest can be there, then in short steps. The toolstack's own way, a watch on @releaseDomain, comes later
+ * (xenstored, its fan-out and a store reply lie between) and wakes every toolstack process of the host at each
+ * checkpoint; the virtual interrupt behind it has one receiver only, and that is xenstored.
  */
 #include "replicator/xen_guest.h"
 
@@ -175,6 +175,7 @@ static int give_up(struct xen_guest *x, struct suspend_result *out, struct err *
 		}
 	}
 	out->taken = x->owed;
+	xen_channel_give_up(x);
 	/* It may have come between the last look and the withdrawal. */
 	if (x->owed && xen_info(x) == 0 && xen_is_shutdown(x, &out->reason) &&
 	    out->reason == GUEST_SUSPEND)
@@ -187,8 +188,9 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 	struct xen_guest *x = xen_guest_of(g);
 	int rc;
 
-	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
 	assert(!x->suspended);
+	xen_channel_choose(x);
+	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
 	rc = xen_info(x);
 	if (rc < 0)
 		return unanswered(out, rc, e);
@@ -238,6 +240,8 @@ int xen_ext_init(struct xen_guest *x, struct err *e)
 enum {
 	SLOT_CONTEXT,
 	SLOT_EXT,
+	SLOT_SUBSCRIBE,
+	SLOT_RESUME,
 };
 
 static void prepare_context(struct xen_guest *x, uint32_t cmd)
@@ -295,20 +299,42 @@ static int set_return_code(struct xen_guest *x)
 	return rc;
 }
 
+/* With the subscription, which has served: whoever suspends the guest next is told in his own way. */
+static int set_running(struct xen_guest *x)
+{
+	unsigned int n = 0;
+	int rc;
+
+	if (x->channel.subscribed) {
+		x->s->multi_op[SLOT_SUBSCRIBE].cmd = XEN_DOMCTL_subscribe;
+		x->s->multi_op[SLOT_SUBSCRIBE].u.subscribe.port = 0;
+		xen_multi_domctl(x, n++, SLOT_SUBSCRIBE);
+	}
+	x->s->multi_op[SLOT_RESUME].cmd = XEN_DOMCTL_resumedomain;
+	xen_multi_domctl(x, n++, SLOT_RESUME);
+	rc = xen_multi(x, n);
+	if (rc == 0)
+		rc = xen_multi_result(x, n - 1);
+	if (rc < 0)
+		return rc;
+	/* Without it, xenstored was told that the guest is suspended. */
+	x->store_stale = x->store_stale || !x->channel.subscribed;
+	x->channel.subscribed = false;
+	return 0;
+}
+
 int xen_resume(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
 	int rc;
 
-	rc = set_return_code(x);
-	if (rc < 0)
-		return rc;
-	x->s->op.cmd = XEN_DOMCTL_resumedomain;
-	rc = xen_domctl(x);
+	rc = x->captured && x->state.self_aware ? 0 : set_return_code(x);
+	if (rc == 0)
+		rc = set_running(x);
 	if (rc < 0)
 		return rc;
 	x->suspended = false;
-	x->store_stale = true;
+	x->captured = false;
 	atomic_store(&x->requesting, false);
 	return 0;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What others do to the guest through xenstore: memory target, devices, requests to suspend or to end. On a
- * connection of its own, so that the thread that reads it (control) and the data thread share two atomic
- * flags and nothing else.
+ * connection of its own, so that the thread that reads it (control) and the data thread share three
+ * atomic flags and nothing else.
  *
  * The device lists are watched where the toolstack keeps them: a guest cannot write there, so it cannot
- * keep us busy. It can write to control/shutdown; guest_watch_read() bounds what one call reads.
+ * keep us busy. It can write to control/shutdown and to its offer; guest_watch_read() bounds what one call reads.
  */
 #include "replicator/xen_guest.h"
 
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/suspend_abi.h"
 #include "lib/err.h"
 
 #define NO_TARGET UINT64_MAX
@@ -26,10 +27,12 @@ enum {
 	WATCH_DISKS,
 	WATCH_SHUTDOWN,
 	WATCH_RELEASE,
+	WATCH_OFFER,
 	WATCHES,
 };
 
-static const char *const tokens[WATCHES] = {"memory", "vifs", "disks", "shutdown", "release"};
+static const char *const tokens[WATCHES] = {"memory",	"vifs",	   "disks",
+					    "shutdown", "release", "offer"};
 
 /* Independent of the order in which the store lists them. */
 static uint64_t fingerprint(struct xen_guest *x, const char *kind)
@@ -93,6 +96,9 @@ int xen_watch_init(struct xen_guest *x, struct err *e)
 		rc = add(x, WATCH_SHUTDOWN, x->shutdown_path, e);
 	if (rc == 0)
 		rc = add(x, WATCH_RELEASE, "@releaseDomain", e);
+	snprintf(path, sizeof(path), "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE, domid);
+	if (rc == 0)
+		rc = add(x, WATCH_OFFER, path, e);
 	return rc;
 }
 
@@ -161,6 +167,9 @@ static enum guest_event_type event_of(struct xen_guest *x, const char *token)
 		return shutdown_event(x);
 	case WATCH_RELEASE:
 		return GUEST_EV_CHECK;
+	case WATCH_OFFER:
+		atomic_store(&x->offered, true);
+		return GUEST_EV_NONE;
 	default:
 		return GUEST_EV_NONE;
 	}

@@ -87,6 +87,23 @@ void write_table(FILE *out, const struct report *r)
 		fprintf(out, "problem: %s\n", r->host_problem);
 }
 
+/* How the guest is asked to suspend; on the slow way, what there is to be had. */
+static void write_suspend(FILE *out, const struct json_in *v)
+{
+	char path[32];
+	char p50[32];
+
+	tool_clean(json_in_text(v, "suspend.path", ""), path, sizeof(path));
+	if (!*path)
+		return;
+	fprintf(out, "  suspend  over %s, p50 %s\n",
+		!strcmp(path, "event channel") ? "the guest's event channel" : path,
+		us_at(v, "phases_us.request.p50", p50, sizeof(p50)));
+	if (!strcmp(path, "xenstore"))
+		fputs("           far faster with the module xen_suspend_channel in the guest, see romulus(7)\n",
+		      out);
+}
+
 static void write_epochs(FILE *out, const struct json_in *v)
 {
 	char a[32];
@@ -107,6 +124,7 @@ static void write_epochs(FILE *out, const struct json_in *v)
 			us_at(v, "pause_us.p99", b, sizeof(b)),
 			us_at(v, "pause_us.max", c, sizeof(c)),
 			json_in_u64(v, "dirty_pages.p50", 0), json_in_u64(v, "dirty_pages.p99", 0));
+	write_suspend(out, v);
 	if (json_in_has(v, "lag_ms.p50"))
 		fprintf(out, "  lag      p50 %s, p99 %s\n", ms_at(v, "lag_ms.p50", a, sizeof(a)),
 			ms_at(v, "lag_ms.p99", b, sizeof(b)));

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Suspend over the guest's own event channel: the request is a notification, the completion another one, sent by the
+ * hypervisor itself (XEN_DOMCTL_subscribe), and xenstored hears of neither. The offer is read again when the guest
+ * changes it; what it says is believed only as far as a port that can be bound. Data thread.
+ *
+ * The subscription holds from a request to the resume, no longer: while it does, nobody else is told that the guest
+ * is suspended, and a toolstack that waits for that would wait for ever.
+ */
+#include "replicator/xen_guest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include <xenguest.h>
+
+#include "guest/suspend_abi.h"
+#include "lib/clock.h"
+#include "lib/err.h"
+#include "lib/log.h"
+
+#define MAX_PORT ((uint32_t)1 << 17) /* of the FIFO ABI, the larger one */
+
+static int subscribe(struct xen_guest *x, uint32_t guest_port)
+{
+	x->s->op.cmd = XEN_DOMCTL_subscribe;
+	x->s->op.u.subscribe.port = guest_port;
+	return xen_domctl(x);
+}
+
+void xen_channel_forget(struct xen_guest *x)
+{
+	(void)!subscribe(x, 0);
+	x->channel.subscribed = false;
+}
+
+/* ---- the offer ---- */
+
+/* 0: none, or nothing that is a port. */
+static uint32_t read_offer(struct xen_guest *x)
+{
+	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE,
+				    x->g.info.domid);
+	unsigned long n = 0;
+	char *end = text;
+
+	if (text && text[0] >= '0' && text[0] <= '9')
+		n = strtoul(text, &end, 10);
+	if (!text || *end || n >= MAX_PORT)
+		n = 0;
+	free(text);
+	return (uint32_t)n;
+}
+
+static void unbind(struct xen_guest *x)
+{
+	struct xen_channel *c = &x->channel;
+
+	if (c->subscribed)
+		xen_channel_forget(x);
+	if (c->port >= 0)
+		(void)xc_suspend_evtchn_release(x->xch, c->ev, x->g.info.domid, c->port,
+						&c->lock_fd);
+	c->port = -1;
+	c->lock_fd = -1;
+	c->guest_port = 0;
+	x->path = &xen_path_xenstore;
+	x->usual_ns = 0;
+}
+
+static void bind(struct xen_guest *x, uint32_t guest_port)
+{
+	struct xen_channel *c = &x->channel;
+	int port = xc_suspend_evtchn_init_sane(x->xch, c->ev, x->g.info.domid, (int)guest_port,
+					       &c->lock_fd);
+
+	if (port < 0) {
+		log_warn(
+			"%s offers event channel %u for its suspension, but it cannot be bound: another "
+			"toolstack has it, or the guest is wrong; it is asked through xenstore",
+			x->g.info.name, guest_port);
+		return;
+	}
+	/* libxenguest has subscribed as well: only around a request, see above. */
+	xen_channel_forget(x);
+	c->port = port;
+	c->guest_port = guest_port;
+	x->path = &xen_path_channel;
+	x->usual_ns = 0;
+}
+
+int xen_channel_init(struct xen_guest *x, struct err *e)
+{
+	x->channel.ev = xenevtchn_open(x->logger, 0);
+	if (!x->channel.ev)
+		return err_set(e, -errno, "open the event channels of this host");
+	atomic_store(&x->offered, true);
+	return 0;
+}
+
+void xen_channel_fini(struct xen_guest *x)
+{
+	if (!x->channel.ev)
+		return;
+	unbind(x);
+	xenevtchn_close(x->channel.ev);
+}
+
+void xen_channel_choose(struct xen_guest *x)
+{
+	uint32_t guest_port;
+
+	/* A request under way is answered on the way that it took. */
+	if (x->owed || !atomic_exchange(&x->offered, false))
+		return;
+	guest_port = read_offer(x);
+	if (guest_port == x->channel.guest_port)
+		return;
+	unbind(x);
+	if (guest_port)
+		bind(x, guest_port);
+}
+
+void xen_channel_give_up(struct xen_guest *x)
+{
+	if (x->path != &xen_path_channel)
+		return;
+	log_warn(
+		"%s does not answer on its suspend event channel; it is asked through xenstore until it offers "
+		"another",
+		x->g.info.name);
+	if (x->channel.subscribed)
+		xen_channel_forget(x);
+	x->path = &xen_path_xenstore;
+}
+
+/* ---- the path ---- */
+
+static int channel_request(struct xen_guest *x, struct err *e)
+{
+	struct xen_channel *c = &x->channel;
+	int rc = subscribe(x, c->guest_port);
+
+	if (rc < 0)
+		return err_set(e, rc, "subscribe to the guest's suspension");
+	c->subscribed = true;
+	if (xenevtchn_notify(c->ev, (evtchn_port_t)c->port) == 0)
+		return 0;
+	rc = -errno;
+	xen_channel_forget(x);
+	return err_set(e, rc, "notify event channel %u of the guest", c->guest_port);
+}
+
+/* Only our own port is bound on this handle: any event is ours, and a guest's lie costs one more question. */
+static int take_event(struct xen_channel *c)
+{
+	xenevtchn_port_or_error_t port = xenevtchn_pending(c->ev);
+
+	if (port < 0 || xenevtchn_unmask(c->ev, (evtchn_port_t)port) < 0)
+		return -errno;
+	return 0;
+}
+
+static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out)
+{
+	struct pollfd p = {.fd = xenevtchn_fd(x->channel.ev), .events = POLLIN};
+	enum guest_shutdown reason;
+	int rc = 0;
+
+	for (;;) {
+		uint64_t now = clock_now();
+		struct timespec left = clock_timespec(clock_until(deadline_ns, now));
+		int n = ppoll(&p, 1, &left, NULL);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			rc = take_event(&x->channel);
+		out->polls++;
+		if (rc == 0)
+			rc = xen_info(x);
+		if (rc < 0 || xen_is_shutdown(x, &reason) || clock_now() >= deadline_ns)
+			return rc;
+	}
+}
+
+/* A notification cannot be taken back. */
+static int channel_withdraw(struct xen_guest *x, struct err *e)
+{
+	return 0;
+}
+
+const struct suspend_path xen_path_channel = {
+	.name = "event channel",
+	.request = channel_request,
+	.wait = channel_wait,
+	.withdraw = channel_withdraw,
+};
