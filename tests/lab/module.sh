@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2016
+#
+# For scenarios about the guest's module: is it active, what did the guest's kernel say, how do its clocks stand. Sourced after
+# romulus.sh.
+
+MODULE=xen_suspend_channel
+module_param() { lab guest-run "$1" "cat /sys/module/$MODULE/parameters/$2"; } # guest, name
+# The offer as the toolstack sees it.
+module_port() { lab run "$1" "xenstore-read /local/domain/\$(xl domid $2)/device/suspend/event-channel"; } # host, guest
+module_offers() { [ "$(module_port "$1" "$2")" -gt 0 ]; }
+module_load() { lab guest-run "$2" "lsmod | grep -q ^$MODULE || modprobe $MODULE" && wait_for 10 module_offers "$1" "$2"; } # host, guest
+# Everything that the guest's kernel has said at level warning or worse, but what every boot says.
+module_warnings() { # guest, lines of its log to pass over
+	lab guest-run "$1" 'dmesg -r' | tail -n +"$(($2 + 1))" | grep -E '^<[0-4]>' | grep -v 'loading out-of-tree module taints\|module verification failed'
+}
+module_log_lines() { lab guest-run "$1" 'dmesg -r' | wc -l; }
+# How many jiffies fewer than its CLOCK_MONOTONIC says have passed since boot, "NS JIFFIES".
+module_ticks() { lab guest-run "$1" 'sed -n "s/^now at \([0-9]*\).*/\1/p; s/^ *jiffies: \([0-9]*\)/\1/p" /proc/timer_list | head -n 2' | tr '\n' ' '; }
+HZ=250 # Debian's kernel
+lost_ticks() { # "NS JIFFIES" before, after: one at either end is no loss
+	awk -v b="$1" -v a="$2" -v hz=$HZ 'BEGIN {
+		split(b, x); split(a, y)
+		lost = int((y[1] - x[1]) * hz / 1e9 - (y[2] - x[2]) + 0.5)
+		print lost > 2 || lost < -2 ? lost : 0
+	}'
+}
+clock_of() { # host, guest's address, key: what clockask says
+	lab run "$1" clockask -n 600 "$2" | sed -n "s/.* $3=\([-0-9]*\).*/\1/p"
+}
+clocks_start() { lab guest-run "$1" 'pidof clockserve >/dev/null || setsid clockserve >/dev/null 2>&1 </dev/null &'; }
+bench_push() { # host: the program that suspends and resumes, and what it needs
+	rom_stage && lab push "$1" "$ROM_STAGE/usr/local/libexec/romulus/romulus-suspend-bench" /usr/bin
+}
