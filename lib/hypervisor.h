@@ -152,6 +152,7 @@ struct guest_ops {
 	int (*static_state)(struct guest *g, const struct guest_static **out, struct err *e);
 	int (*cpu_cap)(struct guest *g, unsigned int percent, struct err *e);
 	enum guest_health (*health)(struct guest *g, enum guest_shutdown *reason);
+	void (*settle)(struct guest *g);
 	int (*destroy)(struct guest *g, struct err *e);
 	int (*watch_fd)(struct guest *g);
 	enum guest_event_type (*watch_read)(struct guest *g);
@@ -288,6 +289,16 @@ MUST_CHECK static inline int guest_cpu_cap(struct guest *g, unsigned int percent
 static inline enum guest_health guest_health(struct guest *g, enum guest_shutdown *reason)
 {
 	return g->ops->health(g, reason);
+}
+
+/*
+ * A guest that has taken a request which was given up (SUSPEND_TIMEOUT, taken) is waited for and resumed when it obeys:
+ * before anything that keeps guest_health() from being called for long. Returns at once when there is none such, after
+ * 30 s at the latest; the guest is freezing its tasks meanwhile and of no use to anybody.
+ */
+static inline void guest_settle(struct guest *g)
+{
+	g->ops->settle(g);
 }
 
 /*

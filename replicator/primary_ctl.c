@@ -96,6 +96,35 @@ static void put_wire(struct json *j, const struct primary_figures *f)
 	json_out_bool(o, "ktls", f->ktls);
 }
 
+/* What must stay 0 on a good host, and the figures to find out why it does not. */
+static void put_counters(struct json *j, const struct primary_shell *s)
+{
+	const struct guest_counters *g = &s->fig.guest;
+	struct heartbeat_stats hb = {0};
+	struct netbuf_counters nb;
+	struct json *o = json_out_object(j, "guest");
+
+	json_out_u64(o, "timeouts", g->timeouts);
+	json_out_u64(o, "late_resumed", g->late_resumed);
+	json_out_u64(o, "ext_lost", g->ext_lost);
+	json_out_u64(o, "log_stolen", g->log_stolen);
+	json_out_u64(o, "hole_dirty", g->hole_dirty);
+	if (s->hb.hb)
+		heartbeat_stats(s->hb.hb, &hb);
+	o = json_out_object(j, "heartbeat");
+	json_out_bool(o, "realtime", hb.realtime);
+	json_out_u64(o, "sent", hb.sent);
+	json_out_u64(o, "received", hb.received);
+	json_out_u64(o, "missed", hb.missed);
+	json_out_u64(o, "bad", hb.malformed + hb.bad_session + hb.bad_mac + hb.replayed);
+	netbuf_get_counters(s->net, &nb);
+	o = json_out_object(j, "lanes");
+	json_out_u64(o, "switches", nb.switches);
+	json_out_u64(o, "waits", nb.waits);
+	json_out_u64(o, "again", nb.again);
+	json_out_u64(o, "failures", nb.failures);
+}
+
 static void put_output(struct json *j, const struct primary_shell *s)
 {
 	struct json *o = json_out_object(j, "output");
@@ -163,6 +192,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	put_times(j, &s->fig);
 	put_wire(j, &s->fig);
 	put_output(j, s);
+	put_counters(j, s);
 	json_out_u64(j, "throttle_percent", p->throttle_percent);
 	put_problem(j, s, now);
 	return 0;

@@ -45,6 +45,7 @@ struct primary_data {
 	uint64_t health_at_ns;
 	uint64_t progress_at_ns;
 	enum guest_health health_said;
+	uint64_t ext_lost; /* so often was told */
 	bool stop;
 };
 
@@ -195,6 +196,7 @@ static void do_connect(struct primary_data *d, const struct pd_cmd *cmd)
 	struct conn_info info;
 	int rc;
 
+	guest_settle(d->guest);
 	if (d->link.conn)
 		primary_link_close(&d->link);
 	rc = primary_link_open(&d->link, &d->conf, &d->guest->info, cmd, d->urgent_fd, &e);
@@ -331,6 +333,7 @@ static void do_start_copy(struct primary_data *d)
 
 	if (!d->link.conn)
 		return;
+	guest_settle(d->guest);
 	rc = start_session(d, &e);
 	if (rc == 0) {
 		fc.enc = d->enc;
@@ -369,6 +372,19 @@ static void send_epoch(struct primary_data *d, uint64_t epoch)
 	post(d, &sent);
 }
 
+/* The guest's AVX registers are wrong from here on: the one harm that a checkpoint can do and not undo. */
+static void tell_ext_lost(struct primary_data *d)
+{
+	uint64_t lost = d->guest->counters.ext_lost;
+
+	if (lost == d->ext_lost)
+		return;
+	log_err("a vCPU's extended registers (AVX) could not be put back after a checkpoint, %llu times so far: "
+		"programs in the guest that use them may compute wrongly",
+		(unsigned long long)lost);
+	d->ext_lost = lost;
+}
+
 static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 {
 	struct pd_msg taken = {.type = PD_TAKEN, .epoch = cmd->epoch};
@@ -381,7 +397,9 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 		taken.phases = d->cp.phases;
 		taken.suspend_path = d->cp.suspend.path;
 		taken.self_aware = d->cp.state->self_aware;
+		taken.guest = d->guest->counters;
 		post(d, &taken);
+		tell_ext_lost(d);
 		if (d->link.conn)
 			send_epoch(d, cmd->epoch);
 		return;

@@ -76,10 +76,11 @@ struct pd_msg {
 	uint32_t round;
 	uint32_t pages;
 	struct checkpoint_phases phases;
-	const char *suspend_path;  /* TAKEN: static text, see suspend_result */
-	bool self_aware;	   /* TAKEN: see guest_state */
-	uint64_t sent_bytes;	   /* SENT, COPY_PROGRESS: all that went over the link */
-	struct page_counters wire; /* SENT, COPY_PROGRESS: since the session began */
+	const char *suspend_path;    /* TAKEN: static text, see suspend_result */
+	bool self_aware;	     /* TAKEN: see guest_state */
+	struct guest_counters guest; /* TAKEN */
+	uint64_t sent_bytes;	     /* SENT, COPY_PROGRESS: all that went over the link */
+	struct page_counters wire;   /* SENT, COPY_PROGRESS: since the session began */
 	/* LINK_UP: what the heartbeats of this session need. Wipe after use. */
 	struct addr hb_peer;
 	struct addr hb_local;

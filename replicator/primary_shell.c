@@ -369,6 +369,7 @@ static void count_taken(struct primary_shell *s, const struct pd_msg *m)
 	f->last_pages = m->pages;
 	f->suspend_path = m->suspend_path;
 	f->self_aware = m->self_aware;
+	f->guest = m->guest;
 	f->taken_at[f->n_taken++ % SHELL_RATE_WINDOW] = m->at_ns;
 }
 

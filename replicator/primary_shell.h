@@ -38,6 +38,7 @@ struct primary_figures {
 	uint32_t last_pages;
 	const char *suspend_path; /* of the newest checkpoint; NULL before the first */
 	bool self_aware;
+	struct guest_counters guest;
 	uint64_t copy_done, copy_total, copy_started_ns, copy_sent;
 	uint32_t copy_round;
 	struct page_counters wire;

@@ -224,7 +224,7 @@ static void xen_close(struct guest *g)
 		leave_guest(x);
 		xen_settle(x, CLOCK_NEVER);
 		xen_logdirty_disable(g);
-		if (atomic_load(&x->requesting) && xen_withdraw(x, &e) < 0)
+		if (x->requesting && xen_withdraw(x, &e) < 0)
 			log_warn("%s", e.text);
 		xen_cap_undo(x);
 	}
@@ -265,8 +265,9 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 	if (xen_is_shutdown(x, reason)) {
 		if (*reason != GUEST_SUSPEND)
 			return GUEST_HEALTH_SHUTDOWN;
+		/* Nobody asks in the pause: a resume has failed. */
 		if (x->suspended)
-			return GUEST_HEALTH_PAUSED;
+			return xen_resume(g) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;
 		if (!x->owed)
 			return GUEST_HEALTH_FOREIGN;
 		return xen_resume_late(x) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;
@@ -274,6 +275,11 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 	if (x->s->op.u.getdomaininfo.tot_pages != x->base_pages || atomic_load(&x->changed))
 		return GUEST_HEALTH_CHANGED;
 	return GUEST_HEALTH_RUNNING;
+}
+
+static void xen_guest_settle(struct guest *g)
+{
+	xen_settle(xen_guest_of(g), CLOCK_NEVER);
 }
 
 static int xen_destroy(struct guest *g, struct err *e)
@@ -309,6 +315,7 @@ static const struct guest_ops xen_ops = {
 	.static_state = xen_static_state,
 	.cpu_cap = xen_cpu_cap,
 	.health = xen_health,
+	.settle = xen_guest_settle,
 	.destroy = xen_destroy,
 	.watch_fd = xen_watch_fd,
 	.watch_read = xen_watch_read,

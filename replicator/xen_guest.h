@@ -108,6 +108,7 @@ struct xen_guest {
 	bool log_failed; /* cannot be trusted until it is enabled anew */
 
 	bool suspended;	      /* by us */
+	bool requesting;      /* a request of ours may be in the guest's hands */
 	bool captured;	      /* ... and `state` is of that moment */
 	bool owed;	      /* a request that we gave up was taken by the guest */
 	uint64_t owed_until;  /* later than this it will not come */
@@ -119,9 +120,8 @@ struct xen_guest {
 	bool dead; /* guest_destroy() was called */
 
 	/* Shared with the thread that reads watches. */
-	atomic_bool requesting; /* a request of ours may be in the store */
-	atomic_bool changed;	/* devices or memory target are not those of the open */
-	atomic_bool offered;	/* the guest's offer of an event channel is to be read (again) */
+	atomic_bool changed; /* devices or memory target are not those of the open */
+	atomic_bool offered; /* the guest's offer of an event channel is to be read (again) */
 
 	/* That thread's own. */
 	struct xs_handle *watch;
@@ -180,6 +180,15 @@ MUST_CHECK int xen_resume_late(struct xen_guest *x);
  * and resumes the guest when it obeys. Before the last of us leaves it.
  */
 void xen_settle(struct xen_guest *x, uint64_t deadline_ns);
+/* What control/shutdown holds. */
+enum shutdown_request {
+	REQUEST_NONE,
+	REQUEST_OURS,
+	REQUEST_SUSPEND, /* of somebody else */
+	REQUEST_END,	 /* power off, reboot, ... */
+};
+enum shutdown_request xen_shutdown_request(struct xs_handle *xs, xs_transaction_t t,
+					   const char *path);
 /* Takes back a request that a worker before us, or we, left. */
 MUST_CHECK int xen_withdraw(struct xen_guest *x, struct err *e);
 

@@ -26,12 +26,46 @@
 /* A guest that has taken a request freezes its tasks for 20 s at most, then it gives up. */
 #define OWED_NS (30 * NS_PER_SEC)
 #define WITHDRAW_TRIES 16
+#define RESUME_TRIES 5
 
 /* ---- the store's path ---- */
 
+/*
+ * Ours ends with a zero byte, which the guest's kernel does not see: so a request of another toolstack, which
+ * has none, is known from ours.
+ */
+static const char ours[] = "suspend";
+
+enum shutdown_request xen_shutdown_request(struct xs_handle *xs, xs_transaction_t t,
+					   const char *path)
+{
+	unsigned int len = 0;
+	char *text = xs_read(xs, t, path, &len);
+	enum shutdown_request rq = REQUEST_NONE;
+
+	if (text && len == sizeof(ours) && memcmp(text, ours, sizeof(ours)) == 0)
+		rq = REQUEST_OURS;
+	else if (text && strcmp(text, ours) == 0)
+		rq = REQUEST_SUSPEND;
+	else if (text && text[0])
+		rq = REQUEST_END;
+	free(text);
+	return rq;
+}
+
+/* What somebody else has asked and the guest not yet taken must not be overwritten. */
 static int store_request(struct xen_guest *x, struct err *e)
 {
-	if (!xs_write(x->xs, XBT_NULL, x->shutdown_path, "suspend", strlen("suspend")))
+	switch (xen_shutdown_request(x->xs, XBT_NULL, x->shutdown_path)) {
+	case REQUEST_SUSPEND:
+		return err_setx(e, -EBUSY, "somebody else asks the guest to suspend (xl save?)");
+	case REQUEST_END:
+		return err_setx(e, -EAGAIN, "the guest has been asked to power off or reboot");
+	case REQUEST_NONE:
+	case REQUEST_OURS:
+		break;
+	}
+	if (!xs_write(x->xs, XBT_NULL, x->shutdown_path, ours, sizeof(ours)))
 		return err_set(e, -errno, "ask the guest to suspend: write %s", x->shutdown_path);
 	return 0;
 }
@@ -69,16 +103,13 @@ static int store_withdraw(struct xen_guest *x, struct err *e)
 {
 	const char *path = x->shutdown_path;
 	xs_transaction_t t;
-	char *value;
 	bool there;
 
 	for (int i = 0; i < WITHDRAW_TRIES; i++) {
 		t = xs_transaction_start(x->xs);
 		if (t == XBT_NULL)
 			return err_set(e, -errno, "start a transaction on %s", path);
-		value = xs_read(x->xs, t, path, NULL);
-		there = value && strcmp(value, "suspend") == 0;
-		free(value);
+		there = xen_shutdown_request(x->xs, t, path) == REQUEST_OURS;
 		if (there && !xs_write(x->xs, t, path, "", 0)) {
 			err_set(e, -errno, "empty %s", path);
 			xs_transaction_end(x->xs, t, true);
@@ -109,7 +140,7 @@ int xen_withdraw(struct xen_guest *x, struct err *e)
 		return rc;
 	x->owed = rc == 0;
 	x->owed_until = clock_add(clock_now(), OWED_NS);
-	atomic_store(&x->requesting, false);
+	x->requesting = false;
 	return 0;
 }
 
@@ -117,6 +148,7 @@ int xen_withdraw(struct xen_guest *x, struct err *e)
 static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now)
 {
 	uint64_t took = now - out->request_ns;
+	int rc;
 
 	x->suspended = true;
 	x->owed = false;
@@ -131,7 +163,11 @@ static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now
 		return 0;
 	}
 	out->outcome = SUSPEND_CHANGED;
-	return xen_resume(&x->g);
+	rc = -EAGAIN;
+	/* A hypercall that is interrupted is the only cause known; after these tries health() goes on. */
+	for (int i = 0; rc < 0 && i < RESUME_TRIES; i++)
+		rc = xen_resume(&x->g);
+	return rc;
 }
 
 /* A question to the hypervisor failed: the guest is no more, or we are in trouble. */
@@ -203,10 +239,12 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 	if (x->owed && out->request_ns >= x->owed_until)
 		x->owed = false;
 	if (!x->owed) {
-		atomic_store(&x->requesting, true);
 		rc = x->path->request(x, e);
+		if (rc == -EBUSY)
+			out->outcome = SUSPEND_FOREIGN;
 		if (rc < 0)
-			return rc;
+			return rc == -EBUSY ? 0 : rc;
+		x->requesting = true;
 	}
 	rc = x->path->wait(x, deadline_ns, out);
 	if (rc < 0)
@@ -335,7 +373,7 @@ int xen_resume(struct guest *g)
 		return rc;
 	x->suspended = false;
 	x->captured = false;
-	atomic_store(&x->requesting, false);
+	x->requesting = false;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What others do to the guest through xenstore: memory target, devices, requests to suspend or to end. On a
- * connection of its own, so that the thread that reads it (control) and the data thread share three
+ * connection of its own, so that the thread that reads it (control) and the data thread share two
  * atomic flags and nothing else.
  *
  * The device lists are watched where the toolstack keeps them: a guest cannot write there, so it cannot
@@ -121,20 +121,16 @@ static enum guest_event_type changed(struct xen_guest *x, enum guest_event_type 
 
 static enum guest_event_type shutdown_event(struct xen_guest *x)
 {
-	enum guest_event_type ev = GUEST_EV_NONE;
-	char *text;
-
-	/* Ours, or the guest's answer to it. */
-	if (atomic_load(&x->requesting))
-		return GUEST_EV_NONE;
-	text = xs_read(x->watch, XBT_NULL, x->shutdown_path, NULL);
-	if (text && strcmp(text, "suspend") == 0)
-		ev = GUEST_EV_SUSPEND_ASKED;
-	else if (text && text[0])
-		ev = GUEST_EV_END_ASKED;
-	free(text);
-	/* A request of ours that began meanwhile is what we read. */
-	return ev == GUEST_EV_SUSPEND_ASKED && atomic_load(&x->requesting) ? GUEST_EV_NONE : ev;
+	switch (xen_shutdown_request(x->watch, XBT_NULL, x->shutdown_path)) {
+	case REQUEST_SUSPEND:
+		return GUEST_EV_SUSPEND_ASKED;
+	case REQUEST_END:
+		return GUEST_EV_END_ASKED;
+	case REQUEST_NONE:
+	case REQUEST_OURS:
+		break;
+	}
+	return GUEST_EV_NONE;
 }
 
 static enum guest_event_type event_of(struct xen_guest *x, const char *token)

@@ -346,6 +346,16 @@ static int fake_cpu_cap(struct guest *g, unsigned int percent, struct err *e)
 	return 0;
 }
 
+static void fake_settle(struct guest *g)
+{
+	struct fake_guest *f = fake(g);
+
+	if (f->owed) {
+		f->owed = false;
+		g->counters.late_resumed++;
+	}
+}
+
 static enum guest_health fake_health(struct guest *g, enum guest_shutdown *reason)
 {
 	struct fake_guest *f = fake(g);
@@ -356,10 +366,7 @@ static enum guest_health fake_health(struct guest *g, enum guest_shutdown *reaso
 	}
 	if (f->suspended)
 		return GUEST_HEALTH_PAUSED;
-	if (f->owed) {
-		f->owed = false;
-		g->counters.late_resumed++;
-	}
+	fake_settle(g);
 	return f->changed ? GUEST_HEALTH_CHANGED : GUEST_HEALTH_RUNNING;
 }
 
@@ -412,6 +419,7 @@ static const struct guest_ops fake_ops = {
 	.static_state = fake_static_state,
 	.cpu_cap = fake_cpu_cap,
 	.health = fake_health,
+	.settle = fake_settle,
 	.destroy = fake_destroy,
 	.watch_fd = fake_watch_fd,
 	.watch_read = fake_watch_read,
