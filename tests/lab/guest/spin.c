@@ -8,7 +8,10 @@
  * in a suspend, so the TSC it is. It is calibrated over half a second at the start, taking the best of ten rounds (begin before
  * protection does, or give -k). Each report: how many gaps since the last one, their sum and percentiles in microseconds; -l
  * lists them too. The schedulers of the guest, of Xen and of the emulation make gaps of their own. What tells a suspend from them
- * is the same clock: in those it goes on. So a gap over which CLOCK_MONOTONIC lost time against the TSC counts as a pause, too.
+ * is the same clock: in those it goes on. A gap over which CLOCK_MONOTONIC lost time against the TSC is a suspend: what the clock lost
+ * is the pause (with the system core's own phases, a little more than the vCPUs stood still); the whole gap, in which the guest's kernel
+ * freezes tasks and devices as well, is listed as frozen. With xen_suspend_channel in the guest no clock loses anything, so there are
+ * neither.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -34,7 +37,7 @@ struct list {
 	double us[MAX_GAPS];
 	unsigned long n;
 };
-static struct list gaps, pauses;
+static struct list gaps, pauses, frozen;
 
 static void on_signal(int sig)
 {
@@ -112,6 +115,7 @@ static void report(double seconds, int list)
 	put_list(&gaps, "");
 	printf(" pauses=%lu", pauses.n);
 	put_list(&pauses, "pause_");
+	put_list(&frozen, "frozen_");
 	printf("\n");
 }
 
@@ -135,14 +139,14 @@ static struct reference look(double mhz)
 	return r;
 }
 
-/* Did the clock stand still since then? *ref becomes the new reading. */
-static int clock_stood(struct reference *ref, double mhz)
+/* For how many us did the clock stand still since then? 0: not. *ref becomes the new reading. */
+static double clock_stood(struct reference *ref, double mhz)
 {
 	struct reference r = look(mhz);
 	double lost_us = (double)(r.tsc - ref->tsc) / mhz - (r.mono - ref->mono) * 1e6;
 
 	*ref = r;
-	return lost_us > LOST_US;
+	return lost_us > LOST_US ? lost_us : 0;
 }
 
 int main(int argc, char **argv)
@@ -195,9 +199,13 @@ int main(int argc, char **argv)
 
 		/* The TSC may be set back on another host; such a step is no gap. */
 		if (t > last && t - last > limit) {
+			double stood = clock_stood(&ref, mhz);
+
 			add(&gaps, (double)(t - last) / mhz);
-			if (clock_stood(&ref, mhz))
-				add(&pauses, (double)(t - last) / mhz);
+			if (stood > 0) {
+				add(&pauses, stood);
+				add(&frozen, (double)(t - last) / mhz);
+			}
 		} else if (t - ref.tsc > stale) {
 			ref = look(mhz);
 		}
