@@ -123,7 +123,7 @@ static const struct conf_key keys[] = {
 	{.name = "defaults.netbuf-limit",
 	 .type = CONF_SIZE,
 	 .min = MIB(1),
-	 .max = GIB(2),
+	 .max = MIB(2047), /* the kernel's queue takes it as an int */
 	 .dflt = "64MiB",
 	 FIELD(conf, netbuf_limit_bytes),
 	 .help = "Most output held for one network interface; a checkpoint comes early at half of it."},

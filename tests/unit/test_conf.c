@@ -164,6 +164,7 @@ static void refusals(void **state)
 		{"defaults = { suspend-timeout = \"1ms\"; };", "must be 0, or 10ms to 1m"},
 		{"defaults = { arena = \"1MiB\"; };", "must be 0, or 16MiB to 1TiB"},
 		{"defaults = { arena = \"16MB\"; };", "is not a size"},
+		{"defaults = { netbuf-limit = \"2GiB\"; };", "must be 1MiB to 2047MiB"},
 		{"defaults = { failure-timeout = \"200ms\"; };", "failure timeout"},
 		{"defaults = { on-peer-loss = \"hold\"; };",
 		 "unknown key \"defaults.on-peer-loss\""},

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "netbuffer/lane_book.h"
@@ -1073,6 +1074,26 @@ static void ifb_names(void **state)
 	}
 }
 
+/* Whatever romulus.conf may say, the lanes can have. */
+static void takes_the_largest_limit(void **state)
+{
+	const char *const vifs[] = {"vif1.0"};
+	size_t n;
+	const struct conf_key *k = conf_keys(&n);
+	struct err e = ERR_INIT;
+	struct lanes_nl *l;
+
+	while (n > 0 && strcmp(k->name, "defaults.netbuf-limit") != 0) {
+		n--;
+		k++;
+	}
+	assert_true(n > 0);
+	l = lanes_nl_new(vifs, 1, (uint32_t)k->max, &e);
+	if (!l)
+		fail_msg("%s", e.text);
+	lanes_nl_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1097,6 +1118,7 @@ int main(void)
 		cmocka_unit_test(a_failed_setup_leaves_nothing),
 		cmocka_unit_test(open_against_switch),
 		cmocka_unit_test(ifb_names),
+		cmocka_unit_test(takes_the_largest_limit),
 	};
 
 	log_set_fd(-1);
