@@ -58,7 +58,7 @@ struct conf {
 	uint64_t suspend_timeout_ns; /* 0: derived (lib/timing.h) */
 	uint64_t arena_bytes;	     /* 0: a quarter of the guest's memory */
 	uint64_t delta_cache_bytes;  /* 0: an eighth of the guest's memory */
-	uint64_t netbuf_limit_bytes; /* held output per vif */
+	uint64_t netbuf_limit_bytes; /* held output per lane of a vif */
 
 	uint64_t max_unauthenticated;  /* connections that have not shown a certificate yet */
 	uint64_t handshake_timeout_ns; /* after which such a connection is closed */

@@ -126,7 +126,7 @@ static const struct conf_key keys[] = {
 	 .max = MIB(2047), /* the kernel's queue takes it as an int */
 	 .dflt = "64MiB",
 	 FIELD(conf, netbuf_limit_bytes),
-	 .help = "Most output held for one network interface; a checkpoint comes early at half of it."},
+	 .help = "Most output that one epoch of one network interface may hold; a checkpoint comes early at half of it. Up to four epochs are held; a small frame counts for 768 bytes."},
 	{.name = "limits.max-unauthenticated",
 	 .type = CONF_INT,
 	 .min = 1,

@@ -68,6 +68,13 @@ static int plug_ensure(struct sock_nl *s, const struct vif_nl *v, unsigned int l
 	return sock_nl_qdisc_send_take(s, q, is_there ? 0 : NLM_F_CREATE | NLM_F_EXCL);
 }
 
+int build_nl_limit(struct sock_nl *s, const struct vif_nl *v, unsigned int lane, uint32_t bytes)
+{
+	if (v->ifb_index == 0)
+		return -ENODEV;
+	return plug_ensure(s, v, lane, true, bytes);
+}
+
 int build_nl_stats(struct sock_nl *s, const struct vif_nl *v, struct lane_stats out[LANES])
 {
 	struct sock_nl_lanes lanes;

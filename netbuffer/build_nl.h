@@ -42,6 +42,10 @@ enum plug_nl {
 MUST_CHECK int build_nl_plug(struct sock_nl *s, const struct vif_nl *v, unsigned int lane,
 			     enum plug_nl what);
 
+/* bytes: what it takes at most, at most INT32_MAX. */
+MUST_CHECK int build_nl_limit(struct sock_nl *s, const struct vif_nl *v, unsigned int lane,
+			      uint32_t bytes);
+
 /* Stats of all lanes; -ENOENT when one of them is not ours or not there. */
 MUST_CHECK int build_nl_stats(struct sock_nl *s, const struct vif_nl *v,
 			      struct lane_stats out[LANES]);

@@ -9,11 +9,13 @@
 
 #include "lib/log.h"
 
-int lane_group_init(struct lane_group *g, const struct lane_ops *ops, void *ctx)
+int lane_group_init(struct lane_group *g, const struct lane_ops *ops, void *ctx,
+		    uint32_t lane_bytes)
 {
 	memset(g, 0, sizeof(*g));
 	g->ops = ops;
 	g->ctx = ctx;
+	g->lane_bytes = lane_bytes;
 	g->n = ops->count(ctx);
 	if (g->n > NETBUF_VIFS_MAX)
 		return -E2BIG;
@@ -40,6 +42,19 @@ static int failed(struct lane_group *g, unsigned int i, const char *what, int rc
 
 typedef int lane_fn(void *ctx, unsigned int vif, unsigned int lane);
 
+/* The lane of this vif may be filled again. */
+static int uncap(struct lane_group *g, unsigned int i, unsigned int lane)
+{
+	int rc;
+
+	if (!g->vifs[i].capped[lane])
+		return 0;
+	rc = g->ops->limit(g->ctx, i, lane, g->lane_bytes);
+	if (rc == 0)
+		g->vifs[i].capped[lane] = false;
+	return rc;
+}
+
 static int each_vif(struct lane_group *g, lane_fn *fn, const char *what, unsigned int lane)
 {
 	int rc = 0;
@@ -50,6 +65,8 @@ static int each_vif(struct lane_group *g, lane_fn *fn, const char *what, unsigne
 		if (g->vifs[i].gone)
 			continue;
 		r = fn(g->ctx, i, lane);
+		if (r == 0)
+			r = uncap(g, i, lane);
 		if (r < 0)
 			r = failed(g, i, what, r);
 		if (rc == 0)
@@ -142,4 +159,26 @@ uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *mo
 		sum += v->held_bytes;
 	}
 	return sum;
+}
+
+void lane_group_cap(struct lane_group *g, unsigned int cur)
+{
+	for (unsigned int i = 0; i < g->n; i++) {
+		struct lane_group_vif *v = &g->vifs[i];
+		int rc;
+
+		if (v->gone || v->capped[cur] || lane_cost(&v->last[cur]) <= g->lane_bytes)
+			continue;
+		rc = g->ops->limit(g->ctx, i, cur, v->last[cur].bytes);
+		if (rc < 0) {
+			(void)failed(g, i, "limit a lane",
+				     rc); /* the next measurement tries again */
+			continue;
+		}
+		v->capped[cur] = true;
+		log_limited(LOG_AT_WARN,
+			    "%s: %u small frames are held; what the guest sends is dropped until "
+			    "they may leave",
+			    v->stats.name, v->last[cur].frames);
+	}
 }

@@ -62,6 +62,8 @@ struct lane_ops {
 	/* Let pass what is in the lane and what comes; hold again. Both may be repeated. */
 	int (*release)(void *ctx, unsigned int vif, unsigned int lane);
 	int (*close)(void *ctx, unsigned int vif, unsigned int lane);
+	/* What the lane takes at most from now on; what is in it stays, also when that is more. */
+	int (*limit)(void *ctx, unsigned int vif, unsigned int lane, uint32_t bytes);
 	/* Of all lanes at once. -ENODEV, -ENOENT: they are gone. */
 	int (*stats)(void *ctx, unsigned int vif, struct lane_stats out[LANES]);
 

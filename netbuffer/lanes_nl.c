@@ -159,6 +159,13 @@ static int op_close(void *ctx, unsigned int vif, unsigned int lane)
 	return build_nl_plug(&l->sock, &l->vifs[vif], lane, PLUG_NL_CLOSE);
 }
 
+static int op_limit(void *ctx, unsigned int vif, unsigned int lane, uint32_t bytes)
+{
+	struct lanes_nl *l = ctx;
+
+	return build_nl_limit(&l->sock, &l->vifs[vif], lane, bytes);
+}
+
 static int op_stats(void *ctx, unsigned int vif, struct lane_stats out[LANES])
 {
 	struct lanes_nl *l = ctx;
@@ -219,6 +226,7 @@ const struct lane_ops lanes_nl_ops = {
 	.mark_held = op_mark_held,
 	.release = op_release,
 	.close = op_close,
+	.limit = op_limit,
 	.stats = op_stats,
 	.watch_fd = op_watch_fd,
 	.watch = op_watch,

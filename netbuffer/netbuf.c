@@ -238,6 +238,8 @@ static void measure(struct netbuf *nb, uint64_t now)
 	nb->measure_at = clock_add(now, NETBUF_PRESSURE_POLL_NS);
 	nb->backlog_bytes = lane_group_measure(&nb->lanes, nb->book.cur, &most);
 	nb->half_full = !nb->book.open && most > nb->conf.lane_bytes / 2;
+	if (!nb->book.open)
+		lane_group_cap(&nb->lanes, nb->book.cur);
 }
 
 static void rearm(struct netbuf *nb, uint64_t now)
@@ -469,7 +471,7 @@ struct netbuf *netbuf_new(const struct netbuf_conf *conf, struct err *e)
 		err_set(e, -ENOMEM, "hold output");
 		return NULL;
 	}
-	rc = lane_group_init(&nb->lanes, conf->ops, conf->ctx);
+	rc = lane_group_init(&nb->lanes, conf->ops, conf->ctx, conf->lane_bytes);
 	if (rc < 0) {
 		err_setx(e, rc, "%u network devices; %u is the most", nb->lanes.n, NETBUF_VIFS_MAX);
 		mem_free(nb);

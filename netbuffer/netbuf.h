@@ -31,8 +31,8 @@ struct netbuf;
 /* How often held output is measured. */
 #define NETBUF_PRESSURE_POLL_NS UINT64_C(10000000)
 /*
- * What a small frame counts for at least when a lane is said to be half full: the kernel's
- * memory.
+ * What a small frame counts for at least when a lane is said to be half full, or full: the
+ * kernel's memory. A lane that is full by this count is found and shut at the next measurement.
  */
 #define NETBUF_FRAME_COST UINT64_C(768)
 /* How long open() keeps the order before it lets out all lanes at once. */
@@ -44,7 +44,8 @@ struct netbuf_stats {
 	uint64_t held_bytes;
 	uint64_t peak_bytes;	  /* highest held_bytes */
 	uint64_t released_frames; /* since attach */
-	uint64_t dropped_frames;  /* since attach: beyond the limit of a lane */
+	uint64_t
+		dropped_frames; /* since attach: beyond the limit of a lane, by bytes or by count */
 };
 
 struct netbuf_counters {

@@ -365,6 +365,7 @@ static void book_adopts(void **state)
 struct fake_vif {
 	struct lane_stats lane[LANES];
 	bool gate[LANES];
+	uint32_t limit[LANES]; /* 0: the usual one */
 	_Atomic unsigned int word;
 	bool held;
 	enum lane_found found;
@@ -377,6 +378,7 @@ struct fake {
 	unsigned int drain_per_look; /* frames that leave an open lane between two looks; 0: all */
 	int fail_release;	     /* so many releases fail with -EBUSY */
 	int deaf_release;	     /* so many are ignored */
+	int fail_limit;		     /* so many changes of a limit fail with -EBUSY */
 	bool gone[FAKE_VIFS];
 	int fail_attach; /* vif whose attach fails, -1 */
 	unsigned int detached;
@@ -398,20 +400,35 @@ static void fake_run(struct fake *f)
 			if (f->drain_per_look && n > f->drain_per_look)
 				n = f->drain_per_look;
 			s->frames -= n;
-			s->bytes -= n * FAKE_FRAME;
+			s->bytes = s->frames ? s->bytes - n * FAKE_FRAME : 0;
 			s->released += n;
 		}
 	}
 }
 
-static void fake_send(struct fake *f, unsigned int vif, unsigned int n)
-{
-	struct lane_stats *s = &f->vif[vif].lane[f->vif[vif].word];
+#define FAKE_LIMIT (1000 * FAKE_FRAME)
 
-	s->frames += n;
-	s->bytes += n * FAKE_FRAME;
+static void fake_send_sized(struct fake *f, unsigned int vif, unsigned int n, uint32_t size)
+{
+	unsigned int lane = f->vif[vif].word;
+	struct lane_stats *s = &f->vif[vif].lane[lane];
+	uint32_t limit = f->vif[vif].limit[lane] ? f->vif[vif].limit[lane] : FAKE_LIMIT;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (!f->vif[vif].gate[lane] && s->bytes + size > limit) {
+			s->dropped++;
+			continue;
+		}
+		s->frames++;
+		s->bytes += size;
+	}
 	if (f->drain_per_look == 0)
 		fake_run(f);
+}
+
+static void fake_send(struct fake *f, unsigned int vif, unsigned int n)
+{
+	fake_send_sized(f, vif, n, FAKE_FRAME);
 }
 
 static unsigned int fake_count(void *ctx)
@@ -498,6 +515,20 @@ static int fake_close(void *ctx, unsigned int vif, unsigned int lane)
 	return 0;
 }
 
+static int fake_limit(void *ctx, unsigned int vif, unsigned int lane, uint32_t bytes)
+{
+	struct fake *f = ctx;
+
+	if (f->gone[vif])
+		return -ENODEV;
+	if (f->fail_limit > 0) {
+		f->fail_limit--;
+		return -EBUSY;
+	}
+	f->vif[vif].limit[lane] = bytes;
+	return 0;
+}
+
 static int fake_stats(void *ctx, unsigned int vif, struct lane_stats out[LANES])
 {
 	struct fake *f = ctx;
@@ -528,6 +559,7 @@ static const struct lane_ops fake_ops = {
 	.mark_held = fake_mark_held,
 	.release = fake_release,
 	.close = fake_close,
+	.limit = fake_limit,
 	.stats = fake_stats,
 	.watch_fd = fake_watch_fd,
 	.watch = fake_watch,
@@ -560,7 +592,7 @@ static void rig_start(struct rig *r)
 	struct netbuf_conf conf = {
 		.ops = &fake_ops,
 		.ctx = &r->f,
-		.lane_bytes = 1000 * FAKE_FRAME,
+		.lane_bytes = FAKE_LIMIT,
 		.tampered = on_tampered,
 		.arg = &r->f,
 	};
@@ -909,6 +941,67 @@ static void half_full_asks_for_a_checkpoint(void **state)
 	netbuf_free(r.nb);
 }
 
+/* P6: the bytes of small frames say little of the memory that they hold. */
+static void small_frames_fill_a_lane(void **state)
+{
+	const unsigned int most = FAKE_LIMIT / NETBUF_FRAME_COST;
+	uint64_t now = clock_now() + NETBUF_PRESSURE_POLL_NS;
+	struct netbuf_stats s;
+	struct rig r;
+
+	rig_init(&r);
+	rig_start(&r);
+	/* What passes is not held. */
+	fake_send_sized(&r.f, 0, 2 * most, 14);
+	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	assert_int_equal(r.f.vif[0].limit[0], 0);
+	checkpoint(&r, 0);
+	fake_send_sized(&r.f, 0, most, 14);
+	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	assert_int_equal(r.f.vif[0].limit[1], 0);
+	r.f.fail_limit = 1;
+	fake_send_sized(&r.f, 0, 2, 14);
+	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	netbuf_poll(r.nb, now += NETBUF_PRESSURE_POLL_NS);
+	assert_int_equal(r.f.vif[0].limit[1], (most + 2) * 14);
+	fake_send_sized(&r.f, 0, 100000, 14);
+	fake_send_sized(&r.f, 1, 10, 14);
+	assert_int_equal(held(&r), most + 12);
+	/* Let out, it takes as much as any other, also when that had to be tried twice. */
+	r.f.fail_limit = 1;
+	checkpoint(&r, 1);
+	assert_int_equal(r.d->ops->commit(r.d, 1), 0);
+	for (int i = 0; i < 20; i++)
+		netbuf_poll(r.nb, now += NETBUF_DRAIN_POLL_NS);
+	assert_int_equal(held(&r), 0);
+	assert_int_equal(r.f.vif[0].limit[1], FAKE_LIMIT);
+	assert_int_equal(r.f.vif[1].limit[1], 0);
+	netbuf_poll(r.nb, now + NETBUF_PRESSURE_POLL_NS);
+	netbuf_get_stats(r.nb, 0, &s);
+	assert_int_equal(s.dropped_frames, 100000);
+	netbuf_free(r.nb);
+}
+
+/* Open output must not keep the limit of the lane that it flows through. */
+static void an_opened_lane_takes_all_again(void **state)
+{
+	uint64_t now = clock_now() + NETBUF_PRESSURE_POLL_NS;
+	struct err e = ERR_INIT;
+	struct rig r;
+
+	rig_init(&r);
+	rig_start(&r);
+	checkpoint(&r, 0);
+	fake_send_sized(&r.f, 0, 10000, 14);
+	netbuf_poll(r.nb, now + NETBUF_PRESSURE_POLL_NS);
+	assert_int_equal(r.f.vif[0].limit[1], 140000);
+	assert_int_equal(r.d->ops->open(r.d, &e), 0);
+	assert_true(netbuf_is_open(r.nb));
+	assert_int_equal(r.f.vif[0].limit[1], FAKE_LIMIT);
+	assert_int_equal(held(&r), 0);
+	netbuf_free(r.nb);
+}
+
 static void a_lost_vif_does_not_stop_the_others(void **state)
 {
 	struct rig r;
@@ -1113,6 +1206,8 @@ int main(void)
 		cmocka_unit_test(adopts_held_output),
 		cmocka_unit_test(adopts_open_output),
 		cmocka_unit_test(half_full_asks_for_a_checkpoint),
+		cmocka_unit_test(small_frames_fill_a_lane),
+		cmocka_unit_test(an_opened_lane_takes_all_again),
 		cmocka_unit_test(a_lost_vif_does_not_stop_the_others),
 		cmocka_unit_test(teardown_keeps_or_drops),
 		cmocka_unit_test(a_failed_setup_leaves_nothing),
