@@ -207,3 +207,39 @@ const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_SIZE])
 	}
 	return buf;
 }
+
+/* The bytes that name a source; n 0: none. */
+struct source {
+	size_t n;
+	uint8_t bytes[8];
+};
+
+static struct source source_of(const struct addr *a)
+{
+	struct source s = {.n = 0};
+	const void *from = NULL;
+
+	if (a->size == 0)
+		return s;
+	if (a->sa.ss_family == AF_INET) {
+		from = &((const struct sockaddr_in *)&a->sa)->sin_addr;
+		s.n = 4;
+	} else if (a->sa.ss_family == AF_INET6) {
+		const struct in6_addr *in6 = &((const struct sockaddr_in6 *)&a->sa)->sin6_addr;
+		bool mapped = IN6_IS_ADDR_V4MAPPED(in6);
+
+		from = mapped ? &in6->s6_addr[12] : &in6->s6_addr[0];
+		s.n = mapped ? 4 : 8;
+	}
+	if (from)
+		memcpy(s.bytes, from, s.n);
+	return s;
+}
+
+bool addr_same_source(const struct addr *a, const struct addr *b)
+{
+	struct source one = source_of(a);
+	struct source other = source_of(b);
+
+	return one.n > 0 && one.n == other.n && memcmp(one.bytes, other.bytes, one.n) == 0;
+}

@@ -6,6 +6,7 @@
 #ifndef LIB_ADDR_H
 #define LIB_ADDR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -36,6 +37,11 @@ MUST_CHECK int addr_resolve(const char *host, uint16_t port, struct addr_list *o
 
 /* "192.0.2.1:7403", "[2001:db8::1]:7403". Returns buf. */
 const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_SIZE]);
+/*
+ * Whoever is at one of them can well be at the other: the same IPv4 address, or the same /64 of IPv6. Ports do
+ * not count; an address of another family is nobody's.
+ */
+bool addr_same_source(const struct addr *a, const struct addr *b);
 void addr_set_port(struct addr *a, uint16_t port);
 uint16_t addr_port(const struct addr *a);
 

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/addr.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -36,6 +37,7 @@ struct slot {
 	bool ours;
 	bool fresh;
 	bool authenticated;
+	struct addr from;		/* of a stranger's connection */
 	uint64_t handshake_deadline_ns; /* CLOCK_NEVER: none */
 };
 
@@ -253,24 +255,52 @@ int supervisor_protect(struct supervisor *s, const char *vm, uint64_t now, struc
 	return rc;
 }
 
+/*
+ * A stranger costs a process, so there are few at a time; and one source has at most half of the places, so
+ * that it cannot keep a peer out by connecting without end.
+ */
+static int check_strangers(const struct supervisor *s, const struct addr *from, struct err *e)
+{
+	uint32_t most = s->conf.max_unauthenticated;
+	char text[ADDR_TEXT_SIZE];
+	uint32_t all = 0;
+	uint32_t same = 0;
+
+	for (int i = 0; i < SUPERVISOR_MAX_WORKERS; i++) {
+		const struct slot *slot = &s->slot[i];
+
+		if (!slot->used || slot->w.side != WORKER_BACKUP || slot->authenticated)
+			continue;
+		all++;
+		same += addr_same_source(&slot->from, from);
+	}
+	if (all >= most)
+		return err_setx(e, -EBUSY, "%u connections have not authenticated yet", all);
+	if (same >= (most + 1) / 2)
+		return err_setx(e, -EBUSY, "%u connections like %s have not authenticated yet",
+				same, addr_format(from, text));
+	return 0;
+}
+
 int supervisor_connection(struct supervisor *s, int fd, uint64_t now, struct err *e)
 {
 	char path[PATH_MAX];
 	const char *const argv[] = {path, "--config", s->conf.conf_path, "--status-fd", "3", "--fd",
 				    "4",  NULL};
+	struct addr from = {.size = sizeof(from.sa)};
 	struct slot *slot;
-	uint32_t strangers = 0;
 	int rc;
 
-	for (int i = 0; i < SUPERVISOR_MAX_WORKERS; i++)
-		strangers += s->slot[i].used && s->slot[i].w.side == WORKER_BACKUP &&
-			     !s->slot[i].authenticated;
-	if (strangers >= s->conf.max_unauthenticated)
-		return err_setx(e, -EBUSY, "%u connections have not authenticated yet", strangers);
+	if (getpeername(fd, (struct sockaddr *)&from.sa, &from.size) < 0)
+		from.size = 0;
+	rc = check_strangers(s, &from, e);
+	if (rc < 0)
+		return rc;
 	slot = new_slot(s, "", WORKER_BACKUP);
 	if (!slot)
 		return err_setx(e, -ENOSPC, "there are %d workers, more cannot be",
 				SUPERVISOR_MAX_WORKERS);
+	slot->from = from;
 	rc = program_path(s, "romulus-backup", path, e);
 	if (!rc)
 		rc = start(s, slot, argv, fd, e);

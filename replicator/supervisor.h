@@ -80,7 +80,7 @@ void supervisor_adopt_backups(struct supervisor *s, uint64_t now);
 
 /*
  * Give an accepted connection to a new backup worker. Borrows fd. -EBUSY when too many have not
- * authenticated yet.
+ * authenticated yet: max_unauthenticated in all, half of it, rounded up, from one source.
  */
 MUST_CHECK int supervisor_connection(struct supervisor *s, int fd, uint64_t now, struct err *e);
 

@@ -85,11 +85,43 @@ static void nothing(void **state)
 	assert_int_equal(addr_port(&a), 0);
 }
 
+static void same_sources(void **state)
+{
+	static const struct {
+		const char *a;
+		const char *b;
+		bool same;
+	} table[] = {
+		{"192.0.2.1", "192.0.2.1", true},
+		{"192.0.2.1", "192.0.2.2", false},
+		{"192.0.2.1", "::ffff:192.0.2.1", true},
+		{"::ffff:192.0.2.2", "::ffff:192.0.2.1", false},
+		{"2001:db8::1", "2001:db8::ffff:1:2:3", true},
+		{"2001:db8::1", "2001:db8:0:1::1", false},
+		{"192.0.2.1", "2001:db8::1", false},
+		{"::", "0.0.0.0", false},
+	};
+	struct addr none = {.size = 0};
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct addr_list a, b;
+
+		assert_int_equal(addr_resolve(table[i].a, 1, &a, -1, SECONDS(60), &e), 0);
+		assert_int_equal(addr_resolve(table[i].b, 2, &b, -1, SECONDS(60), &e), 0);
+		if (addr_same_source(&a.a[0], &b.a[0]) != table[i].same)
+			fail_msg("%s and %s", table[i].a, table[i].b);
+		assert_false(addr_same_source(&a.a[0], &none));
+	}
+	assert_false(addr_same_source(&none, &none));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers), cmocka_unit_test(names),   cmocka_unit_test(no_hosts),
-		cmocka_unit_test(woken),   cmocka_unit_test(nothing),
+		cmocka_unit_test(numbers),  cmocka_unit_test(names),
+		cmocka_unit_test(no_hosts), cmocka_unit_test(woken),
+		cmocka_unit_test(nothing),  cmocka_unit_test(same_sources),
 	};
 
 	return RUN_TESTS("addr", tests);

@@ -73,7 +73,7 @@ static void defaults(void **state)
 	assert_int_equal(c->failure_timeout_ns, 1000000000);
 	assert_int_equal(c->netbuf_limit_bytes, 64 << 20);
 	assert_int_equal(c->arena_bytes, 0);
-	assert_int_equal(c->max_unauthenticated, 8);
+	assert_int_equal(c->max_unauthenticated, 16);
 	assert_true(c->tls_ktls);
 	assert_string_equal(c->tls_ca, CONF_DIR "/ca.pem");
 	assert_int_equal(c->log_level, LOG_AT_INFO);

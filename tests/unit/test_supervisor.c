@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -337,6 +338,58 @@ static void strangers(void **state)
 	close(null);
 }
 
+/* The accepted end of a connection from this address of the loopback network; *client is the other. */
+static int connection_from(uint32_t address, int *client)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+	socklen_t size = sizeof(sa);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd;
+
+	*client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sa, size), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &size), 0);
+	assert_int_equal(bind(*client, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(*client, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	close(listener);
+	return fd;
+}
+
+/* One that connects without end does not keep the others out. */
+static void one_source_has_half(void **state)
+{
+	static const struct {
+		uint32_t from;
+		int rc;
+	} table[] = {
+		{0x7f000001, 0},
+		{0x7f000001, -EBUSY},
+		{0x7f000002, 0},
+		{0x7f000003, -EBUSY},
+	};
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	uint64_t now = 1000 * NS_PER_SEC;
+
+	put_program(f, "romulus-backup", "exec sleep 60");
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		int client;
+		int fd = connection_from(table[i].from, &client);
+
+		assert_int_equal(supervisor_connection(f->s, fd, now, &e), table[i].rc);
+		close(fd);
+		close(client);
+		if (i == 1)
+			assert_non_null(strstr(e.text, "127.0.0.1"));
+	}
+	supervisor_dispatch(f->s, now + 5 * NS_PER_SEC);
+	UNTIL(f, now + 5 * NS_PER_SEC, !supervisor_at(f->s, 0));
+}
+
 /* ---- pid files ---- */
 
 /* A process that claims web's primary and stays. */
@@ -570,6 +623,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hears_a_reason, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(connections, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strangers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_source_has_half, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(claims, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lying_pid_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(adopts, set_up, tear_down),
