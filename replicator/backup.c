@@ -483,6 +483,12 @@ bool backup_is_protecting(const struct backup *b, uint64_t now)
 	       MUTANT(MUTANT_PROTECTING_SUSPECT);
 }
 
+bool backup_may_run(const struct backup *b)
+{
+	/* P3: it was decided. P2: the newest committed epoch is in it. */
+	return b->state == BACKUP_ACTIVATING && !b->applying;
+}
+
 bool backup_heartbeats(const struct backup *b)
 {
 	return b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING ||

@@ -159,6 +159,12 @@ uint64_t backup_next_deadline(const struct backup *b);
 /* P5: true only while the standby could be activated and the primary was heard within two heartbeats. */
 bool backup_is_protecting(const struct backup *b, uint64_t now);
 
+/*
+ * The standby has completed itself: was it told to, by BACT_ACTIVATE? What builds it takes an error of reading for
+ * the loss of the primary, and completes it unasked.
+ */
+bool backup_may_run(const struct backup *b);
+
 /* The standby lives, or is taken down because the primary asked for it: tell the primary. */
 bool backup_heartbeats(const struct backup *b);
 

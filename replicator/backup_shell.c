@@ -353,6 +353,19 @@ static void run_standby(struct backup_shell *s)
 	backup_shell_event(s, &failed);
 }
 
+static void built(struct backup_shell *s, const struct standby_event *ev)
+{
+	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
+
+	if (backup_may_run(&s->core)) {
+		log_info("standby complete as domain %u", ev->domid);
+		run_standby(s);
+	} else if (!s->abandoning) {
+		problem(s, "", "the standby completed itself unasked, as domain %u", ev->domid);
+		backup_shell_event(s, &failed);
+	}
+}
+
 static void standby_gone(struct backup_shell *s)
 {
 	const struct backup_event gone = {.type = BEV_ABANDONED};
@@ -371,8 +384,7 @@ static void one_standby_event(struct backup_shell *s, const struct standby_event
 	case STANDBY_NOTHING:
 		break;
 	case STANDBY_BUILT:
-		log_info("standby complete as domain %u", ev->domid);
-		run_standby(s);
+		built(s, ev);
 		break;
 	case STANDBY_RUNNING:
 		running(s, ev);

@@ -40,7 +40,7 @@ struct standby_conf {
 
 enum standby_event_type {
 	STANDBY_NOTHING,
-	STANDBY_BUILT,	 /* the domain is complete and paused; domid */
+	STANDBY_BUILT,	 /* the domain is complete and paused, perhaps unasked; domid */
 	STANDBY_RUNNING, /* it runs under the VM's name; domid, vifs */
 	STANDBY_FAILED, /* text; abandon it. After standby_run() with the name taken: may be told again */
 	STANDBY_GONE, /* abandoned: no domain is left, and none will be */

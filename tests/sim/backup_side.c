@@ -323,6 +323,30 @@ static void apply(struct sim *s, int slot)
 	ev_push(s, s->now + sim_delay(s, 200 * US, most), &ev);
 }
 
+static void standby_broken(struct sim *s, int slot)
+{
+	s->standby.good = false;
+	s->b[slot].asked_to_abandon = true;
+	s->b_duty = false;
+	post(s, slot, BEV_STANDBY_FAILED, 0);
+}
+
+/* romulus-domain has completed the domain: that it may run is made durable first. */
+static void built(struct sim *s, int slot)
+{
+	struct ev run = worker_event(s, slot, EV_B_ACTIVATED);
+
+	if (!backup_may_run(&s->b[slot].core)) {
+		sim_trace(s, "B%d   the standby completed itself", slot);
+		standby_broken(s, slot);
+		return;
+	}
+	s->standby.completing = true;
+	s->b_role = ROLE_ACTIVE;
+	run.token = s->standby.token;
+	ev_push(s, s->now + rng_below(&s->rng, 2 * MS), &run);
+}
+
 static void applied(struct sim *s, int slot)
 {
 	struct backup_side *w = &s->b[slot];
@@ -332,10 +356,12 @@ static void applied(struct sim *s, int slot)
 		return;
 	if (s->fail_standby) {
 		s->fail_standby = false;
-		d->good = false;
-		w->asked_to_abandon = true;
-		s->b_duty = false;
-		post(s, slot, BEV_STANDBY_FAILED, 0);
+		standby_broken(s, slot);
+		return;
+	}
+	if (s->complete_standby) {
+		s->complete_standby = false;
+		built(s, slot);
 		return;
 	}
 	if (w->arena_epoch != d->epoch + 1)
@@ -359,16 +385,10 @@ static void activate(struct sim *s, int slot)
 	ev_push(s, s->now + sim_delay(s, 5 * MS, 300 * MS), &ev);
 }
 
-/* romulus-domain has completed the domain: that it may run is made durable first. */
 static void completed(struct sim *s, const struct ev *ev)
 {
-	struct ev next = *ev;
-
-	if (ev->token != s->standby.token || !s->standby.completing)
-		return;
-	s->b_role = ROLE_ACTIVE;
-	next.kind = EV_B_ACTIVATED;
-	ev_push(s, s->now + rng_below(&s->rng, 2 * MS), &next);
+	if (ev->token == s->standby.token && s->standby.completing)
+		built(s, ev->slot);
 }
 
 static void runs(struct sim *s, const struct ev *ev)

@@ -380,7 +380,8 @@ void fault_strike(struct sim *s, int n)
 		guest_fault(s, f, until);
 		break;
 	case FAULT_STANDBY:
-		s->fail_standby = true;
+		s->fail_standby = f->arg == 0;
+		s->complete_standby = f->arg == 1;
 		break;
 	case FAULT_SLOW_APPLY:
 		s->slow_apply_until = until;
@@ -403,6 +404,7 @@ void faults_end(struct sim *s)
 {
 	s->faults_over = true;
 	s->fail_standby = false;
+	s->complete_standby = false;
 	s->skip_epoch = false;
 	s->net.loss = 0;
 	s->a.proc.trap.countdown = 0;

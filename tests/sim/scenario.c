@@ -118,6 +118,8 @@ static const struct scenario {
 	 PROTECTED,
 	 {FAULT(TCP_STALL, A, .at = T5, .duration = 800 * MS), FAULT(STANDBY, B, .at = T5)}},
 	{"standby-fails", BACKUP, PROTECTED, {FAULT(STANDBY, B, .at = T5)}},
+	{"standby-completes-itself", BACKUP, PROTECTED, {FAULT(STANDBY, B, .at = T5, .arg = 1)}},
+	{"standby-completes-itself-hold", HOLD, PROTECTED, {FAULT(STANDBY, B, .at = T5, .arg = 1)}},
 };
 
 /* Plans that strike each of a worker's actions in turn, from its first one on and in the steady state. */

@@ -348,7 +348,7 @@ enum fault_type {
 	FAULT_NO_SUSPEND, /* the guest does not suspend in time */
 	FAULT_BURST,	  /* the guest says very much */
 	FAULT_DIRTY,	  /* the guest dirties more than fits */
-	FAULT_STANDBY,	  /* the standby breaks */
+	FAULT_STANDBY,	  /* the standby breaks; arg 1: by completing itself, unasked */
 	FAULT_SLOW_APPLY,
 	FAULT_FALSE_ACK, /* arg 0: other term, 1: epoch not sent yet */
 	FAULT_FALSE_ACTIVATED,
@@ -404,6 +404,7 @@ struct sim {
 	uint64_t slow_apply_until;
 	bool skip_epoch;
 	bool fail_standby;
+	bool complete_standby;
 	bool faults_over;
 	/* what the oracle remembers */
 	bool vm_ran_at_b;

@@ -533,6 +533,24 @@ static void no_hello(void **state)
 	assert_string_equal(wait(&t, 1 * MS), "disconnect end");
 }
 
+/* A standby that completes itself runs only if that was decided, and only with the newest epoch. */
+static void runs_only_when_decided(void **state)
+{
+	struct bed t;
+
+	for (int s = 0; s <= BACKUP_ENDED; s++) {
+		bed_in(&t, POLICY_HOLD, s);
+		assert_int_equal(backup_may_run(&t.b), s == BACKUP_ACTIVATING);
+	}
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
+	failover(&t, true);
+	assert_int_equal(t.b.state, BACKUP_ACTIVATING);
+	assert_false(backup_may_run(&t.b));
+	feed(&t, BEV_APPLIED, t.b.committed);
+	assert_true(backup_may_run(&t.b));
+}
+
 static void welcome(void **state)
 {
 	static const struct {
@@ -587,6 +605,7 @@ int main(void)
 		cmocka_unit_test(superseded),
 		cmocka_unit_test(bye_and_the_link_breaks),
 		cmocka_unit_test(no_hello),
+		cmocka_unit_test(runs_only_when_decided),
 		cmocka_unit_test(welcome),
 		cmocka_unit_test(names),
 	};
