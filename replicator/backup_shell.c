@@ -16,6 +16,8 @@
 #include "lib/tls.h"
 
 #define PERSIST_TRIES 10
+/* How often a standby whose name is taken is told to run. */
+#define RUN_AGAIN_NS NS_PER_SEC
 
 PRINTF(3, 4)
 static void problem(struct backup_shell *s, const char *hint, const char *fmt, ...)
@@ -40,6 +42,7 @@ static void arm(struct backup_shell *s)
 		at = MIN(at, standby_deadline(s->standby));
 	if (s->announce)
 		at = MIN(at, announce_deadline(s->announce));
+	at = MIN(at, s->run_again_ns);
 	if (at == CLOCK_NEVER) {
 		r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 	} else {
@@ -335,6 +338,9 @@ static void running(struct backup_shell *s, const struct standby_event *ev)
 	const struct backup_event active = {.type = BEV_ACTIVATED};
 
 	s->domid = ev->domid;
+	if (s->name_taken)
+		s->problem[0] = s->hint[0] = '\0';
+	s->name_taken = false;
 	log_warn("the VM runs here as domain %u", ev->domid);
 	announce_vifs(s, ev);
 	backup_shell_event(s, &active);
@@ -351,6 +357,23 @@ static void run_standby(struct backup_shell *s)
 		return;
 	problem(s, "", "cannot run the standby: %s", e.text);
 	backup_shell_event(s, &failed);
+}
+
+/* P4: no reason to destroy what may be the only copy. The operator makes room, now or later. */
+static void name_taken(struct backup_shell *s, const struct standby_event *ev)
+{
+	if (!s->name_taken)
+		problem(s, "the standby waits, and runs as soon as its name is free", "%s",
+			ev->text);
+	s->name_taken = true;
+	s->run_again_ns = clock_add(clock_now(), RUN_AGAIN_NS);
+}
+
+static void run_again(struct backup_shell *s)
+{
+	s->run_again_ns = CLOCK_NEVER;
+	if (s->standby && backup_may_run(&s->core))
+		run_standby(s);
 }
 
 static void built(struct backup_shell *s, const struct standby_event *ev)
@@ -388,6 +411,9 @@ static void one_standby_event(struct backup_shell *s, const struct standby_event
 		break;
 	case STANDBY_RUNNING:
 		running(s, ev);
+		break;
+	case STANDBY_NAME_TAKEN:
+		name_taken(s, ev);
 		break;
 	case STANDBY_FAILED:
 		problem(s, "", "the standby failed: %s", ev->text);
@@ -506,6 +532,8 @@ static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 		standby_events(s);
 	if (s->announce && announce_step(s->announce, clock_now(), &e) < 0)
 		log_warn("announcing the guest: %s", e.text);
+	if (!s->finished && clock_now() >= s->run_again_ns)
+		run_again(s);
 	if (!s->finished) {
 		backup_shell_event(s, &tick);
 		arm(s);
@@ -521,6 +549,7 @@ int backup_shell_start(struct backup_shell *s, struct err *e)
 		return err_set(e, r, "timer");
 	s->exit_code = 1;
 	s->lock_fd = -1;
+	s->run_again_ns = CLOCK_NEVER;
 	hist_init(&s->epoch_pages);
 	hist_init(&s->apply_us);
 	arm(s);

@@ -42,7 +42,9 @@ struct backup_shell {
 	struct ctl_server *ctl;
 	int lock_fd;
 	bool finished;
-	bool abandoning; /* BEV_ABANDONED is owed when the standby is gone */
+	bool abandoning;       /* BEV_ABANDONED is owed when the standby is gone */
+	bool name_taken;       /* the standby waits until the VM's name is free here */
+	uint64_t run_again_ns; /* then it is tried; CLOCK_NEVER */
 	int exit_code;
 	struct ctl_token failover_by;
 	struct ctl_token supersede_by;

@@ -16,8 +16,8 @@
  *				build a standby, see standby.h
  *
  * Over the control socket (SOCK_SEQPACKET, one line a packet) it says `built domid=`, `vif name= mac=
- * bridge=`, `running domid=` or `error TEXT`, and hears `run` or `abandon`; its end means abandon, too,
- * until `run` was heard. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
+ * bridge=`, `running domid=`, `taken TEXT` (another domain has the name: `run` may be said again) or `error
+ * TEXT`, and hears `run` or `abandon`; its end means abandon, too, until `run` was heard. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -334,9 +334,8 @@ static int serve(struct xen_libxl *x, const struct options *o, struct restore *s
 			rc = xen_libxl_run(x, s->domid, o->name, e);
 		if (rc != -EEXIST)
 			break;
-		/* The operator may make room: the worker can say `run` again. */
-		log_err("%s", e->text);
-		say(s, "error %s", e->text);
+		/* P4: it may be the only copy. The operator can make room; the worker says `run` again. */
+		say(s, "taken %s", e->text);
 		s->run = false;
 	}
 	if (s->given_up) {

@@ -390,6 +390,9 @@ static void child_said(struct standby *s, const char *text, struct standby_event
 		ev->domid = domid;
 		ev->n_vifs = s->n_vifs;
 		memcpy(ev->vif, s->vif, sizeof(ev->vif));
+	} else if (strncmp(text, "taken ", 6) == 0 && s->state == STATE_RUN_SAID) {
+		s->state = STATE_BUILT;
+		event_text(ev, STANDBY_NAME_TAKEN, "%.*s", STANDBY_TEXT_SIZE - 1, text + 6);
 	} else if (strncmp(text, "error ", 6) == 0) {
 		s->failed = true;
 		event_text(ev, STANDBY_FAILED, "%.*s", STANDBY_TEXT_SIZE - 1, text + 6);

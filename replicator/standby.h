@@ -42,7 +42,8 @@ enum standby_event_type {
 	STANDBY_NOTHING,
 	STANDBY_BUILT,	 /* the domain is complete and paused, perhaps unasked; domid */
 	STANDBY_RUNNING, /* it runs under the VM's name; domid, vifs */
-	STANDBY_FAILED, /* text; abandon it. After standby_run() with the name taken: may be told again */
+	STANDBY_FAILED,	 /* text; abandon it */
+	STANDBY_NAME_TAKEN, /* text; another domain has the VM's name: standby_run() again, or abandon it */
 	STANDBY_GONE, /* abandoned: no domain is left, and none will be */
 	STANDBY_LEFT, /* abandoned, but the domain could not be destroyed; text */
 };
@@ -76,11 +77,15 @@ uint64_t standby_deadline(const struct standby *s);
 /* What happened? Call until STANDBY_NOTHING. */
 void standby_step(struct standby *s, uint64_t now, struct standby_event *ev);
 
-/* Once, after the stream was closed; the child runs the domain as soon as it is built. */
+/*
+ * After the stream was closed; the child runs the domain as soon as it is built. Once, and again after each
+ * STANDBY_NAME_TAKEN.
+ */
 MUST_CHECK int standby_run(struct standby *s, struct err *e);
 /*
  * Destroys the standby; ends in STANDBY_GONE or STANDBY_LEFT, after at most seven STANDBY_ABANDON_STEP_NS.
- * Not after standby_run(): the domain may run already, -EBUSY. A second call is a no-op.
+ * Not after standby_run(), but for STANDBY_NAME_TAKEN: the domain may run already, -EBUSY. A second call is a
+ * no-op.
  */
 MUST_CHECK int standby_abandon(struct standby *s, uint64_t now, struct err *e);
 

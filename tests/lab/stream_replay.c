@@ -276,6 +276,7 @@ static void take_event(struct replay *p, const struct standby_event *ev)
 	case STANDBY_GONE:
 		p->gone = now;
 		break;
+	case STANDBY_NAME_TAKEN:
 	case STANDBY_FAILED:
 	case STANDBY_LEFT:
 		fprintf(stderr, "stream_replay: %s\n", ev->text);

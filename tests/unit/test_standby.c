@@ -97,7 +97,13 @@ static int child_restore(const char *role)
 	if (strcmp(role, "twice") == 0) {
 		if (!hear("run"))
 			return 95;
-		say("error domain 4 of this host is called 'web'");
+		say("taken domain 4 of this host is called 'web'");
+	}
+	if (strcmp(role, "taken") == 0) {
+		if (!hear("run"))
+			return 95;
+		say("taken domain 4 of this host is called 'web'");
+		return hear("abandon") ? 3 : 96;
 	}
 	if (!hear("run"))
 		return 94;
@@ -247,10 +253,26 @@ static void name_taken_can_be_tried_again(void **state)
 	expect_at(&w, SOME_TIME, STANDBY_BUILT);
 	assert_int_equal(standby_run(w.s, NULL), 0);
 	ev = next_at(&w, SOME_TIME);
-	assert_int_equal(ev.type, STANDBY_FAILED);
+	assert_int_equal(ev.type, STANDBY_NAME_TAKEN);
 	assert_string_equal(ev.text, "domain 4 of this host is called 'web'");
 	assert_int_equal(standby_run(w.s, NULL), 0);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), -EBUSY);
 	expect_at(&w, SOME_TIME, STANDBY_RUNNING);
+	world_fini(&w, RESTORE_LINE "bytes=0\n");
+}
+
+static void name_taken_can_be_given_up(void **state)
+{
+	struct world w;
+
+	world_init(&w, "taken");
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_NAME_TAKEN);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_GONE);
 	world_fini(&w, RESTORE_LINE "bytes=0\n");
 }
 
@@ -361,6 +383,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(runs),
 		cmocka_unit_test(may_be_told_before_it_is_built),
 		cmocka_unit_test(name_taken_can_be_tried_again),
+		cmocka_unit_test(name_taken_can_be_given_up),
 		cmocka_unit_test(is_given_up),
 		cmocka_unit_test(refusal_has_a_reason),
 		cmocka_unit_test(crash_is_seen),
