@@ -3,7 +3,7 @@
  * See vm_state.h. What lib/persist wraps, 256 bytes, little-endian:
  *
  *	  0  4  magic "vms1"
- *	  4  2  version, 1
+ *	  4  2  version, 2; 1, without a uuid, is read as well
  *	  6  1  role
  *	  7  1  policy
  *	  8  8  term
@@ -12,7 +12,8 @@
  *	 32  8  failure timeout, ns; 0: not set
  *	 40 64  vm, zero-padded
  *	104 64  peer, zero-padded
- *	168 88  reserved, 0
+ *	168 16  uuid; 0: not known
+ *	184 72  reserved, 0
  */
 #include "replicator/vm_state.h"
 
@@ -35,8 +36,9 @@
 #include "lib/wr.h"
 
 #define MAGIC 0x31736d76 /* "vms1" */
-#define FORMAT_VERSION 1
-#define RESERVED 88
+#define FORMAT_VERSION 2
+#define FORMAT_WITHOUT_UUID 1
+#define RESERVED 72
 #define SUFFIX ".state"
 #define TIME_MAX (3600 * NS_PER_SEC)
 
@@ -51,6 +53,22 @@ const char *vm_role_name(enum vm_role r)
 	static const char *const names[] = {"none", "primary", "backup", "active"};
 
 	return (unsigned int)r < ARRAY_SIZE(names) ? names[r] : "?";
+}
+
+static bool is_known(const uint8_t uuid[VM_UUID_SIZE])
+{
+	static const uint8_t unknown[VM_UUID_SIZE];
+
+	return memcmp(uuid, unknown, sizeof(unknown)) != 0;
+}
+
+bool vm_state_is_other(const struct vm_state *s, const char *peer, const uint8_t uuid[VM_UUID_SIZE])
+{
+	if (s->role != VM_BACKUP && s->role != VM_ACTIVE)
+		return false;
+	if (strcmp(s->peer, peer) != 0)
+		return true;
+	return is_known(s->uuid) && is_known(uuid) && memcmp(s->uuid, uuid, VM_UUID_SIZE) != 0;
 }
 
 /* ---- bytes ---- */
@@ -78,6 +96,7 @@ void vm_state_encode(const struct vm_state *s, void *buf)
 	wr_u64(&w, s->failure_timeout_ns);
 	put_name(&w, s->vm);
 	put_name(&w, s->peer);
+	wr_bytes(&w, s->uuid, sizeof(s->uuid));
 	wr_zero(&w, RESERVED);
 	ok = wr_ok(&w) && wr_used(&w) == VM_STATE_BYTES;
 	assert(ok);
@@ -111,11 +130,13 @@ static bool makes_sense(const struct vm_state *s)
 int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err *e)
 {
 	struct rd r = rd_init(buf, len);
+	uint16_t version;
 
 	*s = (struct vm_state){.role = VM_NONE};
 	if (rd_u32(&r) != MAGIC)
 		return err_setx(e, -EBADMSG, "not the state of a VM");
-	if (rd_u16(&r) != FORMAT_VERSION)
+	version = rd_u16(&r);
+	if (version != FORMAT_VERSION && version != FORMAT_WITHOUT_UUID)
 		return err_setx(e, -EBADMSG, "written by another version of Romulus");
 	s->role = (enum vm_role)rd_u8(&r);
 	s->policy = (enum peer_loss_policy)rd_u8(&r);
@@ -125,6 +146,9 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 	s->failure_timeout_ns = rd_u64(&r);
 	get_name(&r, s->vm);
 	get_name(&r, s->peer);
+	rd_bytes(&r, s->uuid, sizeof(s->uuid));
+	if (version == FORMAT_WITHOUT_UUID && is_known(s->uuid))
+		rd_set_bad(&r);
 	rd_zero(&r, RESERVED);
 	if (!rd_done(&r) || !makes_sense(s))
 		return err_setx(e, -EBADMSG, "it contradicts itself");

@@ -22,6 +22,8 @@ struct err;
 struct timing;
 struct timing_conf;
 
+#define VM_UUID_SIZE 16
+
 /* Values are on disk. */
 enum vm_role {
 	VM_NONE = 0,	/* nothing to do here; the term is remembered */
@@ -36,6 +38,7 @@ struct vm_state {
 	uint64_t term;		      /* newest term that this host knows, 0 if none */
 	char peer[NAME_SIZE];	      /* the other host; empty for VM_NONE without one */
 	enum peer_loss_policy policy; /* 0 only for VM_NONE */
+	uint8_t uuid[VM_UUID_SIZE];   /* of the VM whose standby is, or was, here; 0: not known */
 	/* 0: as in romulus.conf. */
 	uint64_t epoch_period_ns;
 	uint64_t heartbeat_period_ns;
@@ -43,6 +46,13 @@ struct vm_state {
 };
 
 #define VM_STATE_BYTES 256 /* the encoded form, fixed */
+
+/*
+ * Is what is here, a standby or the VM itself, another VM than the one that `peer` calls by this name? Names are
+ * unique on a host, not among hosts.
+ */
+bool vm_state_is_other(const struct vm_state *s, const char *peer,
+		       const uint8_t uuid[VM_UUID_SIZE]);
 
 /* A VM of which nothing is known: role none, term 0. vm must be name_ok(). */
 void vm_state_init(struct vm_state *s, const char *vm);

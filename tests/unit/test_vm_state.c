@@ -52,6 +52,8 @@ static struct vm_state example(void)
 	s.epoch_period_ns = 25000000;
 	s.heartbeat_period_ns = 50000000;
 	s.failure_timeout_ns = 2000000000;
+	for (int i = 0; i < VM_UUID_SIZE; i++)
+		s.uuid[i] = (uint8_t)(0xa0 + i);
 	return s;
 }
 
@@ -74,7 +76,7 @@ static void round_trip(void **state)
 static void golden(void **state)
 {
 	static const uint8_t head[] = {
-		'v',  'm',  's',  '1',	1,    0,    1, 3, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22,
+		'v',  'm',  's',  '1',	2,    0,    1, 3, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22,
 		0x11, 0x40, 0x78, 0x7d, 0x01, 0,    0, 0, 0,	0x80, 0xf0, 0xfa, 0x02, 0,    0,
 		0,    0,    0x00, 0x94, 0x35, 0x77, 0, 0, 0,	0,    'w',  'e',  'b',	0,
 	};
@@ -84,8 +86,55 @@ static void golden(void **state)
 	vm_state_encode(&s, buf);
 	assert_memory_equal(buf, head, sizeof(head));
 	assert_memory_equal(buf + 104, "hostb\0", 6);
-	for (int i = 168; i < VM_STATE_BYTES; i++)
+	for (int i = 168; i < 184; i++)
+		assert_int_equal(buf[i], 0xa0 + i - 168);
+	for (int i = 184; i < VM_STATE_BYTES; i++)
 		assert_int_equal(buf[i], 0);
+}
+
+/* Version 1 had no uuid; its bytes were 0. */
+static void older_version(void **state)
+{
+	struct vm_state s = example();
+	struct vm_state back;
+	uint8_t buf[VM_STATE_BYTES];
+
+	memset(s.uuid, 0, sizeof(s.uuid));
+	vm_state_encode(&s, buf);
+	buf[4] = 1;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+	for (int i = 168; i < VM_STATE_BYTES; i++) {
+		buf[i] = 1;
+		assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+		buf[i] = 0;
+	}
+	buf[4] = 0;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+}
+
+static void knows_others(void **state)
+{
+	static const uint8_t unknown[VM_UUID_SIZE];
+	struct vm_state s = example();
+	uint8_t uuid[VM_UUID_SIZE];
+
+	memcpy(uuid, s.uuid, sizeof(uuid));
+	uuid[15] ^= 1;
+	for (int role = VM_NONE; role <= VM_ACTIVE; role++) {
+		bool is_here = role == VM_BACKUP || role == VM_ACTIVE;
+
+		s.role = (enum vm_role)role;
+		assert_false(vm_state_is_other(&s, "hostb", s.uuid));
+		assert_false(vm_state_is_other(&s, "hostb", unknown));
+		assert_int_equal(vm_state_is_other(&s, "hostc", s.uuid), is_here);
+		assert_int_equal(vm_state_is_other(&s, "hostc", unknown), is_here);
+		assert_int_equal(vm_state_is_other(&s, "hostb", uuid), is_here);
+	}
+	/* Written by version 1. */
+	memset(s.uuid, 0, sizeof(s.uuid));
+	assert_false(vm_state_is_other(&s, "hostb", uuid));
+	assert_true(vm_state_is_other(&s, "hostc", uuid));
 }
 
 static void refuses_bytes(void **state)
@@ -94,9 +143,9 @@ static void refuses_bytes(void **state)
 		int offset;
 		uint8_t value;
 	} table[] = {
-		{0, 'x'}, {4, 2},     {6, 4},	  {6, 255},  {7, 4},	{7, 0},	    {23, 0xff},
+		{0, 'x'}, {4, 3},     {6, 4},	  {6, 255},  {7, 4},	{7, 0},	    {23, 0xff},
 		{31, 1},  {39, 1},    {40, 0},	  {40, '/'}, {40, '.'}, {103, 'x'}, {60, 'x'},
-		{104, 0}, {104, ' '}, {167, 'x'}, {168, 1},  {255, 1},
+		{104, 0}, {104, ' '}, {167, 'x'}, {184, 1},  {255, 1},
 	};
 	struct vm_state s = example();
 	struct vm_state back;
@@ -265,7 +314,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(golden),
+		cmocka_unit_test(older_version),
 		cmocka_unit_test(refuses_bytes),
+		cmocka_unit_test(knows_others),
 		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each, set_up, tear_down),
