@@ -29,6 +29,8 @@ struct backup_shell {
 	struct backup_data *data;
 	sd_event *loop;
 	int status_fd;
+	const char *
+		domain_tool; /* NULL: the installed romulus-domain, asked before a session begins */
 
 	/* Private. */
 	struct vm_state state; /* the VM's once HELLO came */

@@ -104,9 +104,14 @@ static int check_times(const struct wire_hello *h, struct timing *t, struct bd_c
 
 /* ---- what is here already ---- */
 
-static bool domain_exists(const char *name)
+static const char *tool(const struct backup_shell *s)
 {
-	const char *const argv[] = {DOMAIN_TOOL, "vifs", name, NULL};
+	return s->domain_tool ? s->domain_tool : DOMAIN_TOOL;
+}
+
+static bool domain_exists(const struct backup_shell *s, const char *name)
+{
+	const char *const argv[] = {tool(s), "vifs", name, NULL};
 	char out[256];
 	struct spawn sp = {
 		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
@@ -144,37 +149,52 @@ static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd
 	return 0;
 }
 
-static int clear_way(struct backup_shell *s, struct bd_cmd *r)
+/*
+ * The worker first, then what it made durable: when it is gone that does not change any more. With the lock in
+ * hand we are the only one, and a domain of this VM is of interest only if it was let run.
+ */
+static int look(struct backup_shell *s, struct backup_found *f, struct bd_cmd *r)
 {
-	const char *vm = s->state.vm;
+	char vm[NAME_SIZE];
 	struct err e = ERR_INIT;
-	struct backup_found found = {.role_active = s->state.role == VM_ACTIVE};
+	bool alone = s->lock_fd >= 0;
 	pid_t pid;
-	int pidfd = -1, rc;
+	int pidfd, rc;
 
-	if (worker_find(s->conf->run_dir, vm, WORKER_BACKUP, &pid, &pidfd, &e) == 0) {
+	memcpy(vm, s->state.vm, sizeof(vm));
+	*f = (struct backup_found){.role_active = false};
+	if (!alone && worker_find(s->conf->run_dir, vm, WORKER_BACKUP, &pid, &pidfd, &e) == 0) {
 		close(pidfd);
-		found.old_worker = true;
+		f->old_worker = true;
 	}
-	found.vm_runs = domain_exists(vm);
-	if (found.vm_runs && !found.role_active && !found.old_worker)
+	rc = vm_state_load(s->conf->state_dir, vm, &s->state, &e);
+	if (rc < 0 && rc != -ENOENT)
+		return refuse(r, WIRE_INTERNAL, 0, "%s", e.text);
+	if (s->state.role == VM_PRIMARY)
+		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
+			      s->conf->host_name, vm);
+	f->role_active = s->state.role == VM_ACTIVE;
+	if (!alone || f->role_active)
+		f->vm_runs = domain_exists(s, vm);
+	if (f->vm_runs && !f->role_active && !f->old_worker)
 		return refuse(r, WIRE_BUSY, s->state.term,
 			      "a domain called %s runs here already, and Romulus did not start it",
 			      vm);
-	switch (backup_welcome(&found)) {
+	return 0;
+}
+
+/* 0: it may be built, once an older worker has gone. */
+static int judge(const struct backup_shell *s, const struct backup_found *f, struct bd_cmd *r)
+{
+	const char *vm = s->state.vm;
+
+	switch (backup_welcome(f)) {
 	case WELCOME_BUILD:
-		return 0;
 	case WELCOME_SUPERSEDE:
-		rc = supersede(s, vm, r);
-		if (rc < 0)
-			return rc;
-		/* It may have activated just before it went. */
-		rc = vm_state_load(s->conf->state_dir, vm, &s->state, &e);
-		if (rc == 0 && s->state.role == VM_ACTIVE && domain_exists(vm))
-			break;
-		return 0;
-	case WELCOME_ACTIVATED:
 		break;
+	case WELCOME_ACTIVATED:
+		return refuse(r, WIRE_ACTIVATED, s->state.term, "%s runs here under term %" PRIu64,
+			      vm, s->state.term);
 	case WELCOME_OPERATOR:
 		return refuse(
 			r, WIRE_BUSY, s->state.term,
@@ -182,14 +202,42 @@ static int clear_way(struct backup_shell *s, struct bd_cmd *r)
 			" and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
 			s->state.term, vm);
 	}
-	return refuse(r, WIRE_ACTIVATED, s->state.term, "%s runs here under term %" PRIu64, vm,
-		      s->state.term);
+	return 0;
 }
 
-static int destroy_rest(const char *vm, struct bd_cmd *r)
+/* From here on we are the backup's worker of this VM. */
+static int lock(struct backup_shell *s, struct bd_cmd *r)
+{
+	struct err e = ERR_INIT;
+
+	if (worker_claim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd, &e) < 0)
+		return refuse(r, WIRE_BUSY, 0, "%s", e.text);
+	return 0;
+}
+
+static int clear_way(struct backup_shell *s, struct bd_cmd *r)
+{
+	struct backup_found found;
+	int rc = look(s, &found, r);
+
+	if (rc == 0)
+		rc = judge(s, &found, r);
+	if (rc == 0 && found.old_worker)
+		rc = supersede(s, s->state.vm, r);
+	if (rc == 0)
+		rc = lock(s, r);
+	/* P4: whoever went may have activated before; what is left of it is no leftover then. */
+	if (rc == 0)
+		rc = look(s, &found, r);
+	if (rc == 0)
+		rc = judge(s, &found, r);
+	return rc;
+}
+
+static int destroy_rest(const struct backup_shell *s, const char *vm, struct bd_cmd *r)
 {
 	char name[NAME_SIZE + sizeof(STANDBY_SUFFIX)];
-	const char *const argv[] = {DOMAIN_TOOL, "destroy", name, NULL};
+	const char *const argv[] = {tool(s), "destroy", name, NULL};
 	char out[512];
 	struct spawn sp = {
 		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
@@ -201,15 +249,12 @@ static int destroy_rest(const char *vm, struct bd_cmd *r)
 	return 0;
 }
 
-/* From here on we are the backup's worker of this VM. */
-static int claim(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
+static int settle(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
 {
 	struct err e = ERR_INIT;
 	char path[WORKER_PATH_SIZE];
-	int rc = worker_claim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd, &e);
+	int rc;
 
-	if (rc < 0)
-		return refuse(r, WIRE_BUSY, 0, "%s", e.text);
 	s->state.role = VM_BACKUP;
 	s->state.term = MAX(s->state.term, m->hello.term);
 	s->state.policy = (enum peer_loss_policy)m->hello.policy;
@@ -226,7 +271,6 @@ static int claim(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *
 int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct backup_conf *bc,
 			 struct bd_cmd *r)
 {
-	struct err e = ERR_INIT;
 	int rc = check_peer(s, m, r);
 
 	if (rc < 0)
@@ -238,20 +282,16 @@ int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct 
 		rc = check_times(&m->hello, &bc->timing, r);
 	if (rc < 0)
 		return rc;
-	rc = vm_state_load(s->conf->state_dir, m->hello.vm, &s->state, &e);
-	if (rc < 0 && rc != -ENOENT)
-		return refuse(r, WIRE_INTERNAL, 0, "%s", e.text);
-	if (s->state.role == VM_PRIMARY)
-		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
-			      s->conf->host_name, m->hello.vm);
-	if (m->hello.term < s->state.term && s->state.role != VM_ACTIVE)
+	vm_state_init(&s->state, m->hello.vm);
+	rc = clear_way(s, r);
+	if (rc < 0)
+		return rc;
+	if (m->hello.term < s->state.term)
 		log_info("the primary's term %" PRIu64 " is older than %" PRIu64 " known here",
 			 m->hello.term, s->state.term);
-	rc = clear_way(s, r);
+	rc = destroy_rest(s, m->hello.vm, r);
 	if (rc == 0)
-		rc = destroy_rest(m->hello.vm, r);
-	if (rc == 0)
-		rc = claim(s, m, r);
+		rc = settle(s, m, r);
 	bc->policy = (enum peer_loss_policy)m->hello.policy;
 	bc->term = s->state.term;
 	return rc;

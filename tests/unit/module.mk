@@ -8,6 +8,7 @@ UNIT_TESTS += \
 	tests/unit/test_apply.c \
 	tests/unit/test_arena.c \
 	tests/unit/test_backup.c \
+	tests/unit/test_backup_welcome.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \

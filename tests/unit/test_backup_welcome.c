@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What stands in the way of a new session, with real state files, pid files and processes; a shell script stands in
+ * for romulus-domain and writes down what it was asked.
+ */
+#include "tests/lib/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/err.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "replicator/backup_shell.h"
+
+#define ASKED_WHAT_RUNS "vifs web\n"
+#define DESTROYED_THE_REST "destroy web--standby\n"
+
+struct fixture {
+	char dir[32];
+	char tool[64];
+	char trace[64];
+	struct conf *conf;
+	struct backup_shell s;
+	struct bd_msg m;
+	struct backup_conf bc;
+	struct bd_cmd answer;
+	pid_t older;
+};
+
+/* romulus-domain: is there a domain of the VM's name? */
+static void put_tool(const struct fixture *f, bool vm_runs)
+{
+	FILE *file = fopen(f->tool, "w");
+
+	assert_non_null(file);
+	fprintf(file, "#!/bin/sh\necho \"$*\" >>%s\n[ \"$1\" = destroy ] || exit %d\n", f->trace,
+		vm_runs ? 0 : 1);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(f->tool, 0700), 0);
+}
+
+static const char *traced(const struct fixture *f)
+{
+	static char text[256];
+	FILE *file = fopen(f->trace, "r");
+	size_t n = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+	if (file)
+		fclose(file);
+	text[n] = '\0';
+	return text;
+}
+
+static void set_conf(struct fixture *f)
+{
+	f->conf = calloc(1, sizeof(*f->conf));
+	assert_non_null(f->conf);
+	strcpy(f->conf->host_name, "hostb");
+	strcpy(f->conf->peer[0].name, "hosta");
+	strcpy(f->conf->peer[1].name, "hostc");
+	f->conf->n_peers = 2;
+	snprintf(f->conf->run_dir, sizeof(f->conf->run_dir), "%s", f->dir);
+	snprintf(f->conf->state_dir, sizeof(f->conf->state_dir), "%s", f->dir);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	log_set_fd(-1);
+	assert_non_null(f);
+	strcpy(f->dir, "/tmp/test_wel.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->tool, sizeof(f->tool), "%s/tool", f->dir);
+	snprintf(f->trace, sizeof(f->trace), "%s/trace", f->dir);
+	put_tool(f, false);
+	set_conf(f);
+	f->s = (struct backup_shell){
+		.conf = f->conf, .status_fd = -1, .lock_fd = -1, .domain_tool = f->tool};
+	assert_true(sd_event_new(&f->s.loop) >= 0);
+	f->m.hello = (struct wire_hello){
+		.uuid = {7},
+		.term = 1,
+		.mem_pages = 4096,
+		.arena_pages = 16,
+		.cache_slots = 16,
+		.heartbeat_period_ms = 100,
+		.failure_timeout_ms = 1000,
+		.epoch_period_us = 50000,
+		.policy = WIRE_POLICY_HOLD,
+		.vm = "web",
+		.host = "hosta",
+	};
+	strcpy(f->m.peer_name, "hosta");
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	static const char *const files[] = {"tool", "trace", "vm/web.state", "web.backup.pid",
+					    "vm"};
+	struct fixture *f = *state;
+	char path[128];
+
+	if (f->older) {
+		kill(f->older, SIGKILL);
+		waitpid(f->older, NULL, 0);
+	}
+	ctl_server_free(f->s.ctl);
+	worker_unclaim(f->dir, "web", WORKER_BACKUP, &f->s.lock_fd);
+	sd_event_unref(f->s.loop);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
+		remove(path);
+	}
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f->conf);
+	free(f);
+	return 0;
+}
+
+/* What an earlier session left in the durable state; its peer was hosta. */
+static void left_behind(const struct fixture *f, enum vm_role role)
+{
+	struct vm_state s;
+	struct err e = ERR_INIT;
+
+	vm_state_init(&s, "web");
+	s.role = role;
+	s.term = 2;
+	s.policy = POLICY_HOLD;
+	strcpy(s.peer, "hosta");
+	s.uuid[0] = 7;
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+}
+
+static void nap(void)
+{
+	const struct timespec ts = {.tv_nsec = NS_PER_MS};
+
+	nanosleep(&ts, NULL);
+}
+
+/* An older worker that answers nobody. activates: as soon as somebody asks what runs, it says "active" and dies. */
+static void start_older(struct fixture *f, bool activates)
+{
+	int ready[2];
+	int lock = -1;
+	char c;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	f->older = fork();
+	assert_true(f->older >= 0);
+	if (!f->older) {
+		alarm(60);
+		if (worker_claim(f->dir, "web", WORKER_BACKUP, &lock, NULL) < 0 ||
+		    write(ready[1], "x", 1) != 1)
+			_exit(1);
+		while (!activates || !*traced(f))
+			nap();
+		_exit(vm_state_set_role(f->dir, "web", VM_ACTIVE, 3, NULL) < 0);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+}
+
+/* 0 or the code of the refusal, whose text has these words. */
+static int welcome(struct fixture *f, const char *says)
+{
+	int rc = backup_shell_welcome(&f->s, &f->m, &f->bc, &f->answer);
+
+	if (rc == 0)
+		return 0;
+	if (!strstr(f->answer.text, says))
+		fail_msg("refused with \"%s\", without \"%s\"", f->answer.text, says);
+	return f->answer.code;
+}
+
+/* ---- tests ---- */
+
+static void nothing_in_the_way(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s;
+
+	assert_int_equal(welcome(f, ""), 0);
+	assert_string_equal(traced(f), ASKED_WHAT_RUNS DESTROYED_THE_REST);
+	assert_true(f->s.lock_fd >= 0);
+	assert_int_equal(f->bc.term, 1);
+	assert_int_equal(vm_state_load(f->dir, "web", &s, NULL), 0);
+	assert_int_equal(s.role, VM_BACKUP);
+	assert_string_equal(s.peer, "hosta");
+}
+
+static void a_leftover_is_destroyed(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_BACKUP);
+	assert_int_equal(welcome(f, ""), 0);
+	assert_string_equal(traced(f), ASKED_WHAT_RUNS DESTROYED_THE_REST);
+	assert_int_equal(f->bc.term, 2);
+}
+
+static void a_running_vm_deposes(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_ACTIVE);
+	put_tool(f, true);
+	assert_int_equal(welcome(f, "runs here"), WIRE_ACTIVATED);
+	assert_int_equal(f->answer.term, 2);
+	assert_string_equal(traced(f), ASKED_WHAT_RUNS);
+}
+
+static void a_vm_that_is_gone_is_for_the_operator(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_ACTIVE);
+	assert_int_equal(welcome(f, "romulus forget web"), WIRE_BUSY);
+	assert_string_equal(traced(f), ASKED_WHAT_RUNS);
+}
+
+static void somebody_elses_domain(void **state)
+{
+	struct fixture *f = *state;
+
+	put_tool(f, true);
+	assert_int_equal(welcome(f, "Romulus did not start it"), WIRE_BUSY);
+	left_behind(f, VM_PRIMARY);
+	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+}
+
+/*
+ * The older worker dies between "active" and the renaming of its domain, which has no name of its own yet and may run:
+ * that is no leftover.
+ */
+static void died_as_it_activated(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_BACKUP);
+	start_older(f, true);
+	assert_int_equal(welcome(f, "has run here"), WIRE_BUSY);
+	assert_null(strstr(traced(f), "destroy"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(nothing_in_the_way, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_leftover_is_destroyed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_running_vm_deposes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_vm_that_is_gone_is_for_the_operator, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(somebody_elses_domain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(died_as_it_activated, set_up, tear_down),
+	};
+
+	return RUN_TESTS("backup_welcome", tests);
+}
