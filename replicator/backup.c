@@ -424,6 +424,8 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 
 enum backup_welcome backup_welcome(const struct backup_found *f)
 {
+	if (f->other_vm && (f->role_active || f->old_worker))
+		return WELCOME_NAME_TAKEN;
 	if (f->role_active)
 		return f->vm_runs ? WELCOME_ACTIVATED : WELCOME_OPERATOR;
 	return f->old_worker ? WELCOME_SUPERSEDE : WELCOME_BUILD;

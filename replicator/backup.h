@@ -133,6 +133,7 @@ struct backup_found {
 	bool role_active; /* durable: the VM was let run here, under a newer term */
 	bool vm_runs;	  /* a domain of this VM runs here */
 	bool old_worker;  /* an older worker of this VM lives */
+	bool other_vm; /* what is here, or was, is another VM of that name: another peer's, another uuid */
 };
 
 enum backup_welcome {
@@ -140,13 +141,15 @@ enum backup_welcome {
 	WELCOME_SUPERSEDE, /* ask the older worker first: BEV_SUPERSEDE there */
 	WELCOME_ACTIVATED, /* REFUSE(ACTIVATED, durable term): the primary is deposed */
 	WELCOME_OPERATOR,  /* refuse: the VM has run here and does not now; no machine may choose */
+	WELCOME_NAME_TAKEN, /* refuse: names are unique on a host only; neither VM is to suffer */
 };
 
 /*
  * P4: "activated", which destroys the primary's copy, is said only of a VM that runs. A decision that
  * a crash kept from being carried out is void, its term is used up: the new session goes on with it.
  * A VM that ran here and is gone (this host died too, or the guest ended) leaves an older copy at the
- * primary: neither destroyed nor let out without the operator.
+ * primary: neither destroyed nor let out without the operator. Nothing of this is said or done to a VM that
+ * only has the name of the one here.
  */
 enum backup_welcome backup_welcome(const struct backup_found *f);
 

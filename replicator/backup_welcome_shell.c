@@ -153,7 +153,8 @@ static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd
  * The worker first, then what it made durable: when it is gone that does not change any more. With the lock in
  * hand we are the only one, and a domain of this VM is of interest only if it was let run.
  */
-static int look(struct backup_shell *s, struct backup_found *f, struct bd_cmd *r)
+static int look(struct backup_shell *s, const struct bd_msg *m, struct backup_found *f,
+		struct bd_cmd *r)
 {
 	char vm[NAME_SIZE];
 	struct err e = ERR_INIT;
@@ -174,6 +175,7 @@ static int look(struct backup_shell *s, struct backup_found *f, struct bd_cmd *r
 		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
 			      s->conf->host_name, vm);
 	f->role_active = s->state.role == VM_ACTIVE;
+	f->other_vm = vm_state_is_other(&s->state, m->peer_name, m->hello.uuid);
 	if (!alone || f->role_active)
 		f->vm_runs = domain_exists(s, vm);
 	if (f->vm_runs && !f->role_active && !f->old_worker)
@@ -182,6 +184,13 @@ static int look(struct backup_shell *s, struct backup_found *f, struct bd_cmd *r
 			      vm);
 	return 0;
 }
+
+#define OTHER_ACTIVE                                                                         \
+	"another VM called %s was taken over here from %s: rename one of them, or, if that " \
+	"one has ended, `romulus forget %s` here"
+#define OTHER_STANDBY                                                                         \
+	"the standby of another VM called %s, of %s, is here: rename one of them, unprotect " \
+	"%s there, or end its worker here"
 
 /* 0: it may be built, once an older worker has gone. */
 static int judge(const struct backup_shell *s, const struct backup_found *f, struct bd_cmd *r)
@@ -201,6 +210,9 @@ static int judge(const struct backup_shell *s, const struct backup_found *f, str
 			"the VM has run here under term %" PRIu64
 			" and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
 			s->state.term, vm);
+	case WELCOME_NAME_TAKEN:
+		return refuse(r, WIRE_NOT_ALLOWED, 0, f->role_active ? OTHER_ACTIVE : OTHER_STANDBY,
+			      vm, s->state.peer, vm);
 	}
 	return 0;
 }
@@ -215,10 +227,10 @@ static int lock(struct backup_shell *s, struct bd_cmd *r)
 	return 0;
 }
 
-static int clear_way(struct backup_shell *s, struct bd_cmd *r)
+static int clear_way(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
 {
 	struct backup_found found;
-	int rc = look(s, &found, r);
+	int rc = look(s, m, &found, r);
 
 	if (rc == 0)
 		rc = judge(s, &found, r);
@@ -228,7 +240,7 @@ static int clear_way(struct backup_shell *s, struct bd_cmd *r)
 		rc = lock(s, r);
 	/* P4: whoever went may have activated before; what is left of it is no leftover then. */
 	if (rc == 0)
-		rc = look(s, &found, r);
+		rc = look(s, m, &found, r);
 	if (rc == 0)
 		rc = judge(s, &found, r);
 	return rc;
@@ -259,6 +271,7 @@ static int settle(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd 
 	s->state.term = MAX(s->state.term, m->hello.term);
 	s->state.policy = (enum peer_loss_policy)m->hello.policy;
 	snprintf(s->state.peer, sizeof(s->state.peer), "%s", m->peer_name);
+	memcpy(s->state.uuid, m->hello.uuid, sizeof(s->state.uuid));
 	rc = vm_state_save(s->conf->state_dir, &s->state, &e);
 	worker_ctl_path(path, s->conf->run_dir, s->state.vm, WORKER_BACKUP);
 	if (rc == 0)
@@ -283,7 +296,7 @@ int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct 
 	if (rc < 0)
 		return rc;
 	vm_state_init(&s->state, m->hello.vm);
-	rc = clear_way(s, r);
+	rc = clear_way(s, m, r);
 	if (rc < 0)
 		return rc;
 	if (m->hello.term < s->state.term)

@@ -172,6 +172,7 @@ static void welcome(struct sim *s, int slot)
 		refuse(s, slot, MSG_ACTIVATED);
 		break;
 	case WELCOME_OPERATOR:
+	case WELCOME_NAME_TAKEN:
 		refuse(s, slot, MSG_REFUSE);
 		break;
 	}

@@ -557,11 +557,19 @@ static void welcome(void **state)
 		struct backup_found found;
 		enum backup_welcome welcome;
 	} cases[] = {
-		{{false, false, false}, WELCOME_BUILD},	  {{false, false, true}, WELCOME_SUPERSEDE},
-		{{false, true, false}, WELCOME_BUILD}, /* never let run: a leftover */
-		{{false, true, true}, WELCOME_SUPERSEDE}, {{true, true, false}, WELCOME_ACTIVATED},
-		{{true, true, true}, WELCOME_ACTIVATED},  {{true, false, false}, WELCOME_OPERATOR},
-		{{true, false, true}, WELCOME_OPERATOR},
+		{{false, false, false, false}, WELCOME_BUILD},
+		{{false, false, true, false}, WELCOME_SUPERSEDE},
+		{{false, true, false, false}, WELCOME_BUILD}, /* never let run: a leftover */
+		{{false, true, true, false}, WELCOME_SUPERSEDE},
+		{{true, true, false, false}, WELCOME_ACTIVATED},
+		{{true, true, true, false}, WELCOME_ACTIVATED},
+		{{true, false, false, false}, WELCOME_OPERATOR},
+		{{true, false, true, false}, WELCOME_OPERATOR},
+		{{false, false, false, true}, WELCOME_BUILD},
+		{{false, true, false, true}, WELCOME_BUILD},
+		{{false, false, true, true}, WELCOME_NAME_TAKEN},
+		{{true, true, false, true}, WELCOME_NAME_TAKEN},
+		{{true, false, false, true}, WELCOME_NAME_TAKEN},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)

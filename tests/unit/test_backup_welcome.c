@@ -202,6 +202,7 @@ static void nothing_in_the_way(void **state)
 	assert_int_equal(vm_state_load(f->dir, "web", &s, NULL), 0);
 	assert_int_equal(s.role, VM_BACKUP);
 	assert_string_equal(s.peer, "hosta");
+	assert_memory_equal(s.uuid, f->m.hello.uuid, sizeof(s.uuid));
 }
 
 static void a_leftover_is_destroyed(void **state)
@@ -244,6 +245,51 @@ static void somebody_elses_domain(void **state)
 	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
 }
 
+/* The HELLO comes from hostc, about a VM of its own. */
+static void from_a_third_host(struct fixture *f)
+{
+	strcpy(f->m.peer_name, "hostc");
+	strcpy(f->m.hello.host, "hostc");
+	f->m.hello.uuid[0] = 8;
+}
+
+/* REFUSE(ACTIVATED) would make hostc destroy its VM, which has nothing to do with ours. */
+static void another_vm_is_not_deposed(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_ACTIVE);
+	put_tool(f, true);
+	f->m.hello.uuid[0] = 8; /* hosta has made a new one of that name */
+	assert_int_equal(welcome(f, "was taken over here from hosta"), WIRE_NOT_ALLOWED);
+	f->m.hello.uuid[0] = 7;
+	strcpy(f->m.peer_name, "hostc"); /* or the VM was moved behind our back */
+	strcpy(f->m.hello.host, "hostc");
+	assert_int_equal(welcome(f, "romulus forget web"), WIRE_NOT_ALLOWED);
+	from_a_third_host(f);
+	assert_int_equal(welcome(f, "was taken over"), WIRE_NOT_ALLOWED);
+	put_tool(f, false);
+	assert_int_equal(welcome(f, "was taken over"), WIRE_NOT_ALLOWED);
+	assert_null(strstr(traced(f), "destroy"));
+}
+
+static void another_standby_is_not_superseded(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_BACKUP);
+	start_older(f, false);
+	from_a_third_host(f);
+	assert_int_equal(welcome(f, "of hosta"), WIRE_NOT_ALLOWED);
+	assert_int_equal(waitpid(f->older, NULL, WNOHANG), 0);
+	assert_null(strstr(traced(f), "destroy"));
+	/* With nobody behind it, it is a leftover like any other. */
+	assert_int_equal(kill(f->older, SIGKILL), 0);
+	assert_int_equal(waitpid(f->older, NULL, 0), f->older);
+	f->older = 0;
+	assert_int_equal(welcome(f, ""), 0);
+}
+
 /*
  * The older worker dies between "active" and the renaming of its domain, which has no name of its own yet and may run:
  * that is no leftover.
@@ -267,6 +313,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_vm_that_is_gone_is_for_the_operator, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(somebody_elses_domain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_vm_is_not_deposed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_standby_is_not_superseded, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(died_as_it_activated, set_up, tear_down),
 	};
 
