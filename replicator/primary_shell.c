@@ -198,6 +198,33 @@ static void give_up(struct primary_shell *s)
 	sd_event_exit(s->loop, 0);
 }
 
+/*
+ * What we work with is not the guest, or not its lanes, any more (`rebuild`): may a fresh start put that right
+ * now? P1: not a page is copied, and so nothing is ever called protected, before one has. With the output open
+ * it costs nothing. In LOST it is urgent, as output may pass by the lanes while the peer goes alone, and the
+ * next worker adopts what is held; but not when the operator has decided what becomes of it. Between, the peer
+ * is told first.
+ */
+static bool may_start_afresh(const struct primary_shell *s)
+{
+	const struct primary *p = &s->core;
+
+	switch (p->state) {
+	case PRIMARY_CONNECTING:
+	case PRIMARY_COPYING:
+		return !p->held;
+	case PRIMARY_LOST:
+		return !p->leaving && !p->open_wanted && !p->opening;
+	case PRIMARY_SYNCING:
+	case PRIMARY_PROTECTED:
+	case PRIMARY_LEAVING:
+	case PRIMARY_DEPOSED:
+	case PRIMARY_ENDED:
+		break;
+	}
+	return false;
+}
+
 static void destroy_guest(struct primary_shell *s)
 {
 	char domid[16];
@@ -303,7 +330,7 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
 		no_problem(s);
 	update_heartbeats(s);
-	if (s->rebuild && !s->core.held && s->core.state == PRIMARY_CONNECTING) {
+	if (s->rebuild && may_start_afresh(s)) {
 		give_up(s);
 		return;
 	}

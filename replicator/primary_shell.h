@@ -67,7 +67,7 @@ struct primary_shell {
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool opening;
 	bool pressure_told;
-	bool rebuild; /* after the output is open: start afresh, the guest changed */
+	bool rebuild; /* as soon as that may be: start afresh, the guest or its lanes changed */
 	bool finished;
 	int exit_code;
 	struct ctl_token unprotect; /* who waits for the end */

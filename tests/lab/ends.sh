@@ -81,6 +81,80 @@ unprotect_leaves_nothing() {
 	client_done client
 }
 
+# Somebody changes the guest, or what holds its output, under protection: that ends, says so, and begins again by itself.
+protected_anew() { # what, command...
+	local t
+	watch_start "$P" g1
+	t=$(now_ms)
+	expect "$1" "${@:2}"
+	expect "which ends protection" wait_for 60 watch_after "$t" '.protected | not'
+	watch_stop
+	protected_again
+	expect "the client is served" client_still_flows client 60
+}
+mem_at() { lab run "$1" 'xl list' | awk -v g="$2" '$1 == g { print $3 }'; } # host, vm: MiB
+mem_is() { # MiB, about
+	local m
+	m=$(mem_at "$P" g1) || return 1
+	[ "$m" -ge $(($1 - 2)) ] && [ "$m" -le $(($1 + 2)) ] && return
+	echo "$m MiB"
+	return 1
+}
+guest_is_ballooned() {
+	local m
+	ready backup-wins || return
+	expect "the client is served" client_start client || return
+	m=$(mem_at "$P" g1)
+	protected_anew "its memory is made smaller" lab run "$P" xl mem-set g1 176
+	expect "the guest has obeyed" wait_for 60 mem_is $((m - 16))
+	protected_again
+	protected_anew "it gets its memory back" lab run "$P" xl mem-set g1 192
+	expect "the guest has obeyed again" wait_for 60 mem_is "$m"
+	protected_again
+	expect "nobody took over" on_our_side_only
+	client_done client
+}
+ifbs_are() { # host, how many
+	local n
+	n=$(lab run "$1" 'ip -o link' | grep -c '^[0-9]*: rm')
+	[ "$n" = "$2" ] || { echo "$n IFBs"; return 1; }
+}
+guest_hotplugs() {
+	ready backup-wins || return
+	expect "the client is served" client_start client || return
+	protected_anew "a network device is attached" lab run "$P" xl network-attach g1 bridge=xenbr0 mac=00:16:3e:00:00:5f script=vif-lab
+	expect "what it sends is held as well" wait_for 30 ifbs_are "$P" 2
+	protected_anew "it is detached" lab run "$P" xl network-detach g1 00:16:3e:00:00:5f
+	expect "nothing is left of its lanes" wait_for 30 ifbs_are "$P" 1
+	protected_again
+	expect "nobody took over" on_our_side_only
+	client_done client
+}
+redirected() { lab run "$P" "tc filter show dev $1 ingress" | grep -q mirred; } # vif
+filter_is_removed() {
+	local vif
+	ready hold || return
+	expect "the client is served" client_start client || return
+	vif=vif$(lab run "$P" 'xl domid g1').0
+	expect "its output is led through lanes" redirected "$vif" || return
+	protected_anew "somebody removes the filter" lab run "$P" tc filter del dev "$vif" ingress
+	expect "it is there again" redirected "$vif"
+	protected_anew "somebody removes the queue with it" lab run "$P" tc qdisc del dev "$vif" ingress
+	expect "both are there again" redirected "$vif"
+	# Without the backup nobody may be asked, and what was held has to stay so.
+	lab cut rep "$S"
+	expect "the output is held" wait_for 60 client_silent client $((ROM_FAILURE_MS + 3000))
+	expect "somebody removes the filter now" lab run "$P" tc filter del dev "$vif" ingress
+	expect "it is made again without the backup" wait_for 60 redirected "$vif"
+	expect "the output is held again" wait_for 60 client_silent client 5000
+	expect "which the state says" rom_is "$P" g1 '.state == "lost" and .output.held and (.protected | not)'
+	lab restore rep "$S"
+	protected_again
+	expect "nobody took over" on_our_side_only
+	expect "the client is served at last" client_still_flows client 60
+	client_done client
+}
+
 # A second VM beside g1, with AVX. Stock resume would lose the upper halves of its registers now and then.
 avx_kept() {
 	local first last

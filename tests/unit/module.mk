@@ -34,6 +34,7 @@ UNIT_TESTS += \
 	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
 	tests/unit/test_primary.c \
+	tests/unit/test_primary_shell.c \
 	tests/unit/test_queue.c \
 	tests/unit/test_rd.c \
 	tests/unit/test_sm.c \

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's shell around the real core. Everything that it commands is a fake here: data thread, lanes,
+ * heartbeats, tools, control socket. Time is real and nothing waits for it.
+ */
+#include "tests/lib/test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/err.h"
+#include "lib/log.h"
+#include "lib/spawn.h"
+#include "replicator/primary_shell.h"
+
+#define TERM 7
+
+struct bed {
+	struct primary_shell s;
+	struct conf conf;
+	struct guest_info guest;
+	struct ckpt_device device;
+	char dir[32];
+	char said[256]; /* commands to the data thread, actions on the lanes */
+};
+
+static struct bed *bed;
+
+static void say(const char *what)
+{
+	size_t n = strlen(bed->said);
+
+	snprintf(bed->said + n, sizeof(bed->said) - n, "%s%s", n ? " " : "", what);
+}
+
+/* What was said since the last call. */
+static const char *said(void)
+{
+	static char text[sizeof(bed->said)];
+
+	memcpy(text, bed->said, sizeof(text));
+	bed->said[0] = '\0';
+	return text;
+}
+
+/* ---- fakes ---- */
+
+void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	static const char *const names[] = {"connect", "disconnect", "copy", "checkpoint",
+					    "bye",     "throttle",   "stop"};
+
+	say(names[cmd->type]);
+}
+
+void primary_data_cancel(struct primary_data *d)
+{
+}
+
+struct ckpt_device *netbuf_device(struct netbuf *nb)
+{
+	return &bed->device;
+}
+
+bool netbuf_half_full(const struct netbuf *nb)
+{
+	return false;
+}
+
+bool netbuf_is_open(const struct netbuf *nb)
+{
+	return false;
+}
+
+uint64_t netbuf_next_deadline(const struct netbuf *nb)
+{
+	return CLOCK_NEVER;
+}
+
+void netbuf_poll(struct netbuf *nb, uint64_t now)
+{
+}
+
+static int fake_prepare(struct ckpt_device *d, uint64_t epoch)
+{
+	return 0;
+}
+
+static int fake_commit(struct ckpt_device *d, uint64_t epoch)
+{
+	say("release");
+	return 0;
+}
+
+static int fake_open(struct ckpt_device *d, struct err *e)
+{
+	say("open");
+	return 0;
+}
+
+static const struct ckpt_device_ops fake_ops = {
+	.prepare = fake_prepare,
+	.commit = fake_commit,
+	.open = fake_open,
+};
+
+int heartbeat_socket(struct addr *local, uint16_t first, uint16_t n, int *fd_out, struct err *e)
+{
+	*fd_out = -1;
+	return 0;
+}
+
+int hb_shell_start_take(struct hb_shell *h, sd_event *loop, struct heartbeat_conf *conf, int fd,
+			struct err *e)
+{
+	return 0;
+}
+
+void hb_shell_stop(struct hb_shell *h)
+{
+}
+
+void hb_shell_tell(struct hb_shell *h, const struct heartbeat_values *v)
+{
+}
+
+int spawn_check(struct spawn *sp, struct err *e)
+{
+	say(sp->argv[1]);
+	return 0;
+}
+
+void ctl_server_finish(struct ctl_server *s, struct ctl_token t, int rc, const struct err *e)
+{
+}
+
+/* ---- the stage ---- */
+
+static int set_up(void **state)
+{
+	struct err e = ERR_INIT;
+	struct timing t;
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = NS_PER_SEC,
+		.failure_timeout_ns = 60 * NS_PER_SEC,
+		.epoch_period_ns = 25 * NS_PER_MS,
+	};
+
+	log_set_fd(-1);
+	timing_derive(&t, &tc);
+	bed = calloc(1, sizeof(*bed));
+	strcpy(bed->dir, "/tmp/test_ps.XXXXXX");
+	assert_non_null(mkdtemp(bed->dir));
+	snprintf(bed->conf.state_dir, sizeof(bed->conf.state_dir), "%s", bed->dir);
+	bed->device.ops = &fake_ops;
+	bed->s.conf = &bed->conf;
+	bed->s.guest = &bed->guest;
+	vm_state_init(&bed->s.state, "web");
+	bed->s.state.role = VM_PRIMARY;
+	bed->s.state.policy = POLICY_BACKUP_WINS;
+	bed->s.state.term = TERM;
+	strcpy(bed->s.state.peer, "hostb");
+	assert_int_equal(vm_state_save(bed->dir, &bed->s.state, &e), 0);
+	assert_true(sd_event_new(&bed->s.loop) >= 0);
+	assert_int_equal(primary_shell_start(&bed->s, &t, 1000, false, &e), 0);
+	assert_string_equal(said(), "connect");
+	*state = bed;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[64];
+
+	primary_shell_stop(&bed->s);
+	sd_event_unref(bed->s.loop);
+	snprintf(command, sizeof(command), "rm -rf %s", bed->dir);
+	assert_int_equal(system(command), 0);
+	free(bed);
+	return 0;
+}
+
+static void message(enum pd_msg_type type, uint64_t epoch)
+{
+	const struct pd_msg m = {.type = type, .epoch = epoch, .term = TERM, .at_ns = clock_now()};
+
+	primary_shell_message(&bed->s, &m);
+}
+
+static void event(enum primary_event_type type)
+{
+	const struct primary_event ev = {.type = type};
+
+	primary_shell_event(&bed->s, &ev);
+}
+
+static void is(enum primary_state state, const char *what)
+{
+	assert_string_equal(primary_state_name(bed->s.core.state), primary_state_name(state));
+	assert_string_equal(said(), what);
+}
+
+static void protect(void)
+{
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_COPYING, "copy");
+	message(PD_COPY_DONE, 0);
+	is(PRIMARY_SYNCING, "checkpoint");
+	message(PD_TAKEN, 0);
+	message(PD_SENT, 0);
+	message(PD_ACK, 0);
+	is(PRIMARY_PROTECTED, "release");
+}
+
+static void lose(void)
+{
+	protect();
+	message(PD_LINK_DOWN, 0);
+	is(PRIMARY_LOST, "");
+	bed->s.core.retry_ns = 0; /* waiting is for others */
+	event(PEV_TICK);
+	is(PRIMARY_LOST, "connect");
+}
+
+static void change(void)
+{
+	primary_shell_guest_event(&bed->s, LEAVE_GUEST_CHANGED, "changed");
+}
+
+static void starts_afresh(void)
+{
+	assert_true(bed->s.finished);
+	assert_true(bed->s.rebuild);
+	assert_int_equal(bed->s.exit_code, 1);
+	assert_string_equal(said(), "");
+}
+
+/* ---- a guest or lanes that changed ---- */
+
+static void changed_before_a_session(void **state)
+{
+	change();
+	starts_afresh();
+}
+
+static void changed_in_the_first_copy(void **state)
+{
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_COPYING, "copy");
+	change();
+	starts_afresh();
+}
+
+/* The peer is told first, so that the output may be let out. */
+static void changed_under_protection(void **state)
+{
+	protect();
+	change();
+	assert_false(bed->s.finished);
+	is(PRIMARY_LEAVING, "bye");
+	message(PD_BYE_OK, 0);
+	is(PRIMARY_LEAVING, "disconnect open");
+	event(PEV_OUTPUT_OPENED);
+	starts_afresh();
+}
+
+/* P1: its output may pass by the lanes: at once, the next worker adopts what is held. */
+static void changed_while_lost(void **state)
+{
+	lose();
+	change();
+	starts_afresh();
+	assert_true(bed->s.core.held);
+}
+
+static void lost_while_leaving(void **state)
+{
+	protect();
+	change();
+	is(PRIMARY_LEAVING, "bye");
+	message(PD_LINK_DOWN, 0);
+	starts_afresh();
+	assert_true(bed->s.core.held);
+}
+
+/* P1: the first copy over lanes that are not there must not even begin. */
+static void changed_while_opening(void **state)
+{
+	lose();
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_LOST, "open");
+	change();
+	assert_false(bed->s.finished);
+	event(PEV_OUTPUT_OPENED);
+	starts_afresh();
+}
+
+/* What the operator decided is carried out, not forgotten. */
+static void changed_while_unprotecting(void **state)
+{
+	const struct primary_event unprotect = {.type = PEV_UNPROTECT, .force = true};
+
+	lose();
+	primary_shell_event(&bed->s, &unprotect);
+	is(PRIMARY_LOST, "open");
+	change();
+	assert_false(bed->s.finished);
+	event(PEV_OUTPUT_OPENED);
+	assert_true(bed->s.finished);
+	assert_int_equal(bed->s.exit_code, WORKER_DONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(changed_before_a_session, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_in_the_first_copy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_under_protection, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_while_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(lost_while_leaving, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_while_opening, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_while_unprotecting, set_up, tear_down),
+	};
+
+	return RUN_TESTS("primary_shell", tests);
+}
