@@ -161,12 +161,8 @@ static void on_tampered(void *arg, unsigned int vif, enum lane_tamper how, const
 
 static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
 {
-	struct primary_shell *s = arg;
-
-	/* The next worker adopts what we leave: held output stays held. */
-	log_info("asked to end; the output stays %s", s->core.held ? "held" : "open");
-	s->exit_code = 1;
-	return sd_event_exit(s->loop, 0);
+	primary_shell_asked_to_end(arg);
+	return 0;
 }
 
 static int add_sources(struct main_ctx *m, struct err *e)

@@ -567,6 +567,14 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 	return 0;
 }
 
+void primary_shell_asked_to_end(struct primary_shell *s)
+{
+	/* The next worker adopts what we leave: held output stays held. */
+	log_info("asked to end; the output stays %s", s->core.held ? "held" : "open");
+	s->rebuild = false;
+	give_up(s);
+}
+
 void primary_shell_stop(struct primary_shell *s)
 {
 	end_session(s);

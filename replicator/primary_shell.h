@@ -78,6 +78,8 @@ struct primary_shell {
 /* Attaches to the loop and feeds the first event. adopt: held output was found. */
 MUST_CHECK int primary_shell_start(struct primary_shell *s, const struct timing *t,
 				   uint32_t arena_pages, bool adopt, struct err *e);
+/* The system, or the operator, ends us: the loop ends, nothing starts afresh, output stays as it is. */
+void primary_shell_asked_to_end(struct primary_shell *s);
 /* Stops heartbeats and timers. Output stays as it is. */
 void primary_shell_stop(struct primary_shell *s);
 

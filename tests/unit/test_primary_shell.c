@@ -313,6 +313,20 @@ static void changed_while_unprotecting(void **state)
 	assert_int_equal(bed->s.exit_code, WORKER_DONE);
 }
 
+/* Whoever is asked to end does not start again by itself. */
+static void asked_to_end(void **state)
+{
+	protect();
+	change();
+	is(PRIMARY_LEAVING, "bye");
+	primary_shell_asked_to_end(&bed->s);
+	assert_true(bed->s.finished);
+	assert_false(bed->s.rebuild);
+	assert_int_equal(bed->s.exit_code, 1);
+	message(PD_BYE_OK, 0);
+	is(PRIMARY_LEAVING, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +337,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lost_while_leaving, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_while_opening, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_while_unprotecting, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(asked_to_end, set_up, tear_down),
 	};
 
 	return RUN_TESTS("primary_shell", tests);
