@@ -337,8 +337,11 @@ static int nb_setup(struct ckpt_device *d, struct err *e)
 		if (rc < 0)
 			err_set(e, rc, "let the output of the guest pass");
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		detach_new(nb, n, found);
+		/* P1: what was found held is held, and teardown is not for us to call. */
+		nb->book.open = false;
+	}
 	nb->measure_at = now;
 	rearm(nb, now);
 	return rc;

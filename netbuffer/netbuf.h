@@ -87,7 +87,7 @@ struct ckpt_device *netbuf_device(struct netbuf *nb);
  * the next checkpoint.
  */
 bool netbuf_adopted_held(const struct netbuf *nb);
-/* Nothing is held: unprotected, and all that was held is out. */
+/* Nothing is held: unprotected, and all that was held is out. Never after a setup() that failed. */
 bool netbuf_is_open(const struct netbuf *nb);
 
 /* Never waits but for the kernel's answers. */

@@ -1083,6 +1083,8 @@ static void a_failed_setup_leaves_nothing(void **state)
 		assert_int_equal(r.d->ops->setup(r.d, &e), -ENODEV);
 		assert_non_null(strstr(e.text, "vif1.1"));
 		assert_int_equal(r.f.detached, cases[i].detached);
+		/* P1: else what a dead worker held would be torn down as if it were open. */
+		assert_false(netbuf_is_open(r.nb));
 		netbuf_free(r.nb);
 	}
 }
