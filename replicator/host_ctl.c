@@ -189,7 +189,8 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 	rc = vm_state_save(h->conf->state_dir, &new, e);
 	if (rc < 0)
 		return rc;
-	rc = supervisor_protect(h->workers, vm, clock_now(), e);
+	/* A primary without a worker: whatever the last one left is taken over. */
+	rc = supervisor_protect(h->workers, vm, old.role == VM_PRIMARY, clock_now(), e);
 	if (rc < 0)
 		restore(h, &old);
 	else
@@ -321,9 +322,12 @@ bool host_wanted(void *ctx, const char *vm)
 	struct vm_state s;
 	int rc = vm_state_load(h->conf->state_dir, vm, &s, &e);
 
-	if (rc < 0 && rc != -ENOENT)
+	if (rc == -ENOENT)
+		return false;
+	/* P4: asked of a VM that had a worker, which may have left it suspended. The next one sees to that. */
+	if (rc < 0)
 		log_err("%s", e.text);
-	return !rc && s.role == VM_PRIMARY;
+	return rc < 0 || s.role == VM_PRIMARY;
 }
 
 /*

@@ -42,6 +42,8 @@ struct main_ctx {
 	struct ctl_server *ctl;
 	sd_event *loop;
 	int lock_fd;
+	bool busy; /* another worker has the VM */
+	bool gone; /* there is no such VM, or it has ended */
 	struct timing timing;
 	struct primary_shell shell;
 };
@@ -298,6 +300,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = worker_claim(m->conf->run_dir, m->opt.vm, WORKER_PRIMARY, &m->lock_fd, e);
+	m->busy = rc == -EBUSY;
 	if (rc < 0)
 		return rc;
 	retire_backup(m);
@@ -305,6 +308,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	if (rc < 0)
 		return err_set(e, rc, "event loop");
 	rc = xen_guest_open(&m->guest, &gc, e);
+	m->gone = rc == -ENOENT;
 	if (rc < 0)
 		return rc;
 	m->shell.conf = m->conf;
@@ -349,12 +353,50 @@ static void tear_down(struct main_ctx *m)
 	conf_free(m->conf);
 }
 
+/*
+ * The exit code after a set-up that failed and was torn down. P4: if a worker died before us, its guest must not
+ * pay for what keeps us from working. What is left on it (suspended, asked to suspend, capped) is undone; output
+ * that is held stays held, and because nobody but a worker can ask the peer about it, romulusd is to try again.
+ */
+static int after_failure(const struct main_ctx *m)
+{
+	struct err e = ERR_INIT;
+	bool resumed = false;
+	int rc;
+
+	if (!m->opt.adopt || m->gone)
+		return WORKER_REFUSED;
+	if (m->busy)
+		return 1; /* so is the guest */
+	rc = xen_guest_rescue(m->opt.vm, &resumed, &e);
+	if (rc == -ENOENT)
+		return WORKER_REFUSED;
+	if (rc < 0)
+		log_err("%s", e.text);
+	else if (resumed)
+		log_warn("the guest, which was left suspended, runs again; it is not protected");
+	return 1;
+}
+
+/* Returns only when that cannot be. Whatever keeps the next one from working, it is not a first start. */
+static void start_afresh(const struct options *o)
+{
+	char fd[16];
+	const char *const argv[] = {"romulus-primary", "--config", o->conf_path, "--status-fd", fd,
+				    "--adopt",	       o->vm,	   NULL};
+
+	snprintf(fd, sizeof(fd), "%d", o->status_fd);
+	log_info("starting afresh: the guest or its lanes changed");
+	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	log_err("cannot start afresh: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	struct main_ctx m = {.lock_fd = -1};
 	struct err e = ERR_INIT;
 	sigset_t mask;
-	int code = WORKER_REFUSED;
+	int code;
 	bool rebuild;
 
 	if (parse(argc, argv, &m.opt) < 0)
@@ -369,7 +411,7 @@ int main(int argc, char **argv)
 		log_err("%s", e.text);
 		worker_say(m.opt.status_fd, WORKER_SAYS_PROBLEM, e.text);
 		tear_down(&m);
-		return code;
+		return after_failure(&m);
 	}
 	if (mlockall(MCL_CURRENT) < 0)
 		log_warn("memory is not locked: %s", strerror(errno));
@@ -379,10 +421,7 @@ int main(int argc, char **argv)
 	code = m.shell.exit_code;
 	rebuild = m.shell.rebuild && code == 1;
 	tear_down(&m);
-	if (rebuild) {
-		log_info("starting afresh: the guest or its lanes changed");
-		execv("/proc/self/exe", argv);
-		log_err("cannot start afresh: %s", strerror(errno));
-	}
+	if (rebuild)
+		start_afresh(&m.opt);
 	return code;
 }

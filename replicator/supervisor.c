@@ -35,7 +35,8 @@ struct slot {
 	int pidfd;
 	int status_fd;
 	bool ours;
-	bool fresh;
+	bool fresh; /* started by `protect`, not ready yet: a refusal leaves nothing behind */
+	bool said;  /* w.problem is what this very process said */
 	bool authenticated;
 	struct addr from;		/* of a stranger's connection */
 	uint64_t handshake_deadline_ns; /* CLOCK_NEVER: none */
@@ -197,7 +198,8 @@ static int start_primary(struct supervisor *s, struct slot *slot, bool adopt, ui
 	}
 	slot->w.state = SUPERVISED_RUNNING;
 	slot->w.since_ns = now;
-	slot->w.problem[0] = 0;
+	/* What was wrong is still so until it says that it is ready. */
+	slot->said = false;
 	log_info("vm %s: worker %d started%s", slot->w.vm, slot->w.pid,
 		 adopt ? ", it takes over what an earlier one left" : "");
 	return 0;
@@ -215,7 +217,7 @@ static void plan_restart(struct slot *slot, uint64_t now)
 	slot->w.state = SUPERVISED_RESTARTING;
 	slot->w.since_ns = now;
 	slot->w.restart_ns = clock_add(now, wait);
-	log_warn("vm %s: worker %d %s; starting another one in %llu ms", slot->w.vm, slot->w.pid,
+	log_warn("vm %s: worker %d: %s; starting another one in %llu ms", slot->w.vm, slot->w.pid,
 		 slot->w.problem, (unsigned long long)(wait / NS_PER_MS));
 }
 
@@ -234,7 +236,8 @@ static void restart(struct supervisor *s, struct slot *slot, uint64_t now)
 	plan_restart(slot, now);
 }
 
-int supervisor_protect(struct supervisor *s, const char *vm, uint64_t now, struct err *e)
+int supervisor_protect(struct supervisor *s, const char *vm, bool adopt, uint64_t now,
+		       struct err *e)
 {
 	struct slot *slot = find_slot(s, vm, WORKER_PRIMARY);
 	int rc;
@@ -248,8 +251,8 @@ int supervisor_protect(struct supervisor *s, const char *vm, uint64_t now, struc
 	if (!slot)
 		return err_setx(e, -ENOSPC, "there are %d workers, more cannot be",
 				SUPERVISOR_MAX_WORKERS);
-	slot->fresh = true;
-	rc = start_primary(s, slot, false, now, e);
+	slot->fresh = !adopt;
+	rc = start_primary(s, slot, adopt, now, e);
 	if (rc < 0)
 		slot_drop(slot);
 	return rc;
@@ -339,7 +342,9 @@ int supervisor_adopt(struct supervisor *s, const char *vm, enum worker_side side
 			log_info("vm %s: %s worker %d goes on", vm, worker_side_name(side),
 				 (int)pid);
 	} else if (rc == -ESRCH && side == WORKER_PRIMARY) {
-		rc = start_primary(s, slot, true, now, e);
+		/* What it protected may be silent, or suspended, until one starts. */
+		restart(s, slot, now);
+		rc = 0;
 	}
 	if (rc < 0)
 		slot_drop(slot);
@@ -393,9 +398,12 @@ static void hear(struct slot *slot)
 			break;
 		case WORKER_SAYS_READY:
 			slot->w.problem[0] = 0;
+			slot->said = false;
+			slot->fresh = false;
 			break;
 		case WORKER_SAYS_PROBLEM:
 			memcpy(slot->w.problem, text, sizeof(text));
+			slot->said = true;
 			break;
 		}
 	}
@@ -409,7 +417,7 @@ static void note_end(struct slot *slot, const siginfo_t *info, int code)
 {
 	char *p = slot->w.problem;
 
-	if (*p && code == WORKER_REFUSED)
+	if (slot->said && code >= 0)
 		return;
 	if (code == -1)
 		snprintf(p, sizeof(slot->w.problem), "ended");
@@ -447,8 +455,8 @@ static void primary_ended(struct supervisor *s, struct slot *slot, int code, uin
 	slot->fresh = false;
 	memcpy(vm, slot->w.vm, sizeof(vm));
 	if (is_final(code)) {
-		log_at(code == WORKER_REFUSED ? LOG_AT_ERR : LOG_AT_INFO, "vm %s: worker %d %s", vm,
-		       slot->w.pid, slot->w.problem);
+		log_at(code == WORKER_REFUSED ? LOG_AT_ERR : LOG_AT_INFO, "vm %s: worker %d: %s",
+		       vm, slot->w.pid, slot->w.problem);
 		if (code == WORKER_REFUSED) {
 			slot->w.state = SUPERVISED_REFUSED;
 			slot->w.since_ns = now;

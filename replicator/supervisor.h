@@ -50,7 +50,7 @@ struct supervisor_conf {
 	bool (*wanted)(void *ctx, const char *vm);
 	/*
 	 * A primary's worker ended for good. code is an enum worker_exit. fresh: it was started by
-	 * supervisor_protect() and never ran before.
+	 * supervisor_protect() without adopt, and was never ready.
 	 */
 	void (*ended)(void *ctx, const char *vm, int code, bool fresh);
 };
@@ -66,12 +66,15 @@ int supervisor_fd(const struct supervisor *s);
 uint64_t supervisor_deadline(const struct supervisor *s);
 void supervisor_dispatch(struct supervisor *s, uint64_t now);
 
-/* Start the primary's worker of a VM that has none. -EBUSY: it has; -ENOSPC; or the error of the start. */
-MUST_CHECK int supervisor_protect(struct supervisor *s, const char *vm, uint64_t now,
+/*
+ * Start the primary's worker of a VM that has none. adopt: the VM was protected from here before, and never
+ * unprotected. -EBUSY: it has one; -ENOSPC; or the error of the start.
+ */
+MUST_CHECK int supervisor_protect(struct supervisor *s, const char *vm, bool adopt, uint64_t now,
 				  struct err *e);
 /*
  * After a start of romulusd: watch the living worker of this VM and side; a primary's that is missing is
- * started with --adopt. 0; for a backup -ESRCH when there is none.
+ * started with --adopt, and started again until it can be. 0; for a backup -ESRCH when there is none.
  */
 MUST_CHECK int supervisor_adopt(struct supervisor *s, const char *vm, enum worker_side side,
 				uint64_t now, struct err *e);

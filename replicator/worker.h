@@ -58,8 +58,9 @@ MUST_CHECK int worker_find(const char *run_dir, const char *vm, enum worker_side
 enum worker_word {
 	WORKER_SAYS_AUTHENTICATED =
 		1, /* the peer showed a certificate that we accept; text: the VM's name, or "" */
-	WORKER_SAYS_READY = 2,	 /* control socket is there */
-	WORKER_SAYS_PROBLEM = 3, /* text: one sentence; said before ending with WORKER_REFUSED */
+	WORKER_SAYS_READY = 2, /* control socket is there */
+	WORKER_SAYS_PROBLEM =
+		3, /* text: one sentence; said before ending without having been ready */
 };
 
 #define WORKER_TEXT_SIZE 240

@@ -38,6 +38,12 @@ static void disconnect(struct xen_guest *x)
 		xtl_logger_destroy(x->logger);
 }
 
+/* -ENOENT is kept for a domain that is not there. */
+static int unreachable(struct err *e, const char *what)
+{
+	return err_set(e, errno == ENOENT ? -ENODEV : -errno, "%s", what);
+}
+
 static int connect_all(struct xen_guest *x, struct err *e)
 {
 	int rc;
@@ -48,14 +54,14 @@ static int connect_all(struct xen_guest *x, struct err *e)
 		return err_set(e, -ENOMEM, "logger");
 	x->xch = xc_interface_open(x->logger, x->logger, 0);
 	if (!x->xch)
-		return err_set(e, -errno, "open the hypervisor; is this a Xen host, are you root?");
+		return unreachable(e, "open the hypervisor; is this a Xen host, are you root?");
 	x->call = xencall_open(x->logger, 0);
 	x->fmem = x->call ? xenforeignmemory_open(x->logger, 0) : NULL;
 	if (!x->fmem)
-		return err_set(e, -errno, "open the hypervisor");
+		return unreachable(e, "open the hypervisor");
 	x->xs = xs_open(0);
 	if (!x->xs)
-		return err_set(e, -errno, "connect to xenstored");
+		return unreachable(e, "connect to xenstored");
 	rc = xen_buffer_alloc(x, &x->scratch_buf, sizeof(struct xen_scratch));
 	if (rc < 0)
 		return err_set(e, rc, "buffer for hypercalls");

@@ -139,7 +139,8 @@ static void add_known_worker(struct report *r, const struct json_in *w, const ch
 	set(s->problem, sizeof(s->problem), json_in_text(w, "problem", ""));
 	if (!strcmp(state, "restarting"))
 		set(s->hint, sizeof(s->hint),
-		    "the worker crashed and is started again; see its log");
+		    "the worker ended and is started again; remove the cause if one is named, or see its "
+		    "log");
 	else if (!strcmp(state, "refused"))
 		set(s->hint, sizeof(s->hint),
 		    "remove the cause, then protect it again, or forget it");

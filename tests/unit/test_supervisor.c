@@ -163,9 +163,9 @@ static void starts_with_arguments(void **state)
 		"exit 0",
 		f->dir);
 	put_program(f, "romulus-primary", script);
-	assert_int_equal(supervisor_protect(f->s, "web", 1000, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1000, &e), 0);
 	assert_int_equal(web(f)->state, SUPERVISED_RUNNING);
-	assert_int_equal(supervisor_protect(f->s, "web", 1000, &e), -EBUSY);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1000, &e), -EBUSY);
 	UNTIL(f, 1000, f->n_ended);
 	assert_int_equal(f->last_code, WORKER_DONE);
 	assert_true(f->last_fresh);
@@ -187,7 +187,7 @@ static void restarts_a_crash(void **state)
 
 	snprintf(script, sizeof(script), "echo \"$*\" >%s/args; kill -9 $$", f->dir);
 	put_program(f, "romulus-primary", script);
-	assert_int_equal(supervisor_protect(f->s, "web", now, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, now, &e), 0);
 	pid = web(f)->pid;
 	/* The first restart comes at once, with --adopt; the second waits 100 ms. */
 	UNTIL(f, now, web(f)->crashes == 2);
@@ -222,20 +222,20 @@ static void final_codes(void **state)
 	struct err e = ERR_INIT;
 
 	put_program(f, "romulus-primary", "exit 10");
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	UNTIL(f, 1, f->n_ended == 1);
 	assert_int_equal(f->last_code, WORKER_DEPOSED);
 	assert_null(web(f));
 
 	put_program(f, "romulus-primary", "exit 11");
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	UNTIL(f, 1, f->n_ended == 2);
 	assert_int_equal(f->last_code, WORKER_REFUSED);
 	assert_int_equal(web(f)->state, SUPERVISED_REFUSED);
 	assert_string_equal(web(f)->problem, "ended with code 11");
 	assert_int_equal(supervisor_deadline(f->s), CLOCK_NEVER);
 	/* A refused one may be tried again, or forgotten. */
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	assert_int_equal(supervisor_forget(f->s, "web", &e), -EBUSY);
 	UNTIL(f, 1, f->n_ended == 3);
 	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
@@ -243,7 +243,7 @@ static void final_codes(void **state)
 	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
 	/* An ordinary failure is a crash. */
 	put_program(f, "romulus-primary", "exit 1");
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	UNTIL(f, 1, web(f)->crashes == 2);
 	assert_int_equal(f->n_ended, 3);
 	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
@@ -254,12 +254,12 @@ static void cannot_start(void **state)
 	struct fixture *f = *state;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), -ENOENT);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "romulus-primary"));
 	assert_null(web(f));
 	/* One that vanished while its VM is protected is tried for again. */
 	put_program(f, "romulus-primary", "exit 1");
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	{
 		char path[128];
 
@@ -279,9 +279,65 @@ static void hears_a_reason(void **state)
 	struct err e = ERR_INIT;
 
 	put_program(f, "romulus-primary", "printf '\\003there is no VM web' >&3; exit 11");
-	assert_int_equal(supervisor_protect(f->s, "web", 1, &e), 0);
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
 	UNTIL(f, 1, f->n_ended);
 	assert_string_equal(web(f)->problem, "there is no VM web");
+	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
+}
+
+/* One that cannot begin now is tried again, and what it said stays to be seen until one is ready. */
+static void keeps_the_reason(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	uint64_t now = 1000 * NS_PER_SEC;
+
+	put_program(f, "romulus-primary", "printf '\\003no memory' >&3; exit 1");
+	assert_int_equal(supervisor_protect(f->s, "web", true, now, &e), 0);
+	UNTIL(f, now, web(f)->crashes == 2);
+	assert_int_equal(web(f)->state, SUPERVISED_RESTARTING);
+	assert_string_equal(web(f)->problem, "no memory");
+	assert_int_equal(f->n_ended, 0);
+	/* One that is killed said nothing, whatever the one before it said. */
+	put_program(f, "romulus-primary", "exec sleep 60");
+	now += NS_PER_SEC;
+	UNTIL(f, now, web(f)->state == SUPERVISED_RUNNING);
+	assert_string_equal(web(f)->problem, "no memory");
+	assert_int_equal(kill(web(f)->pid, SIGKILL), 0);
+	UNTIL(f, now, web(f)->crashes == 3);
+	assert_non_null(strstr(web(f)->problem, "KILL"));
+	put_program(f, "romulus-primary", "printf '\\002' >&3; exec sleep 60");
+	now += NS_PER_SEC;
+	UNTIL(f, now, web(f)->state == SUPERVISED_RUNNING && !*web(f)->problem);
+	assert_int_equal(kill(web(f)->pid, SIGKILL), 0);
+	f->is_wanted = false;
+	UNTIL(f, now, !web(f));
+}
+
+/* Only a VM that never was ready to be protected is forgotten when its worker refuses. */
+static void fresh_until_ready(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	char script[256];
+	char line[512];
+
+	put_program(f, "romulus-primary", "printf '\\002' >&3; exit 11");
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
+	UNTIL(f, 1, f->n_ended == 1);
+	assert_int_equal(f->last_code, WORKER_REFUSED);
+	assert_false(f->last_fresh);
+	/* Nor one that was protected before. */
+	snprintf(script, sizeof(script), "echo \"$*\" >%s/args; exit 11", f->dir);
+	put_program(f, "romulus-primary", script);
+	assert_int_equal(supervisor_protect(f->s, "web", true, 1, &e), 0);
+	UNTIL(f, 1, f->n_ended == 2);
+	assert_false(f->last_fresh);
+	assert_true(read_line(f, "args", line));
+	assert_string_equal(line, "--config /the.conf --status-fd 3 --adopt web\n");
+	assert_int_equal(supervisor_protect(f->s, "web", false, 1, &e), 0);
+	UNTIL(f, 1, f->n_ended == 3);
+	assert_true(f->last_fresh);
 	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
 }
 
@@ -510,6 +566,18 @@ static void adopts(void **state)
 	assert_int_equal(kill(web(f)->pid, SIGKILL), 0);
 	f->is_wanted = false;
 	UNTIL(f, 1, !web(f));
+	/* It cannot be started just now. */
+	{
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/romulus-primary", f->dir);
+		unlink(path);
+	}
+	f->is_wanted = true;
+	assert_int_equal(supervisor_adopt(f->s, "web", WORKER_PRIMARY, 1, &e), 0);
+	assert_int_equal(web(f)->state, SUPERVISED_RESTARTING);
+	assert_non_null(strstr(web(f)->problem, "romulus-primary"));
+	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
 	/* A backup's is never started from here. */
 	assert_int_equal(supervisor_adopt(f->s, "web", WORKER_BACKUP, 1, &e), -ESRCH);
 	assert_null(supervisor_at(f->s, 0));
@@ -621,6 +689,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(final_codes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hears_a_reason, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(keeps_the_reason, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(fresh_until_ready, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(connections, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strangers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_source_has_half, set_up, tear_down),
