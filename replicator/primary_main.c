@@ -338,7 +338,7 @@ static void tear_down(struct main_ctx *m)
 	primary_data_free(m->shell.data);
 	if (m->shell.net) {
 		d = netbuf_device(m->shell.net);
-		if ((netbuf_is_open(m->shell.net) || m->shell.core.state == PRIMARY_DEPOSED) &&
+		if ((netbuf_is_open(m->shell.net) || m->shell.deposed) &&
 		    d->ops->teardown(d, &e) < 0)
 			log_warn("network buffer: %s", e.text);
 		netbuf_free(m->shell.net);

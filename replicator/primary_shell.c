@@ -235,10 +235,12 @@ static void destroy_guest(struct primary_shell *s)
 	log_warn("%s runs this VM under term %" PRIu64 ": destroying domain %s here", s->state.peer,
 		 s->core.conf.term, domid);
 	/* A guest that cannot be destroyed stays silent: its output is held until it is gone. */
-	if (domain_tool(s, argv) == 0)
-		primary_shell_event(s, &done);
-	else
+	if (domain_tool(s, argv) < 0) {
 		give_up(s); /* the next one finds the output held, and asks the peer anew */
+		return;
+	}
+	s->deposed = true;
+	primary_shell_event(s, &done);
 }
 
 static const char *shutdown_word(enum leave_reason r)
@@ -264,11 +266,15 @@ static void finish(struct primary_shell *s)
 
 	if (rc < 0)
 		log_err("%s", e.text);
-	s->exit_code = rc < 0 ? 1 : s->core.state == PRIMARY_DEPOSED ? WORKER_DEPOSED : WORKER_DONE;
+	s->exit_code = rc < 0 ? 1 : s->deposed ? WORKER_DEPOSED : WORKER_DONE;
 	s->finished = true;
-	log_info("done: %s", primary_state_name(s->core.state));
+	log_info("done: %s", s->deposed ? "deposed" : "unprotected");
+	rc = 0;
+	if (s->deposed)
+		rc = err_setx(&e, -EOWNERDEAD, "%s runs at %s now; the copy here is gone",
+			      s->state.vm, s->state.peer);
 	if (s->unprotect.id && s->ctl)
-		ctl_server_finish(s->ctl, s->unprotect, 0, NULL);
+		ctl_server_finish(s->ctl, s->unprotect, rc, &e);
 	sd_event_exit(s->loop, 0);
 }
 

@@ -68,6 +68,7 @@ struct primary_shell {
 	bool opening;
 	bool pressure_told;
 	bool rebuild; /* as soon as that may be: start afresh, the guest or its lanes changed */
+	bool deposed; /* the peer runs the VM, our copy is gone: its lanes go too, held output and all */
 	bool finished;
 	int exit_code;
 	struct ctl_token unprotect; /* who waits for the end */

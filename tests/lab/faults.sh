@@ -99,6 +99,7 @@ link_cut() { # policy
 		swap
 		expect "and the old primary gives its copy up" wait_for 90 nothing_at "$S"
 		expect "one copy is left" domain_at "$P" g1
+		expect "nothing is left of its lanes" wait_for 30 left_nothing "$S"
 	fi
 	expect "the client is served still" client_still_flows client
 	client_done client

@@ -25,6 +25,10 @@ struct bed {
 	struct ckpt_device device;
 	char dir[32];
 	char said[256]; /* commands to the data thread, actions on the lanes */
+	int tool;	/* what romulus-domain returns */
+	int answers;	/* to `unprotect`, and the last one */
+	int answer;
+	char answer_text[ERR_TEXT_SIZE];
 };
 
 static struct bed *bed;
@@ -130,11 +134,14 @@ void hb_shell_tell(struct hb_shell *h, const struct heartbeat_values *v)
 int spawn_check(struct spawn *sp, struct err *e)
 {
 	say(sp->argv[1]);
-	return 0;
+	return bed->tool < 0 ? err_setx(e, bed->tool, "the tool failed") : 0;
 }
 
 void ctl_server_finish(struct ctl_server *s, struct ctl_token t, int rc, const struct err *e)
 {
+	bed->answers++;
+	bed->answer = rc;
+	snprintf(bed->answer_text, sizeof(bed->answer_text), "%s", rc < 0 ? e->text : "");
 }
 
 /* ---- the stage ---- */
@@ -327,6 +334,74 @@ static void asked_to_end(void **state)
 	is(PRIMARY_LEAVING, "");
 }
 
+/* ---- the end ---- */
+
+static enum vm_role role(void)
+{
+	struct err e = ERR_INIT;
+	struct vm_state v;
+
+	assert_int_equal(vm_state_load(bed->dir, "web", &v, &e), 0);
+	return v.role;
+}
+
+static void somebody_waits(void)
+{
+	const struct primary_event ev = {.type = PEV_UNPROTECT};
+
+	bed->s.ctl = (struct ctl_server *)bed; /* not NULL; only the fake sees it */
+	bed->s.unprotect.id = 1;
+	primary_shell_event(&bed->s, &ev);
+}
+
+static void unprotected(void **state)
+{
+	protect();
+	somebody_waits();
+	is(PRIMARY_LEAVING, "bye");
+	message(PD_BYE_OK, 0);
+	is(PRIMARY_LEAVING, "disconnect open");
+	assert_int_equal(bed->answers, 0);
+	event(PEV_OUTPUT_OPENED);
+	assert_int_equal(bed->s.exit_code, WORKER_DONE);
+	assert_false(bed->s.deposed);
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, 0);
+	assert_int_equal(role(), VM_NONE);
+}
+
+/* P3: whoever asked for an end of protection must not hear that the VM runs on here. */
+static void deposed(void **state)
+{
+	const struct pd_msg m = {.type = PD_PEER_ACTIVATED, .term = TERM + 1};
+
+	lose();
+	somebody_waits();
+	primary_shell_message(&bed->s, &m);
+	assert_string_equal(said(), "destroy");
+	assert_true(bed->s.finished);
+	assert_true(bed->s.deposed);
+	assert_int_equal(bed->s.exit_code, WORKER_DEPOSED);
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, -EOWNERDEAD);
+	assert_string_equal(bed->answer_text, "web runs at hostb now; the copy here is gone");
+	assert_int_equal(role(), VM_NONE);
+}
+
+/* Its lanes stay, and hold what it says; another worker tries. */
+static void cannot_destroy(void **state)
+{
+	const struct pd_msg m = {.type = PD_PEER_ACTIVATED, .term = TERM + 1};
+
+	lose();
+	bed->tool = -EIO;
+	primary_shell_message(&bed->s, &m);
+	assert_true(bed->s.finished);
+	assert_false(bed->s.deposed);
+	assert_int_equal(bed->s.exit_code, 1);
+	assert_int_equal(role(), VM_PRIMARY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +413,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(changed_while_opening, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_while_unprotecting, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(asked_to_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(deposed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(cannot_destroy, set_up, tear_down),
 	};
 
 	return RUN_TESTS("primary_shell", tests);
