@@ -454,7 +454,9 @@ void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
 	liveness_listen(&b->peer, now);
 	/* A sign of life in hand counts, even at the last moment. */
 	if (ev->type == BEV_HEARTBEAT)
-		liveness_heard(&b->peer, now);
+		liveness_heard_at(&b->peer,
+				  ev->at_ns && !MUTANT(MUTANT_HEARD_WHEN_READ) ? ev->at_ns : now,
+				  now);
 	expire(b, now, out);
 	handle(b, now, ev, out);
 	backup_check(b);

@@ -57,6 +57,7 @@ struct backup_event {
 	uint64_t term;
 	enum leave_reason leave;
 	bool force;
+	uint64_t at_ns; /* HEARTBEAT: when it came; 0: now */
 };
 
 enum backup_action_type {

@@ -79,7 +79,8 @@ static void tell_peer(struct backup_shell *s)
 
 static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)
 {
-	const struct backup_event ev = {.type = BEV_HEARTBEAT, .term = newest->v.term};
+	const struct backup_event ev = {
+		.type = BEV_HEARTBEAT, .term = newest->v.term, .at_ns = newest->at_ns};
 
 	backup_shell_event(arg, &ev);
 }

@@ -17,7 +17,12 @@ void liveness_init(struct liveness *l, uint64_t suspect_ns, uint64_t lost_ns, ui
 
 void liveness_heard(struct liveness *l, uint64_t now)
 {
-	l->heard_ns = MAX(l->heard_ns, now);
+	liveness_heard_at(l, now, now);
+}
+
+void liveness_heard_at(struct liveness *l, uint64_t at, uint64_t now)
+{
+	l->heard_ns = MAX(l->heard_ns, MIN(at, now));
 	liveness_excuse(l, now);
 }
 

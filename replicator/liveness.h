@@ -31,6 +31,8 @@ struct liveness {
 void liveness_init(struct liveness *l, uint64_t suspect_ns, uint64_t lost_ns, uint64_t now);
 /* A fresh word. */
 void liveness_heard(struct liveness *l, uint64_t now);
+/* A word that came at that instant and is read now: no fresher than that (P5), but nobody goes alone on it. */
+void liveness_heard_at(struct liveness *l, uint64_t at, uint64_t now);
 /* A word of unknown age: the time until LOST starts anew. */
 void liveness_excuse(struct liveness *l, uint64_t now);
 /*

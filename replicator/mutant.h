@@ -44,6 +44,7 @@ enum core_mutant {
 	MUTANT_PROTECTING_SUSPECT,
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
+	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */
 	MUTANT_COUNT
 };
 

@@ -611,7 +611,9 @@ void primary_step(struct primary *p, uint64_t now, const struct primary_event *e
 	liveness_listen(&p->peer, now);
 	/* A sign of life in hand counts, even at the last moment. */
 	if (ev->type == PEV_HEARTBEAT)
-		liveness_heard(&p->peer, now);
+		liveness_heard_at(&p->peer,
+				  ev->at_ns && !MUTANT(MUTANT_HEARD_WHEN_READ) ? ev->at_ns : now,
+				  now);
 	expire(p, now, out);
 	handle(p, now, ev, out);
 	pump(p, now, out);

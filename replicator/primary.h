@@ -74,7 +74,8 @@ struct primary_event {
 	enum primary_event_type type;
 	uint64_t epoch;
 	uint64_t term;
-	uint64_t at_ns; /* EPOCH_SENT: the instant from which the lease counts; 0: now */
+	uint64_t
+		at_ns; /* EPOCH_SENT: the instant from which the lease counts; HEARTBEAT: when it came; 0: now */
 	uint32_t pages; /* CHECKPOINT_TAKEN: dirty pages of the epoch */
 	enum leave_reason leave;
 	bool force;

@@ -52,7 +52,7 @@ static struct heartbeat_values values(const struct primary_shell *s)
 
 static void on_heartbeat(void *arg, const struct heartbeat_msg *newest)
 {
-	const struct primary_event ev = {.type = PEV_HEARTBEAT};
+	const struct primary_event ev = {.type = PEV_HEARTBEAT, .at_ns = newest->at_ns};
 
 	primary_shell_event(arg, &ev);
 }

@@ -53,6 +53,7 @@ static const char *const names[MUTANT_COUNT] = {
 	[MUTANT_ABANDON_ON_LOSS] = "abandon-on-loss",
 	[MUTANT_PROTECTING_SUSPECT] = "protecting-suspect",
 	[MUTANT_SLEEP_IS_SILENCE] = "sleep-is-silence",
+	[MUTANT_HEARD_WHEN_READ] = "heard-when-read",
 };
 
 /* True if a violation was seen within n seeds. Says what it was. */

@@ -153,20 +153,28 @@ void net_heartbeat(struct sim *s, uint32_t conn, enum side to)
 void net_heartbeat_arrive(struct sim *s, const struct ev *ev)
 {
 	struct conn *c = net_conn(s, ev->conn);
-	const struct backup_event heard = {.type = BEV_HEARTBEAT};
+	struct backup_event heard = {.type = BEV_HEARTBEAT};
+	struct ev came = *ev;
 	uint64_t thaw;
 
 	if (!c || !s->host[ev->side].up)
 		return;
-	/* The socket's buffer keeps it for a process that sleeps. */
+	if (s->host[ev->side].frozen && s->host[ev->side].thaw > s->now) {
+		ev_push(s, s->host[ev->side].thaw, ev);
+		return;
+	}
+	/* The kernel stamps it. The socket's buffer keeps it for a process that sleeps. */
+	if (!came.at_ns)
+		came.at_ns = host_clock(s, ev->side);
 	if (end_is_frozen(s, c, ev->side, &thaw)) {
-		ev_push(s, thaw, ev);
+		ev_push(s, thaw, &came);
 		return;
 	}
 	if (ev->side == SIDE_A) {
-		a_heard(s, ev->conn);
+		a_heard(s, ev->conn, came.at_ns);
 		return;
 	}
+	heard.at_ns = came.at_ns;
 	if (c->slot >= 0 && s->b[c->slot].proc.alive && s->b[c->slot].proc.gen == c->gen[SIDE_B])
 		b_post(s, c->slot, &heard);
 }

@@ -181,12 +181,13 @@ static bool primary_good(const struct sim *s, const struct backup_side *w)
 	return runs_now(s, SIDE_A, &s->a.proc) && s->a.session == w->conn && core->held;
 }
 
-/* What two heartbeats, the network and a thaw explain. */
-static bool excused(const struct sim *s, enum side side, const struct process *p, uint64_t truth)
+/* What two heartbeats, the network and a thaw of the host explain. */
+static bool excused(const struct sim *s, enum side side, uint64_t truth)
 {
 	uint64_t grace = s->t.suspect_ns + s->t.suspect_ns / 100 + s->net.udp_late_max + MS;
 
-	return s->now <= MAX(truth, MAX(p->thawed_at, s->host[side].thaw)) + grace;
+	/* A thaw of the process does not: what its socket kept is as old as it came. */
+	return s->now <= MAX(truth, s->host[side].thaw) + grace;
 }
 
 static void check_honest(struct sim *s)
@@ -195,7 +196,7 @@ static void check_honest(struct sim *s)
 
 	if (runs_now(s, SIDE_A, &a->proc) &&
 	    primary_is_protected(&a->core, host_clock(s, SIDE_A)) &&
-	    !excused(s, SIDE_A, &a->proc, s->was_good ? s->now : s->last_good))
+	    !excused(s, SIDE_A, s->was_good ? s->now : s->last_good))
 		sim_fail(s, "P5", "the primary says protected, the standby is gone for %llu ms",
 			 U((s->now - s->last_good) / MS));
 	for (int i = 0; i < MAX_WORKERS; i++) {
@@ -204,7 +205,7 @@ static void check_honest(struct sim *s)
 		if (!w->told_hello || !runs_now(s, SIDE_B, &w->proc))
 			continue;
 		if (backup_is_protecting(&w->core, host_clock(s, SIDE_B)) &&
-		    !excused(s, SIDE_B, &w->proc, w->was_good ? s->now : w->last_good))
+		    !excused(s, SIDE_B, w->was_good ? s->now : w->last_good))
 			sim_fail(s, "P5",
 				 "the backup says protecting, the primary is gone for %llu ms",
 				 U((s->now - w->last_good) / MS));

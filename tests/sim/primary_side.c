@@ -316,11 +316,13 @@ void a_message(struct sim *s, const struct msg *m, uint32_t conn)
 	}
 }
 
-void a_heard(struct sim *s, uint32_t conn)
+void a_heard(struct sim *s, uint32_t conn, uint64_t at_ns)
 {
+	const struct primary_event p = {.type = PEV_HEARTBEAT, .at_ns = at_ns};
+
 	if (!s->a.proc.alive || s->a.heart_conn != conn)
 		return;
-	post(s, PEV_HEARTBEAT, 0);
+	a_post(s, &p);
 }
 
 /* ---- the control thread ---- */

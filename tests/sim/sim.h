@@ -135,6 +135,8 @@ struct ev {
 	enum side side;
 	bool ok;
 	int fault;
+	uint64_t
+		at_ns; /* of a heartbeat that waits to be read: when it came, by its host's clock */
 	union {
 		struct primary_event p;
 		struct backup_event b;
@@ -460,7 +462,7 @@ void a_start(struct sim *s);
 void a_post(struct sim *s, const struct primary_event *p);
 void a_event(struct sim *s, const struct ev *ev);
 void a_message(struct sim *s, const struct msg *m, uint32_t conn);
-void a_heard(struct sim *s, uint32_t conn);
+void a_heard(struct sim *s, uint32_t conn, uint64_t at_ns);
 void a_crash(struct sim *s);
 bool a_freeze(struct sim *s, uint64_t duration);
 

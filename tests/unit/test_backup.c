@@ -341,6 +341,23 @@ static void heartbeats_keep_it_standing(void **state)
 	assert_false(backup_is_protecting(&t.b, t.now));
 }
 
+/* P5: one that waited to be read. Nobody goes alone on it. */
+static void a_late_heartbeat_is_no_news(void **state)
+{
+	struct backup_event late = {.type = BEV_HEARTBEAT};
+	struct bed t;
+
+	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
+	late.at_ns = t.now;
+	t.now += 500 * MS;
+	backup_step(&t.b, t.now, &late, &t.out);
+	assert_int_equal(t.out.n, 0);
+	assert_false(backup_is_protecting(&t.b, t.now));
+	late.at_ns = t.now;
+	backup_step(&t.b, t.now, &late, &t.out);
+	assert_true(backup_is_protecting(&t.b, t.now));
+}
+
 /* P3: the lease on an epoch's output outlives the heartbeats before it. */
 static void an_epoch_is_a_word(void **state)
 {
@@ -599,6 +616,7 @@ int main(void)
 		cmocka_unit_test(only_backup_wins_goes_alone),
 		cmocka_unit_test(a_silent_link),
 		cmocka_unit_test(heartbeats_keep_it_standing),
+		cmocka_unit_test(a_late_heartbeat_is_no_news),
 		cmocka_unit_test(an_epoch_is_a_word),
 		cmocka_unit_test(heard_at_the_last_moment),
 		cmocka_unit_test(sleep_is_not_silence),

@@ -61,6 +61,23 @@ static void an_old_word_only_excuses(void **state)
 	assert_int_equal(liveness_verdict(&l, START + 190), LIVENESS_LOST);
 }
 
+/* It lay in the queue of a thread that had no time. */
+static void a_word_is_as_old_as_it_came(void **state)
+{
+	struct liveness l;
+
+	begin(&l);
+	liveness_heard_at(&l, START + 50, START + 90);
+	assert_int_equal(liveness_verdict(&l, START + 69), LIVENESS_ALIVE);
+	assert_int_equal(liveness_verdict(&l, START + 90), LIVENESS_SUSPECT);
+	assert_int_equal(liveness_verdict(&l, START + 189), LIVENESS_SUSPECT);
+	assert_int_equal(liveness_verdict(&l, START + 190), LIVENESS_LOST);
+	/* Nor from the future. */
+	liveness_heard_at(&l, START + 900, START + 200);
+	assert_int_equal(liveness_verdict(&l, START + 219), LIVENESS_ALIVE);
+	assert_int_equal(liveness_verdict(&l, START + 220), LIVENESS_SUSPECT);
+}
+
 static void time_does_not_go_back(void **state)
 {
 	struct liveness l;
@@ -137,6 +154,7 @@ int main(void)
 		cmocka_unit_test(verdicts),
 		cmocka_unit_test(a_heartbeat_renews_both),
 		cmocka_unit_test(an_old_word_only_excuses),
+		cmocka_unit_test(a_word_is_as_old_as_it_came),
 		cmocka_unit_test(time_does_not_go_back),
 		cmocka_unit_test(awake_and_silent),
 		cmocka_unit_test(asleep_and_silent),

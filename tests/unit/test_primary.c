@@ -526,6 +526,23 @@ static void a_good_session_forgives(void **state)
 	assert_int_equal(b.p.failures, 0);
 }
 
+/* P5: one that waited to be read says nothing of now, but that the peer is not silent. */
+static void a_late_heartbeat_is_no_news(void **state)
+{
+	struct primary_event late = {.type = PEV_HEARTBEAT};
+	struct bed b;
+
+	bed_in(&b, POLICY_HOLD, PRIMARY_PROTECTED);
+	late.at_ns = b.now;
+	b.now += 500 * MS;
+	step(&b, &late);
+	assert_int_equal(b.p.state, PRIMARY_PROTECTED);
+	assert_false(primary_is_protected(&b.p, b.now));
+	late.at_ns = b.now;
+	step(&b, &late);
+	assert_true(primary_is_protected(&b.p, b.now));
+}
+
 /* A heartbeat in hand counts at the very last moment. */
 static void heard_at_the_last_moment(void **state)
 {
@@ -974,6 +991,7 @@ int main(void)
 		cmocka_unit_test(silence_in_the_first_copy),
 		cmocka_unit_test(deadlines),
 		cmocka_unit_test(a_good_session_forgives),
+		cmocka_unit_test(a_late_heartbeat_is_no_news),
 		cmocka_unit_test(heard_at_the_last_moment),
 		cmocka_unit_test(only_primary_wins_goes_alone),
 		cmocka_unit_test(sleep_is_not_silence),

@@ -334,6 +334,18 @@ static void asked_to_end(void **state)
 	is(PRIMARY_LEAVING, "");
 }
 
+/* ---- heartbeats ---- */
+
+static void a_heartbeat_is_as_old_as_it_came(void **state)
+{
+	struct heartbeat_msg m = {.at_ns = clock_now()};
+
+	protect();
+	bed->s.core.peer.heard_ns = m.at_ns - NS_PER_SEC;
+	bed->s.hb.heard(bed->s.hb.arg, &m);
+	assert_int_equal(bed->s.core.peer.heard_ns, m.at_ns);
+}
+
 /* ---- the end ---- */
 
 static enum vm_role role(void)
@@ -413,6 +425,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(changed_while_opening, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_while_unprotecting, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(asked_to_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_heartbeat_is_as_old_as_it_came, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deposed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_destroy, set_up, tear_down),
