@@ -72,7 +72,10 @@ static void start_heartbeats(struct primary_shell *s)
 	memcpy(c.secret, s->session.hb_secret, sizeof(c.secret));
 	if (rc == 0)
 		rc = hb_shell_start_take(&s->hb, s->loop, &c, fd, &e);
-	/* Without them the peer's silence is noticed all the same: the session will be given up. */
+	/*
+	 * Once in a session: without them both sides hear nothing, and give it up. The next one tries again.
+	 */
+	s->hb_tried = true;
 	if (rc < 0)
 		log_err("heartbeats: %s", e.text);
 }
@@ -84,7 +87,7 @@ static void update_heartbeats(struct primary_shell *s)
 
 	if (!s->in_session || !primary_heartbeats(&s->core))
 		hb_shell_stop(&s->hb);
-	else if (!s->hb.hb)
+	else if (!s->hb_tried)
 		start_heartbeats(s);
 	else
 		hb_shell_tell(&s->hb, &v);
@@ -94,6 +97,7 @@ static void begin_session(struct primary_shell *s, const struct pd_msg *up)
 {
 	s->session = *up;
 	s->in_session = true;
+	s->hb_tried = false;
 	s->fig.ktls = up->ktls;
 }
 

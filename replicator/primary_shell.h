@@ -62,6 +62,7 @@ struct primary_shell {
 	struct hb_shell hb;
 	struct pd_msg session; /* the LINK_UP of the session, while there is one */
 	bool in_session;
+	bool hb_tried; /* heartbeats were started in this session, or could not be */
 	sd_event_source *timer;
 	struct primary_figures fig;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */

@@ -25,6 +25,8 @@ struct bed {
 	struct ckpt_device device;
 	char dir[32];
 	char said[256]; /* commands to the data thread, actions on the lanes */
+	int hb_starts;
+	int heartbeats; /* what hb_shell_start_take() returns */
 	int tool;	/* what romulus-domain returns */
 	int answers;	/* to `unprotect`, and the last one */
 	int answer;
@@ -120,11 +122,16 @@ int heartbeat_socket(struct addr *local, uint16_t first, uint16_t n, int *fd_out
 int hb_shell_start_take(struct hb_shell *h, sd_event *loop, struct heartbeat_conf *conf, int fd,
 			struct err *e)
 {
+	bed->hb_starts++;
+	if (bed->heartbeats < 0)
+		return err_set(e, bed->heartbeats, "fake");
+	h->hb = (struct heartbeat *)bed; /* not NULL */
 	return 0;
 }
 
 void hb_shell_stop(struct hb_shell *h)
 {
+	h->hb = NULL;
 }
 
 void hb_shell_tell(struct hb_shell *h, const struct heartbeat_values *v)
@@ -346,6 +353,39 @@ static void a_heartbeat_is_as_old_as_it_came(void **state)
 	assert_int_equal(bed->s.core.peer.heard_ns, m.at_ns);
 }
 
+/* What cannot be started is not tried again at each event: the log would be full of it. */
+static void heartbeats_begin_once(void **state)
+{
+	bed->heartbeats = -ENOMEM;
+	protect();
+	event(PEV_TICK);
+	assert_int_equal(bed->hb_starts, 1);
+	message(PD_LINK_DOWN, 0);
+	bed->s.core.retry_ns = 0;
+	event(PEV_TICK);
+	message(PD_LINK_UP, 0);
+	event(PEV_OUTPUT_OPENED);
+	assert_int_equal(bed->s.core.state, PRIMARY_COPYING);
+	assert_int_equal(bed->hb_starts, 2);
+}
+
+/* They end when the output is let out, and begin again with the copy. */
+static void heartbeats_follow_the_core(void **state)
+{
+	protect();
+	assert_int_equal(bed->hb_starts, 1);
+	assert_non_null(bed->s.hb.hb);
+	message(PD_LINK_DOWN, 0);
+	assert_null(bed->s.hb.hb);
+	bed->s.core.retry_ns = 0;
+	event(PEV_TICK);
+	message(PD_LINK_UP, 0);
+	assert_null(bed->s.hb.hb);
+	event(PEV_OUTPUT_OPENED);
+	assert_non_null(bed->s.hb.hb);
+	assert_int_equal(bed->hb_starts, 2);
+}
+
 /* ---- the end ---- */
 
 static enum vm_role role(void)
@@ -427,6 +467,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asked_to_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_heartbeat_is_as_old_as_it_came, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(heartbeats_begin_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(heartbeats_follow_the_core, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deposed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_destroy, set_up, tear_down),
