@@ -5,8 +5,7 @@
  * (tests/lib/fake_guest.h). No hypervisor header is needed here.
  *
  * Threads: a guest belongs to one thread at a time (the data thread), with two exceptions: `info` may be
- * read by anybody while nobody is in guest_refresh(), and guest_watch_fd() / guest_watch_read() may be
- * used by one other thread (control).
+ * read by anybody, and guest_watch_fd() / guest_watch_read() may be used by one other thread (control).
  *
  * The pause: between a guest_suspend() that said SUSPEND_DONE and guest_resume() only the functions marked
  * [pause] are called. They allocate nothing, map nothing, log nothing and do no system call but hypercalls.
@@ -82,7 +81,7 @@ enum suspend_outcome {
 	SUSPEND_GONE,	  /* destroyed or dying */
 	SUSPEND_SHUTDOWN, /* ended by itself: reason */
 	SUSPEND_FOREIGN,  /* somebody else suspended it (xl save); left as it was found */
-	SUSPEND_CHANGED,  /* memory or devices are not those that were mapped: guest_refresh() */
+	SUSPEND_CHANGED,  /* memory or devices are not those that were mapped: close, open anew */
 	SUSPEND_FAILED,	  /* our own trouble: rc of guest_suspend() and e say which */
 };
 
@@ -140,7 +139,6 @@ struct guest;
 /* Contracts are at the functions below. */
 struct guest_ops {
 	void (*close)(struct guest *g);
-	int (*refresh)(struct guest *g, struct err *e);
 	int (*logdirty_enable)(struct guest *g, struct err *e);
 	void (*logdirty_disable)(struct guest *g);
 	int (*dirty_fetch)(struct guest *g, bool final, uint64_t *bitmap);
@@ -153,7 +151,6 @@ struct guest_ops {
 	int (*cpu_cap)(struct guest *g, unsigned int percent, struct err *e);
 	enum guest_health (*health)(struct guest *g, enum guest_shutdown *reason);
 	void (*settle)(struct guest *g);
-	int (*destroy)(struct guest *g, struct err *e);
 	int (*watch_fd)(struct guest *g);
 	enum guest_event_type (*watch_read)(struct guest *g);
 };
@@ -169,7 +166,7 @@ struct guest {
 	uint64_t present_pages;
 };
 
-/* Words of a bitmap of this guest. It may grow in guest_refresh() only. */
+/* Words of a bitmap of this guest. */
 static inline size_t guest_bitmap_words(const struct guest *g)
 {
 	return (size_t)((g->info.p2m_pages + 63) / 64);
@@ -192,16 +189,6 @@ static inline void guest_close(struct guest *g)
 {
 	if (g)
 		g->ops->close(g);
-}
-
-/*
- * After CHANGED, with the guest running: reads info anew and maps everything again. All bitmaps of the
- * caller are worth nothing after it, a new first copy must follow. The dirty log is off then. After a
- * failure only guest_close() may follow.
- */
-MUST_CHECK static inline int guest_refresh(struct guest *g, struct err *e)
-{
-	return g->ops->refresh(g, e);
 }
 
 /* From now on writes are logged; everything written before counts as clean. -EOPNOTSUPP, -EBUSY, ... */
@@ -299,15 +286,6 @@ static inline enum guest_health guest_health(struct guest *g, enum guest_shutdow
 static inline void guest_settle(struct guest *g)
 {
 	g->ops->settle(g);
-}
-
-/*
- * This copy must never run again: the guest is paused for good and its death begun. Its devices are left
- * to the toolstack. 0 also when it is gone already. Only guest_close() may follow.
- */
-MUST_CHECK static inline int guest_destroy(struct guest *g, struct err *e)
-{
-	return g->ops->destroy(g, e);
 }
 
 /* For poll(), readable when guest_watch_read() may have something; -1: there is none. */

@@ -226,40 +226,17 @@ static void xen_close(struct guest *g)
 	struct xen_guest *x = xen_guest_of(g);
 	struct err e = ERR_INIT;
 
-	if (!x->dead) {
-		leave_guest(x);
-		xen_settle(x, CLOCK_NEVER);
-		xen_logdirty_disable(g);
-		if (x->requesting && xen_withdraw(x, &e) < 0)
-			log_warn("%s", e.text);
-		xen_cap_undo(x);
-	}
+	leave_guest(x);
+	xen_settle(x, CLOCK_NEVER);
+	xen_logdirty_disable(g);
+	if (x->requesting && xen_withdraw(x, &e) < 0)
+		log_warn("%s", e.text);
+	xen_cap_undo(x);
 	if (x->watch)
 		xen_watch_fini(x);
 	xen_memory_unmap(x);
 	xen_state_fini(x);
 	detach(x);
-}
-
-static int xen_refresh(struct guest *g, struct err *e)
-{
-	struct xen_guest *x = xen_guest_of(g);
-	int rc;
-
-	if (x->suspended)
-		return err_setx(e, -EBUSY, "the guest is suspended");
-	xen_logdirty_disable(g);
-	xen_memory_unmap(x);
-	/* A change from here on is seen at the next suspension. */
-	atomic_store(&x->changed, false);
-	rc = identify(x, e);
-	if (rc == 0)
-		rc = check_populate_on_demand(x, e);
-	if (rc == 0)
-		rc = xen_store_devices(x, e);
-	if (rc == 0)
-		rc = xen_memory_map(x, e);
-	return rc;
 }
 
 static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason)
@@ -288,29 +265,8 @@ static void xen_guest_settle(struct guest *g)
 	xen_settle(xen_guest_of(g), CLOCK_NEVER);
 }
 
-static int xen_destroy(struct guest *g, struct err *e)
-{
-	struct xen_guest *x = xen_guest_of(g);
-	int rc;
-
-	rc = xen_info(x);
-	if (rc == -ESRCH) {
-		x->dead = true;
-		return 0;
-	}
-	if (rc < 0)
-		return err_set(e, rc, "ask the hypervisor how the guest is");
-	if (xc_domain_pause(x->xch, g->info.domid) < 0)
-		return err_set(e, -errno, "pause the guest for good");
-	x->dead = true;
-	if (xc_domain_destroy(x->xch, g->info.domid) < 0)
-		return err_set(e, -errno, "destroy the guest, which is paused");
-	return 0;
-}
-
 static const struct guest_ops xen_ops = {
 	.close = xen_close,
-	.refresh = xen_refresh,
 	.logdirty_enable = xen_logdirty_enable,
 	.logdirty_disable = xen_logdirty_disable,
 	.dirty_fetch = xen_dirty_fetch,
@@ -322,7 +278,6 @@ static const struct guest_ops xen_ops = {
 	.cpu_cap = xen_cpu_cap,
 	.health = xen_health,
 	.settle = xen_guest_settle,
-	.destroy = xen_destroy,
 	.watch_fd = xen_watch_fd,
 	.watch_read = xen_watch_read,
 };

@@ -117,7 +117,6 @@ struct xen_guest {
 	unsigned int cap;     /* of ours, 0: none */
 	unsigned int own_cap; /* the operator's */
 	int sched;
-	bool dead; /* guest_destroy() was called */
 
 	/* Shared with the thread that reads watches. */
 	atomic_bool changed; /* devices or memory target are not those of the open */

@@ -121,26 +121,6 @@ static void fake_close(struct guest *g)
 	mem_free(f);
 }
 
-static int fake_refresh(struct guest *g, struct err *e)
-{
-	struct fake_guest *f = fake(g);
-	int rc = fault(f, FAKE_REFRESH);
-
-	assert(!f->suspended);
-	if (rc < 0)
-		return err_set(e, rc, "fake refresh");
-	f->log_on = false;
-	f->changed = false;
-	for (size_t i = 0; i < guest_bitmap_words(g); i++)
-		g->present[i] |= f->plugged[i];
-	dirty_clear(f->plugged, guest_bitmap_words(g));
-	g->present_pages = dirty_count(g->present, guest_bitmap_words(g));
-	g->info.tot_pages = g->present_pages;
-	f->report.refreshes++;
-	report(f);
-	return 0;
-}
-
 static int fake_logdirty_enable(struct guest *g, struct err *e)
 {
 	struct fake_guest *f = fake(g);
@@ -370,20 +350,6 @@ static enum guest_health fake_health(struct guest *g, enum guest_shutdown *reaso
 	return f->changed ? GUEST_HEALTH_CHANGED : GUEST_HEALTH_RUNNING;
 }
 
-static int fake_destroy(struct guest *g, struct err *e)
-{
-	struct fake_guest *f = fake(g);
-	int rc = fault(f, FAKE_DESTROY);
-
-	if (rc < 0)
-		return err_set(e, rc, "fake destroy");
-	f->health = GUEST_HEALTH_GONE;
-	f->suspended = false;
-	f->report.destroyed = true;
-	report(f);
-	return 0;
-}
-
 static int fake_watch_fd(struct guest *g)
 {
 	return fake(g)->event_fd;
@@ -408,7 +374,6 @@ static enum guest_event_type fake_watch_read(struct guest *g)
 
 static const struct guest_ops fake_ops = {
 	.close = fake_close,
-	.refresh = fake_refresh,
 	.logdirty_enable = fake_logdirty_enable,
 	.logdirty_disable = fake_logdirty_disable,
 	.dirty_fetch = fake_dirty_fetch,
@@ -420,7 +385,6 @@ static const struct guest_ops fake_ops = {
 	.cpu_cap = fake_cpu_cap,
 	.health = fake_health,
 	.settle = fake_settle,
-	.destroy = fake_destroy,
 	.watch_fd = fake_watch_fd,
 	.watch_read = fake_watch_read,
 };

@@ -31,12 +31,10 @@ struct fake_guest_report {
 	bool was_suspended; /* when close was called: close resumed it */
 	bool log_was_on;
 	unsigned int cap_was; /* percent */
-	bool destroyed;
 	unsigned int suspends;
 	unsigned int resumes;
 	unsigned int fetches;
 	unsigned int captures;
-	unsigned int refreshes;
 };
 
 struct fake_guest_conf {
@@ -82,8 +80,6 @@ enum fake_op {
 	FAKE_RESUME,
 	FAKE_STATIC,
 	FAKE_CAP,
-	FAKE_REFRESH,
-	FAKE_DESTROY,
 	FAKE_OPS,
 };
 /* The next n calls of op, after `after` that work, return rc. -ESTALE of a fetch lasts until the log is enabled anew. */
@@ -91,7 +87,7 @@ void fake_guest_fail(struct guest *g, enum fake_op op, int rc, unsigned int afte
 
 /* A hole becomes memory that the mapping lacks, and is dirty: guest_map_late() finds it. */
 void fake_guest_plug(struct guest *g, uint64_t pfn);
-/* tot_pages is another: CHANGED from now on until guest_refresh(). */
+/* tot_pages is another: CHANGED from now on. */
 void fake_guest_balloon(struct guest *g);
 /* It ends by itself, is destroyed, is suspended by others: health and suspend say so from now on. */
 void fake_guest_end(struct guest *g, enum guest_health health, enum guest_shutdown reason);
