@@ -25,12 +25,10 @@
 
 struct tls_ctx {
 	SSL_CTX *ssl;
-	enum tls_ktls ktls;
 };
 
 struct tls {
 	SSL *ssl;
-	enum tls_ktls ktls;
 	char peer_name[NAME_SIZE];
 };
 
@@ -141,7 +139,7 @@ static int set_up(SSL_CTX *ssl, const struct tls_conf *conf, struct err *e)
 {
 	SSL_CTX_set_options(ssl,
 			    SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-	if (conf->ktls != TLS_KTLS_OFF)
+	if (conf->ktls)
 		SSL_CTX_set_options(ssl, SSL_OP_ENABLE_KTLS);
 	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	(void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
@@ -165,7 +163,6 @@ int tls_ctx_new(struct tls_ctx **out, const struct tls_conf *conf, struct err *e
 	if (!ctx)
 		return err_set(e, -ENOMEM, "TLS");
 	ERR_clear_error();
-	ctx->ktls = conf->ktls;
 	ctx->ssl = SSL_CTX_new(TLS_method());
 	rc = ctx->ssl ? set_up(ctx->ssl, conf, e) : library_error(e, -ENOMEM, "set up TLS");
 	if (rc < 0) {
@@ -193,7 +190,6 @@ int tls_new(struct tls **out, struct tls_ctx *ctx, int fd, enum tls_side side, s
 	if (!t)
 		return err_set(e, -ENOMEM, "TLS");
 	ERR_clear_error();
-	t->ktls = ctx->ktls;
 	t->ssl = SSL_new(ctx->ssl);
 	if (!t->ssl || SSL_set_fd(t->ssl, fd) != 1) {
 		tls_free(t);
@@ -260,13 +256,7 @@ int tls_handshake(struct tls *t, struct err *e)
 	}
 	rc = find_name(cert, t->peer_name, e);
 	X509_free(cert);
-	if (rc < 0)
-		return rc;
-	if (t->ktls == TLS_KTLS_ON && !tls_ktls_send(t))
-		return err_setx(
-			e, -EOPNOTSUPP,
-			"kernel TLS is demanded (ktls = on), but this kernel does not offer it");
-	return 0;
+	return rc;
 }
 
 int tls_read(struct tls *t, void *buf, size_t size, size_t *n, struct err *e)

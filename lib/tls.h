@@ -21,18 +21,12 @@ struct tls;
 struct tls_ctx;
 struct tls_mac;
 
-enum tls_ktls {
-	TLS_KTLS_OFF,
-	TLS_KTLS_AUTO, /* if the kernel has it */
-	TLS_KTLS_ON,   /* a connection without it is refused */
-};
-
 /* PEM files. */
 struct tls_conf {
 	const char *ca;
 	const char *cert;
 	const char *key;
-	enum tls_ktls ktls;
+	bool ktls; /* kernel TLS, if the kernel has it */
 };
 
 /* Loads the files and checks that they belong together. 0 or negative errno; the text names the file. */

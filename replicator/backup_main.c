@@ -108,7 +108,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	tc = (struct tls_conf){.ca = m->conf->tls_ca,
 			       .cert = m->conf->tls_cert,
 			       .key = m->conf->tls_key,
-			       .ktls = m->conf->tls_ktls ? TLS_KTLS_AUTO : TLS_KTLS_OFF};
+			       .ktls = m->conf->tls_ktls};
 	rc = tls_ctx_new(&m->tls, &tc, e);
 	if (rc < 0)
 		return rc;

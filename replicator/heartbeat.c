@@ -138,11 +138,11 @@ struct published {
 struct heartbeat {
 	struct spoken spoken;
 	struct published pub;
-	atomic_uint_least64_t period_ns;
 	pthread_t thread;
 	int stop_fd;
 	struct tls_mac *mac;
 	/* Fixed once the thread runs. */
+	uint64_t period_ns;
 	enum heartbeat_side side;
 	int fd;
 	int priority;
@@ -234,8 +234,6 @@ static void send_one(struct heartbeat *h)
 
 static void send_when_due(struct heartbeat *h, uint64_t now)
 {
-	uint64_t period = look(&h->period_ns);
-
 	if (now < h->next_ns)
 		return;
 	if (h->peer.size) {
@@ -246,9 +244,9 @@ static void send_when_due(struct heartbeat *h, uint64_t now)
 		publish(&h->pub.late_max_ns, h->late.max);
 	}
 	/* Whoever was stopped for a while does not make up for it with a burst. */
-	h->next_ns += period;
+	h->next_ns += h->period_ns;
 	if (h->next_ns <= now)
-		h->next_ns = now + period;
+		h->next_ns = now + h->period_ns;
 	h->budget = BUDGET;
 }
 
@@ -450,7 +448,7 @@ int heartbeat_start(struct heartbeat **out, const struct heartbeat_conf *conf, s
 	h->budget = BUDGET;
 	memcpy(h->session, conf->secret + TLS_KEY_SIZE, sizeof(h->session));
 	hist_init(&h->late);
-	publish(&h->period_ns, conf->period_ns);
+	h->period_ns = conf->period_ns;
 	heartbeat_set(h, &conf->first);
 	h->last = conf->first;
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -471,12 +469,6 @@ void heartbeat_set(struct heartbeat *h, const struct heartbeat_values *v)
 {
 	assert(values_ok(v));
 	speak(&h->spoken, v);
-}
-
-void heartbeat_set_period(struct heartbeat *h, uint64_t period_ns)
-{
-	assert(period_ns);
-	publish(&h->period_ns, period_ns);
 }
 
 uint64_t heartbeat_last_heard(const struct heartbeat *h)

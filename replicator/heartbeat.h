@@ -106,8 +106,6 @@ MUST_CHECK int heartbeat_start(struct heartbeat **out, const struct heartbeat_co
 			       struct err *e);
 /* What the next heartbeats say. Never waits. */
 void heartbeat_set(struct heartbeat *h, const struct heartbeat_values *v);
-/* From the next heartbeat on. */
-void heartbeat_set_period(struct heartbeat *h, uint64_t period_ns);
 /* Any thread. The last good heartbeat, or 0 if none came yet; CLOCK_BOOTTIME. */
 uint64_t heartbeat_last_heard(const struct heartbeat *h);
 

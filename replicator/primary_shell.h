@@ -94,7 +94,7 @@ void primary_shell_message(struct primary_shell *s, const struct pd_msg *m);
 /* The guest's watches became readable, or the lanes were tampered with. */
 void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave, const char *text);
 
-/* Registers status, unprotect, stats, log/level, log/dump. */
+/* Registers status and unprotect, and what ctl_std.h has. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
 
 #endif

@@ -94,7 +94,7 @@ void pki_free(struct pki *p)
 	mem_free(p);
 }
 
-struct tls_ctx *pki_ctx(struct pki *p, const char *ca, const char *host, enum tls_ktls ktls)
+struct tls_ctx *pki_ctx(struct pki *p, const char *ca, const char *host, bool ktls)
 {
 	struct err e = ERR_INIT;
 	struct tls_ctx *ctx = NULL;

@@ -3,6 +3,8 @@
 #ifndef TESTS_LIB_PKI_H
 #define TESTS_LIB_PKI_H
 
+#include <stdbool.h>
+
 #include "lib/tls.h"
 
 /* Fails the running test when something does not work. NULL-safe free. */
@@ -16,6 +18,6 @@ const char *pki_path(struct pki *p, const char *file);
  * A context for this host with this authority to trust. Hosts of the good authority "ca": "a", "b".
  * Host of the authority "other": "evil".
  */
-struct tls_ctx *pki_ctx(struct pki *p, const char *ca, const char *host, enum tls_ktls ktls);
+struct tls_ctx *pki_ctx(struct pki *p, const char *ca, const char *host, bool ktls);
 
 #endif

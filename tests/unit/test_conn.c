@@ -34,11 +34,11 @@ static struct tls_ctx *ctx_trusting; /* good certificate, trusts the other autho
 static int set_up(void **state)
 {
 	pki = pki_new();
-	ctx_a = pki_ctx(pki, "ca", "a", TLS_KTLS_AUTO);
-	ctx_b = pki_ctx(pki, "ca", "b", TLS_KTLS_OFF);
-	ctx_evil = pki_ctx(pki, "ca", "evil", TLS_KTLS_OFF);
-	ctx_other = pki_ctx(pki, "other", "evil", TLS_KTLS_OFF);
-	ctx_trusting = pki_ctx(pki, "other", "a", TLS_KTLS_OFF);
+	ctx_a = pki_ctx(pki, "ca", "a", true);
+	ctx_b = pki_ctx(pki, "ca", "b", false);
+	ctx_evil = pki_ctx(pki, "ca", "evil", false);
+	ctx_other = pki_ctx(pki, "other", "evil", false);
+	ctx_trusting = pki_ctx(pki, "other", "a", false);
 	return 0;
 }
 
