@@ -19,23 +19,12 @@
 #ifndef LIB_ERR_H
 #define LIB_ERR_H
 
-#include <stdbool.h>
-
 #include "lib/compiler.h"
 
 #define ERR_TEXT_SIZE 512
 
-/* What the one who hears of the error should do. */
-enum err_class {
-	ERR_SELF,      /* we are broken: stop */
-	ERR_PEER,      /* the other side is broken: leave protection, keep the VM */
-	ERR_TRANSIENT, /* try again */
-};
-
 struct err {
 	int rc; /* negative errno; 0: no error */
-	bool class_is_set;
-	enum err_class class; /* read it with err_class() */
 	char text[ERR_TEXT_SIZE];
 };
 
@@ -51,15 +40,5 @@ PRINTF(3, 4) COLD int err_set(struct err *e, int rc, const char *fmt, ...);
 PRINTF(3, 4) COLD int err_setx(struct err *e, int rc, const char *fmt, ...);
 /* Puts the formatted text and ": " before the text of *e. Returns rc. */
 PRINTF(3, 4) COLD int err_wrap(struct err *e, int rc, const char *fmt, ...);
-
-/* Overrides what the errno says about the class. e may be NULL. Returns rc. */
-COLD int err_class_set(struct err *e, int rc, enum err_class class);
-/*
- * The class that was set, or else that of the errno: EPROTO, EBADMSG, EMSGSIZE
- * and EKEYREJECTED mean the peer; what a later try may cure is transient; all
- * else is ours.
- */
-enum err_class err_class(const struct err *e);
-enum err_class err_class_of(int rc);
 
 #endif

@@ -229,11 +229,9 @@ int apply_page(struct apply *ap, uint64_t pfn, const void *page, struct err *e)
 			return rc;
 	}
 	slot = arena_add(&ap->arena, pfn);
-	if (!slot) {
-		rc = err_setx(e, -ENOSPC, "epoch %" PRIu64 " has more than the %u pages agreed",
-			      ap->due, ap->arena.pages);
-		return err_class_set(e, rc, ERR_PEER);
-	}
+	if (!slot)
+		return err_setx(e, -ENOSPC, "epoch %" PRIu64 " has more than the %u pages agreed",
+				ap->due, ap->arena.pages);
 	memcpy(slot, page, XCS_PAGE_SIZE);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "tests/lib/test.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <string.h>

@@ -44,7 +44,6 @@ static void nobody_wants_to_know(void **state)
 	assert_int_equal(err_set(NULL, -EIO, "x"), -EIO);
 	assert_int_equal(err_setx(NULL, -EIO, "x"), -EIO);
 	assert_int_equal(err_wrap(NULL, -EIO, "x"), -EIO);
-	assert_int_equal(err_class_set(NULL, -EIO, ERR_PEER), -EIO);
 }
 
 static void long_text_is_cut(void **state)
@@ -69,31 +68,12 @@ static void long_text_is_cut(void **state)
 	}
 }
 
-static void classes(void **state)
-{
-	struct err e = ERR_INIT;
-
-	err_set(&e, -EPROTO, "frame");
-	assert_int_equal(err_class(&e), ERR_PEER);
-	err_set(&e, -ECONNRESET, "read");
-	assert_int_equal(err_class(&e), ERR_TRANSIENT);
-	err_set(&e, -ENOMEM, "arena");
-	assert_int_equal(err_class(&e), ERR_SELF);
-	err_class_set(&e, -ENOMEM, ERR_TRANSIENT);
-	assert_int_equal(err_class(&e), ERR_TRANSIENT);
-	/* A class belongs to one error: context keeps it, the next error does not. */
-	err_wrap(&e, e.rc, "vm web");
-	assert_int_equal(err_class(&e), ERR_TRANSIENT);
-	err_set(&e, -ENOMEM, "arena");
-	assert_int_equal(err_class(&e), ERR_SELF);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_and_meaning),	cmocka_unit_test(context),
 		cmocka_unit_test(old_text_as_argument), cmocka_unit_test(nobody_wants_to_know),
-		cmocka_unit_test(long_text_is_cut),	cmocka_unit_test(classes),
+		cmocka_unit_test(long_text_is_cut),
 	};
 
 	return RUN_TESTS("err", tests);

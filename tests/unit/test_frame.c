@@ -59,7 +59,7 @@ static void every_bit_counts(void **state)
 		buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		assert_int_not_equal(frame_decode(buf, FRAME_BACKUP, &got, &e), 0);
 		assert_true(e.text[0]);
-		assert_int_equal(err_class(&e), ERR_PEER);
+		assert_true(e.rc == -EPROTO || e.rc == -EBADMSG || e.rc == -EMSGSIZE);
 		buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
 }
