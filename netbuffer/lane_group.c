@@ -137,12 +137,11 @@ static uint64_t lane_cost(const struct lane_stats *s)
 	return MAX((uint64_t)s->bytes, s->frames * NETBUF_FRAME_COST);
 }
 
-uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *most)
+uint64_t lane_group_measure(struct lane_group *g, unsigned int cur)
 {
 	struct lane_stats s[LANES];
-	uint64_t sum = 0;
+	uint64_t most = 0;
 
-	*most = 0;
 	for (unsigned int i = 0; i < g->n; i++) {
 		struct netbuf_stats *v = &g->vifs[i].stats;
 
@@ -154,11 +153,10 @@ uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *mo
 				v->held_frames += s[l].frames;
 			}
 			v->peak_bytes = MAX(v->peak_bytes, v->held_bytes);
-			*most = MAX(*most, lane_cost(&s[cur]));
+			most = MAX(most, lane_cost(&s[cur]));
 		}
-		sum += v->held_bytes;
 	}
-	return sum;
+	return most;
 }
 
 void lane_group_cap(struct lane_group *g, unsigned int cur)

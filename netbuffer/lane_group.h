@@ -45,10 +45,8 @@ void lane_group_mark_held(struct lane_group *g, bool held);
 /* The frames of each lane. */
 MUST_CHECK int lane_group_frames(struct lane_group *g, uint64_t frames[LANES]);
 
-/*
- * Brings the stats of all vifs up to date. Returns what they hold; *most: of one vif in lane cur.
- */
-uint64_t lane_group_measure(struct lane_group *g, unsigned int cur, uint64_t *most);
+/* Brings the stats of all vifs up to date. Returns the most that one vif has in lane cur. */
+uint64_t lane_group_measure(struct lane_group *g, unsigned int cur);
 
 /*
  * P6: the kernel limits a lane by the bytes of its frames, which say little of its memory when they

@@ -54,7 +54,6 @@ struct netbuf {
 	uint64_t open_deadline;
 	uint64_t measure_at;
 	uint64_t deadline;
-	uint64_t backlog_bytes;
 	struct netbuf_counters counters;
 };
 
@@ -233,10 +232,9 @@ static int open_now(struct netbuf *nb)
 
 static void measure(struct netbuf *nb, uint64_t now)
 {
-	uint64_t most;
+	uint64_t most = lane_group_measure(&nb->lanes, nb->book.cur);
 
 	nb->measure_at = clock_add(now, NETBUF_PRESSURE_POLL_NS);
-	nb->backlog_bytes = lane_group_measure(&nb->lanes, nb->book.cur, &most);
 	nb->half_full = !nb->book.open && most > nb->conf.lane_bytes / 2;
 	if (!nb->book.open)
 		lane_group_cap(&nb->lanes, nb->book.cur);
@@ -561,11 +559,6 @@ static void watched(void *arg, unsigned int vif, enum lane_tamper how, const cha
 void netbuf_watch(struct netbuf *nb)
 {
 	nb->lanes.ops->watch(nb->lanes.ctx, watched, nb);
-}
-
-uint64_t netbuf_backlog_bytes(const struct netbuf *nb)
-{
-	return nb->backlog_bytes;
 }
 
 bool netbuf_half_full(const struct netbuf *nb)

@@ -98,8 +98,6 @@ uint64_t netbuf_next_deadline(const struct netbuf *nb);
 int netbuf_watch_fd(const struct netbuf *nb);
 void netbuf_watch(struct netbuf *nb);
 
-/* Held by all vifs, as of the last poll. */
-uint64_t netbuf_backlog_bytes(const struct netbuf *nb);
 /* A current lane was more than half full at the last poll: checkpoint now. */
 bool netbuf_half_full(const struct netbuf *nb);
 
