@@ -31,6 +31,7 @@ struct options {
 	const char *vm;
 	int status_fd;
 	bool adopt;
+	bool afresh; /* ... what this very process left, with nothing held */
 };
 
 struct main_ctx {
@@ -50,7 +51,7 @@ struct main_ctx {
 
 static int usage(int rc)
 {
-	fputs("usage: romulus-primary [--config FILE] [--status-fd N] [--adopt] VM\n"
+	fputs("usage: romulus-primary [--config FILE] [--status-fd N] [--adopt | --afresh] VM\n"
 	      "Started by romulusd; see romulus-primary(8).\n",
 	      rc ? stderr : stdout);
 	return rc;
@@ -62,6 +63,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"config", required_argument, NULL, 'c'},
 		{"status-fd", required_argument, NULL, 's'},
 		{"adopt", no_argument, NULL, 'a'},
+		{"afresh", no_argument, NULL, 'f'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -79,6 +81,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'a':
 			o->adopt = true;
+			break;
+		case 'f':
+			o->adopt = o->afresh = true;
 			break;
 		case 'h':
 			exit(usage(0));
@@ -157,8 +162,7 @@ static void on_tampered(void *arg, unsigned int vif, enum lane_tamper how, const
 		log_info("%s", what);
 		return;
 	}
-	m->shell.rebuild = true; /* the lanes are made anew by a fresh start */
-	primary_shell_guest_event(&m->shell, LEAVE_RESYNC, what);
+	primary_shell_tampered(&m->shell, what);
 }
 
 static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
@@ -348,9 +352,25 @@ static void tear_down(struct main_ctx *m)
 	ctl_server_free(m->ctl);
 	tls_ctx_free(m->tls);
 	sd_event_unref(m->loop);
+}
+
+/* The VM is free for another worker. */
+static void let_go(struct main_ctx *m)
+{
 	if (m->conf)
 		worker_unclaim(m->conf->run_dir, m->opt.vm, WORKER_PRIMARY, &m->lock_fd);
 	conf_free(m->conf);
+}
+
+/* Its devices went because it was being destroyed. Nothing is held, and the peer has no standby of it. */
+static int guest_ended(const struct main_ctx *m)
+{
+	struct err e = ERR_INIT;
+
+	if (!m->conf || vm_state_set_role(m->conf->state_dir, m->opt.vm, VM_NONE, 0, &e) < 0)
+		return WORKER_REFUSED;
+	log_info("done: the guest has ended");
+	return WORKER_DONE;
 }
 
 /*
@@ -362,15 +382,16 @@ static int after_failure(const struct main_ctx *m)
 {
 	struct err e = ERR_INIT;
 	bool resumed = false;
-	int rc;
+	int rc = -ENOENT;
 
-	if (!m->opt.adopt || m->gone)
+	if (!m->opt.adopt)
 		return WORKER_REFUSED;
 	if (m->busy)
 		return 1; /* so is the guest */
-	rc = xen_guest_rescue(m->opt.vm, &resumed, &e);
+	if (!m->gone)
+		rc = xen_guest_rescue(m->opt.vm, &resumed, &e);
 	if (rc == -ENOENT)
-		return WORKER_REFUSED;
+		return m->opt.afresh ? guest_ended(m) : WORKER_REFUSED;
 	if (rc < 0)
 		log_err("%s", e.text);
 	else if (resumed)
@@ -379,11 +400,17 @@ static int after_failure(const struct main_ctx *m)
 }
 
 /* Returns only when that cannot be. Whatever keeps the next one from working, it is not a first start. */
-static void start_afresh(const struct options *o)
+static void start_afresh(const struct options *o, bool held)
 {
 	char fd[16];
-	const char *const argv[] = {"romulus-primary", "--config", o->conf_path, "--status-fd", fd,
-				    "--adopt",	       o->vm,	   NULL};
+	const char *const argv[] = {"romulus-primary",
+				    "--config",
+				    o->conf_path,
+				    "--status-fd",
+				    fd,
+				    held ? "--adopt" : "--afresh",
+				    o->vm,
+				    NULL};
 
 	snprintf(fd, sizeof(fd), "%d", o->status_fd);
 	log_info("starting afresh: the guest or its lanes changed");
@@ -411,7 +438,9 @@ int main(int argc, char **argv)
 		log_err("%s", e.text);
 		worker_say(m.opt.status_fd, WORKER_SAYS_PROBLEM, e.text);
 		tear_down(&m);
-		return after_failure(&m);
+		code = after_failure(&m);
+		let_go(&m);
+		return code;
 	}
 	if (mlockall(MCL_CURRENT) < 0)
 		log_warn("memory is not locked: %s", strerror(errno));
@@ -421,7 +450,8 @@ int main(int argc, char **argv)
 	code = m.shell.exit_code;
 	rebuild = m.shell.rebuild && code == 1;
 	tear_down(&m);
+	let_go(&m);
 	if (rebuild)
-		start_afresh(&m.opt);
+		start_afresh(&m.opt, m.shell.core.held);
 	return code;
 }

@@ -205,9 +205,9 @@ static void give_up(struct primary_shell *s)
 /*
  * What we work with is not the guest, or not its lanes, any more (`rebuild`): may a fresh start put that right
  * now? P1: not a page is copied, and so nothing is ever called protected, before one has. With the output open
- * it costs nothing. In LOST it is urgent, as output may pass by the lanes while the peer goes alone, and the
- * next worker adopts what is held; but not when the operator has decided what becomes of it. Between, the peer
- * is told first.
+ * it costs nothing. Lanes are urgent in LOST, as output may pass by them while the peer goes alone, and the
+ * next worker adopts what is held; but not when it is decided what becomes of that. A changed guest is not: its
+ * devices may go because it is being destroyed. Between, the peer is told first.
  */
 static bool may_start_afresh(const struct primary_shell *s)
 {
@@ -218,7 +218,7 @@ static bool may_start_afresh(const struct primary_shell *s)
 	case PRIMARY_COPYING:
 		return !p->held;
 	case PRIMARY_LOST:
-		return !p->leaving && !p->open_wanted && !p->opening;
+		return s->tampered && !p->leaving && !p->open_wanted && !p->opening;
 	case PRIMARY_SYNCING:
 	case PRIMARY_PROTECTED:
 	case PRIMARY_LEAVING:
@@ -531,6 +531,13 @@ void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave,
 		s->rebuild = true;
 	problem(s, "", "%s", text);
 	primary_shell_event(s, &ev);
+}
+
+void primary_shell_tampered(struct primary_shell *s, const char *text)
+{
+	s->rebuild = true;
+	s->tampered = true;
+	primary_shell_guest_event(s, LEAVE_RESYNC, text);
 }
 
 /* ---- begin and end ---- */

@@ -68,7 +68,8 @@ struct primary_shell {
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool opening;
 	bool pressure_told;
-	bool rebuild; /* as soon as that may be: start afresh, the guest or its lanes changed */
+	bool rebuild;  /* as soon as that may be: start afresh, the guest or its lanes changed */
+	bool tampered; /* ... and it was the lanes */
 	bool deposed; /* the peer runs the VM, our copy is gone: its lanes go too, held output and all */
 	bool finished;
 	int exit_code;
@@ -91,8 +92,10 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 /* One message of the data thread. */
 void primary_shell_message(struct primary_shell *s, const struct pd_msg *m);
 
-/* The guest's watches became readable, or the lanes were tampered with. */
+/* The guest's watches became readable. */
 void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave, const char *text);
+/* P1: somebody took the lanes away, or what leads output into them. */
+void primary_shell_tampered(struct primary_shell *s, const char *text);
 
 /* Registers status and unprotect, and what ctl_std.h has. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);

@@ -244,6 +244,11 @@ static void change(void)
 	primary_shell_guest_event(&bed->s, LEAVE_GUEST_CHANGED, "changed");
 }
 
+static void tamper(void)
+{
+	primary_shell_tampered(&bed->s, "tampered");
+}
+
 static void starts_afresh(void)
 {
 	assert_true(bed->s.finished);
@@ -282,18 +287,41 @@ static void changed_under_protection(void **state)
 }
 
 /* P1: its output may pass by the lanes: at once, the next worker adopts what is held. */
+static void tampered_while_lost(void **state)
+{
+	lose();
+	tamper();
+	starts_afresh();
+	assert_true(bed->s.core.held);
+}
+
+/* A guest whose devices go may be about to end: that is waited for, as the peer is to be told. */
 static void changed_while_lost(void **state)
 {
 	lose();
 	change();
+	assert_false(bed->s.finished);
+	primary_shell_guest_event(&bed->s, LEAVE_GUEST_DESTROYED, "destroyed");
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_LOST, "open");
+	event(PEV_OUTPUT_OPENED);
+	assert_int_equal(bed->s.exit_code, WORKER_DONE);
+}
+
+static void changed_and_found_again(void **state)
+{
+	lose();
+	change();
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_LOST, "open");
+	event(PEV_OUTPUT_OPENED);
 	starts_afresh();
-	assert_true(bed->s.core.held);
 }
 
 static void lost_while_leaving(void **state)
 {
 	protect();
-	change();
+	tamper();
 	is(PRIMARY_LEAVING, "bye");
 	message(PD_LINK_DOWN, 0);
 	starts_afresh();
@@ -301,26 +329,26 @@ static void lost_while_leaving(void **state)
 }
 
 /* P1: the first copy over lanes that are not there must not even begin. */
-static void changed_while_opening(void **state)
+static void tampered_while_opening(void **state)
 {
 	lose();
 	message(PD_LINK_UP, 0);
 	is(PRIMARY_LOST, "open");
-	change();
+	tamper();
 	assert_false(bed->s.finished);
 	event(PEV_OUTPUT_OPENED);
 	starts_afresh();
 }
 
 /* What the operator decided is carried out, not forgotten. */
-static void changed_while_unprotecting(void **state)
+static void tampered_while_unprotecting(void **state)
 {
 	const struct primary_event unprotect = {.type = PEV_UNPROTECT, .force = true};
 
 	lose();
 	primary_shell_event(&bed->s, &unprotect);
 	is(PRIMARY_LOST, "open");
-	change();
+	tamper();
 	assert_false(bed->s.finished);
 	event(PEV_OUTPUT_OPENED);
 	assert_true(bed->s.finished);
@@ -460,10 +488,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(changed_before_a_session, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_in_the_first_copy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_under_protection, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tampered_while_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_while_lost, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_and_found_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lost_while_leaving, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(changed_while_opening, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(changed_while_unprotecting, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tampered_while_opening, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tampered_while_unprotecting, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(asked_to_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_heartbeat_is_as_old_as_it_came, set_up,
 						tear_down),
