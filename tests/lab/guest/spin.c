@@ -26,8 +26,9 @@
 
 enum {
 	MAX_GAPS = 65536,
-	LOST_US = 100,	  /* by the clock: more than what calibration and readings can explain */
-	READ_US = 50,	  /* a reading of both clocks that takes longer was interrupted */
+	LOST_US =
+		1000, /* by the clock: more than calibration and readings can explain, less than the kernel's own phases */
+	READINGS = 8, /* of both clocks; the quickest was not interrupted */
 	REFERENCE_MS = 20 /* longest time between two readings: the rates differ a little */
 };
 
@@ -125,24 +126,29 @@ struct reference {
 	uint64_t tsc;
 };
 
-static struct reference look(double mhz)
+static struct reference look(void)
 {
-	struct reference r;
-	uint64_t before;
-	int tries = 0;
+	struct reference best = {0};
+	uint64_t took = UINT64_MAX;
 
-	do {
-		before = __rdtsc();
-		r.mono = now();
-		r.tsc = __rdtsc();
-	} while ((double)(r.tsc - before) > READ_US * mhz && ++tries < 10);
-	return r;
+	for (int i = 0; i < READINGS; i++) {
+		uint64_t before = __rdtsc();
+		double mono = now();
+		uint64_t after = __rdtsc();
+
+		if (after - before < took) {
+			took = after - before;
+			best.mono = mono;
+			best.tsc = before + took / 2;
+		}
+	}
+	return best;
 }
 
 /* For how many us did the clock stand still since then? 0: not. *ref becomes the new reading. */
 static double clock_stood(struct reference *ref, double mhz)
 {
-	struct reference r = look(mhz);
+	struct reference r = look();
 	double lost_us = (double)(r.tsc - ref->tsc) / mhz - (r.mono - ref->mono) * 1e6;
 
 	*ref = r;
@@ -192,7 +198,7 @@ int main(int argc, char **argv)
 	limit = (uint64_t)(threshold_us * mhz);
 	period = (uint64_t)(every * 1e6 * mhz);
 	stale = (uint64_t)(REFERENCE_MS * 1e3 * mhz);
-	ref = look(mhz);
+	ref = look();
 	since = last = __rdtsc();
 	while (!ended) {
 		uint64_t t = __rdtsc();
@@ -207,7 +213,7 @@ int main(int argc, char **argv)
 				add(&frozen, (double)(t - last) / mhz);
 			}
 		} else if (t - ref.tsc > stale) {
-			ref = look(mhz);
+			ref = look();
 		}
 		last = t;
 		if (t < since)
