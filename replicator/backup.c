@@ -368,7 +368,7 @@ static void abandoned(struct backup *b, uint64_t now, struct backup_actions *out
 	if (b->state != BACKUP_ABANDONING)
 		return;
 	if (b->bye_wanted && b->link_up)
-		act(out, BACT_BYE_OK);
+		act(out, BACT_BYE_OK)->term = b->term;
 	if (b->answer_owed)
 		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
 	b->answer_owed = false;

@@ -73,7 +73,7 @@ enum backup_action_type {
 	 */
 	BACT_ACTIVATE,
 	BACT_ABANDON, /* destroy the standby, it never runs; then BEV_ABANDONED */
-	BACT_BYE_OK,  /* tell the primary that the standby is gone */
+	BACT_BYE_OK,  /* tell the primary that the standby is gone (term) */
 	BACT_ANSWER,  /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
 	BACT_DISCONNECT,
 	BACT_END,

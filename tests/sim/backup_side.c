@@ -426,6 +426,9 @@ static void send(struct sim *s, int slot, enum msg_type type, const struct backu
 {
 	const struct msg m = {.type = type, .epoch = act->epoch, .term = act->term};
 
+	/* The encoder would abort the worker. */
+	if (!m.term)
+		sim_fail(s, "P4", "the backup's %s has no term", backup_action_name(act->type));
 	net_send(s, s->b[slot].conn, SIDE_A, &m);
 }
 

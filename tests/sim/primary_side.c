@@ -273,12 +273,24 @@ static void activated(struct sim *s, const struct msg *m)
 	const struct primary_event ev = {.type = PEV_PEER_ACTIVATED, .term = m->term};
 	bool refused = s->a.phase == DATA_CONNECTING;
 
+	if (!refused && m->term <= s->a.core.conf.term && s->a.core.state != PRIMARY_DEPOSED)
+		sim_fail(s, "P4", "TAKEOVER under term %llu in a session of term %llu",
+			 (unsigned long long)m->term, (unsigned long long)s->a.core.conf.term);
 	a_post(s, &ev);
 	if (!refused)
 		return;
 	net_close(s, s->a.conn, SIDE_A);
 	s->a.conn = 0;
 	data_idle(s);
+}
+
+static void bye_ok(struct sim *s, const struct msg *m)
+{
+	/* P1: it opens the output, so it must speak of this session's standby. */
+	if (m->term != s->a.core.conf.term)
+		sim_fail(s, "P1", "BYE_OK of term %llu in a session of term %llu",
+			 (unsigned long long)m->term, (unsigned long long)s->a.core.conf.term);
+	post(s, PEV_BYE_OK, 0);
 }
 
 void a_message(struct sim *s, const struct msg *m, uint32_t conn)
@@ -302,7 +314,7 @@ void a_message(struct sim *s, const struct msg *m, uint32_t conn)
 		a_post(s, &ack);
 		break;
 	case MSG_BYE_OK:
-		post(s, PEV_BYE_OK, 0);
+		bye_ok(s, m);
 		break;
 	case MSG_REFUSE:
 	case MSG_CLOSE:

@@ -9,6 +9,7 @@ UNIT_TESTS += \
 	tests/unit/test_arena.c \
 	tests/unit/test_backup.c \
 	tests/unit/test_backup_welcome.c \
+	tests/unit/test_backup_worker.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
@@ -53,6 +54,7 @@ UNIT_TESTS += \
 	tests/unit/test_xc_stream.c
 
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
+test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 

@@ -34,7 +34,7 @@ static void describe(struct bed *t)
 		if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE)
 			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->epoch);
 		if (a->type == BACT_PERSIST_TERM || a->type == BACT_TAKEOVER ||
-		    a->type == BACT_HELLO_OK)
+		    a->type == BACT_HELLO_OK || a->type == BACT_BYE_OK)
 			n += snprintf(t->text + n, sizeof(t->text) - n, ":t%d", (int)a->term);
 		if (a->type == BACT_ANSWER)
 			n += snprintf(t->text + n, sizeof(t->text) - n, ":%s:%d",
@@ -185,7 +185,7 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 	[BACKUP_ABANDONING] =
 		{
 			[BEV_FAILOVER] = {BACKUP_ABANDONING, "answer:failover:5"},
-			[BEV_ABANDONED] = {BACKUP_ENDED, "bye-ok end"},
+			[BEV_ABANDONED] = {BACKUP_ENDED, "bye-ok:t7 end"},
 		},
 	[BACKUP_ENDED] =
 		{
@@ -241,7 +241,7 @@ static void a_whole_life(void **state)
 	assert_string_equal(feed(&t, BEV_APPLIED, 1), "");
 	assert_string_equal(feed(&t, BEV_BYE, 0), "abandon");
 	assert_false(backup_is_protecting(&t.b, t.now));
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok:t7 end");
 }
 
 /* Out of order, again, with holes, of another term, before the arena is free: the session ends. */

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backup's worker without its main: shell, core and data thread on a real connection, whose other end the
+ * test plays. What clears the way for a session (processes, domains) is left out.
+ */
+#include "tests/lib/test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/conn.h"
+#include "lib/err.h"
+#include "replicator/backup_shell.h"
+#include "tests/lib/pki.h"
+
+#define TERM 7
+#define LIMIT_NS (20 * NS_PER_SEC)
+#define STEP_US 5000
+
+static struct pki *pki;
+static struct tls_ctx *ctx_a;
+static struct tls_ctx *ctx_b;
+
+struct bed {
+	char dir[64];
+	struct conf conf;
+	sd_event *loop;
+	struct backup_shell s;
+	struct conn *c; /* the primary's end */
+	int listen_fd;
+	uint16_t port;
+};
+
+/* ---- in the place of backup_welcome_shell.c ---- */
+
+int __wrap_backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m,
+				struct backup_conf *bc, struct bd_cmd *r);
+int __wrap_backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m,
+				struct backup_conf *bc, struct bd_cmd *r)
+{
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = m->hello.heartbeat_period_ms * NS_PER_MS,
+		.failure_timeout_ns = m->hello.failure_timeout_ms * NS_PER_MS,
+		.epoch_period_ns = m->hello.epoch_period_us * NS_PER_US,
+	};
+	struct err e = ERR_INIT;
+
+	*bc = (struct backup_conf){.policy = (enum peer_loss_policy)m->hello.policy};
+	assert_int_equal(timing_check(&tc, &e), 0);
+	timing_derive(&bc->timing, &tc);
+	vm_state_init(&s->state, m->hello.vm);
+	s->state.role = VM_BACKUP;
+	s->state.term = m->hello.term;
+	s->state.policy = bc->policy;
+	snprintf(s->state.peer, sizeof(s->state.peer), "%s", m->peer_name);
+	assert_int_equal(vm_state_save(s->conf->state_dir, &s->state, &e), 0);
+	assert_int_equal(
+		worker_claim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd, &e), 0);
+	bc->term = s->state.term;
+	return 0;
+}
+
+/* ---- the worker ---- */
+
+static int on_message(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+	struct backup_shell *s = arg;
+	struct bd_msg m;
+
+	while (!s->finished && backup_data_next(s->data, &m))
+		backup_shell_message(s, &m);
+	return 0;
+}
+
+static void turn(struct bed *b)
+{
+	if (b->s.finished)
+		usleep(STEP_US);
+	else
+		assert_true(sd_event_run(b->loop, STEP_US) >= 0);
+}
+
+static void until_finished(struct bed *b)
+{
+	uint64_t end = clock_now() + LIMIT_NS;
+
+	while (!b->s.finished && clock_now() < end)
+		turn(b);
+	assert_true(b->s.finished);
+}
+
+static void start_worker(struct bed *b, int fd)
+{
+	const struct bd_conf dc = {
+		.tls = ctx_b,
+		.fd = fd,
+		.handshake_timeout_ns = LIMIT_NS,
+		.send_timeout_ns = LIMIT_NS,
+	};
+	struct err e = ERR_INIT;
+
+	assert_true(sd_event_new(&b->loop) >= 0);
+	b->s = (struct backup_shell){.conf = &b->conf, .loop = b->loop, .status_fd = -1};
+	assert_int_equal(backup_shell_start(&b->s, &e), 0);
+	assert_int_equal(backup_data_new(&b->s.data, &dc, &e), 0);
+	assert_true(sd_event_add_io(b->loop, NULL, backup_data_fd(b->s.data), EPOLLIN, on_message,
+				    &b->s) >= 0);
+}
+
+/* ---- the primary ---- */
+
+static void *dial(void *arg)
+{
+	struct conn_conf conf = {.tls = ctx_a,
+				 .wake_fd = -1,
+				 .handshake_deadline_ns = clock_now() + LIMIT_NS,
+				 .socket_buffer = 65536};
+	struct bed *b = arg;
+	struct err e = ERR_INIT;
+
+	if (conn_connect(&b->c, "127.0.0.1", b->port, &conf, &e) < 0)
+		b->c = NULL;
+	return NULL;
+}
+
+static void say(struct bed *b, enum frame_type type, const void *data, size_t size)
+{
+	struct conn_out out = {
+		.type = type, .epoch = FRAME_NO_EPOCH, .payload = data, .size = size};
+	struct err e = ERR_INIT;
+
+	if (conn_send(b->c, &out, clock_now() + LIMIT_NS, &e) < 0 ||
+	    conn_flush(b->c, clock_now() + LIMIT_NS, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+/* The worker goes on meanwhile. 0 or what conn_recv() says. */
+static int hear(struct bed *b, struct frame *f)
+{
+	uint64_t end = clock_now() + LIMIT_NS;
+	struct err e = ERR_INIT;
+	int rc;
+
+	for (;;) {
+		rc = conn_recv(b->c, f, 0, &e);
+		if (rc != -ETIMEDOUT || clock_now() >= end)
+			return rc;
+		turn(b);
+	}
+}
+
+#define HELLO_SIZE 208
+
+static void make_hello(uint8_t buf[HELLO_SIZE])
+{
+	static const struct wire_hello m = {.version_min = 1,
+					    .version_max = 1,
+					    .uuid = {1},
+					    .term = TERM,
+					    .mem_pages = 1000,
+					    .ram_pages = 1000,
+					    .arena_pages = 100,
+					    .cache_slots = 10,
+					    .heartbeat_period_ms = 100,
+					    .failure_timeout_ms = 30000,
+					    .epoch_period_us = 50000,
+					    .vcpus = 1,
+					    .policy = POLICY_HOLD,
+					    .vm = "web",
+					    .host = "a"};
+	struct wr w = wr_init(buf, HELLO_SIZE);
+
+	wire_hello_encode(&w, &m);
+	assert_int_equal(wr_used(&w), HELLO_SIZE);
+}
+
+static void say_hello(struct bed *b)
+{
+	uint8_t buf[HELLO_SIZE];
+	struct frame f;
+
+	make_hello(buf);
+	say(b, FRAME_HELLO, buf, sizeof(buf));
+	assert_int_equal(hear(b, &f), 0);
+	assert_int_equal(f.h.type, FRAME_HELLO_OK);
+	conn_set_version(b->c, 1);
+}
+
+/* ---- a bed ---- */
+
+static int listener(uint16_t *port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t size = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, size), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
+	*port = ntohs(in.sin_port);
+	return fd;
+}
+
+static void bed_init(struct bed *b)
+{
+	pthread_t dialler;
+	int fd;
+
+	*b = (struct bed){.dir = "/tmp/backup-worker-XXXXXX"};
+	assert_non_null(mkdtemp(b->dir));
+	snprintf(b->conf.state_dir, sizeof(b->conf.state_dir), "%s", b->dir);
+	snprintf(b->conf.run_dir, sizeof(b->conf.run_dir), "%s", b->dir);
+	snprintf(b->conf.host_name, sizeof(b->conf.host_name), "b");
+	b->listen_fd = listener(&b->port);
+	assert_int_equal(pthread_create(&dialler, NULL, dial, b), 0);
+	fd = accept4(b->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	start_worker(b, fd);
+	assert_int_equal(pthread_join(dialler, NULL), 0);
+	assert_non_null(b->c);
+}
+
+static bool pid_file(const struct bed *b)
+{
+	char path[WORKER_PATH_SIZE];
+
+	worker_pid_path(path, b->dir, "web", WORKER_BACKUP);
+	return access(path, F_OK) == 0;
+}
+
+/* As the main does it; the primary hangs up first, so that no last word waits for it. */
+static void bed_fini(struct bed *b)
+{
+	char command[128];
+
+	conn_free(b->c);
+	backup_shell_stop(&b->s);
+	assert_false(pid_file(b));
+	backup_data_free(b->s.data);
+	sd_event_unref(b->loop);
+	close(b->listen_fd);
+	snprintf(command, sizeof(command), "rm -r %s", b->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* ---- tests ---- */
+
+/* P4: or the primary would take each end in order for a loss. */
+static void bye_is_answered(void **state)
+{
+	static const uint8_t bye[8];
+	uint64_t term = 0;
+	struct frame f;
+	struct err e = ERR_INIT;
+	struct vm_state st;
+	struct bed b;
+
+	bed_init(&b);
+	say_hello(&b);
+	assert_true(pid_file(&b));
+	say(&b, FRAME_BYE, bye, sizeof(bye));
+	assert_int_equal(hear(&b, &f), 0);
+	assert_int_equal(f.h.type, FRAME_BYE_OK);
+	assert_int_equal(wire_term_decode(&f, &term, &e), 0);
+	assert_int_equal(term, TERM);
+	until_finished(&b);
+	assert_int_equal(b.s.exit_code, WORKER_DONE);
+	assert_int_equal(vm_state_load(b.dir, "web", &st, &e), 0);
+	assert_int_equal(st.role, VM_NONE);
+	bed_fini(&b);
+}
+
+static int set_up(void **state)
+{
+	pki = pki_new();
+	ctx_a = pki_ctx(pki, "ca", "a", TLS_KTLS_OFF);
+	ctx_b = pki_ctx(pki, "ca", "b", TLS_KTLS_OFF);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	tls_ctx_free(ctx_a);
+	tls_ctx_free(ctx_b);
+	pki_free(pki);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bye_is_answered),
+	};
+
+	return cmocka_run_group_tests_name("backup_worker", tests, set_up, tear_down);
+}
