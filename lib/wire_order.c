@@ -10,7 +10,7 @@
 enum phase {
 	START,
 	ASKED,	/* HELLO */
-	SET_UP, /* HELLO_OK; CONFIG and STATIC are due */
+	SET_UP, /* HELLO_OK; CONFIG, then STATIC are due */
 	COPY,	/* epoch 0 */
 	RUN,	/* epoch 0 was sent */
 };
@@ -29,12 +29,16 @@ static const char *due_from_primary(const struct wire_order *o)
 	case ASKED:
 		return "nothing before HELLO_OK";
 	case SET_UP:
-		return "CONFIG and STATIC";
+		if (!o->config_seen)
+			return "CONFIG, then STATIC";
+		if (!o->static_seen)
+			return "STATIC";
+		break;
 	case COPY:
 	case RUN:
-		return o->state_seen ? "STATE or EPOCH_END" : "PAGES, STATE or EPOCH_END";
+		break;
 	}
-	return "nothing";
+	return o->state_seen ? "STATE or EPOCH_END" : "PAGES, STATE or EPOCH_END";
 }
 
 static int unexpected(const struct wire_order *o, enum frame_side from, const struct frame *f,
@@ -117,7 +121,8 @@ static bool primary_may(struct wire_order *o, enum frame_type type)
 		o->config_seen = true;
 		return true;
 	case FRAME_STATIC:
-		if (o->phase != SET_UP || o->bye || o->static_seen)
+		/* What it goes into is built from CONFIG. */
+		if (o->phase != SET_UP || o->bye || !o->config_seen || o->static_seen)
 			return false;
 		o->static_seen = true;
 		return true;

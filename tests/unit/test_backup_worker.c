@@ -17,6 +17,7 @@
 
 #include "lib/clock.h"
 #include "lib/conn.h"
+#include "lib/conn_impl.h"
 #include "lib/err.h"
 #include "replicator/backup_shell.h"
 #include "tests/lib/pki.h"
@@ -30,7 +31,7 @@ static struct tls_ctx *ctx_a;
 static struct tls_ctx *ctx_b;
 
 struct bed {
-	char dir[64];
+	char dir[CONF_RUN_DIR_SIZE];
 	struct conf conf;
 	sd_event *loop;
 	struct backup_shell s;
@@ -279,6 +280,23 @@ static void bye_is_answered(void **state)
 	bed_fini(&b);
 }
 
+/* An order that the protocol does not allow ends the session, not the worker. */
+static void static_before_config(void **state)
+{
+	static const uint8_t statics[32] = {1};
+	struct frame f;
+	struct bed b;
+
+	bed_init(&b);
+	say_hello(&b);
+	b.c->order.config_seen = true; /* or our own end would not let it out */
+	say(&b, FRAME_STATIC, statics, sizeof(statics));
+	assert_int_equal(hear(&b, &f), -ECONNRESET);
+	until_finished(&b);
+	assert_int_equal(b.s.exit_code, WORKER_DONE);
+	bed_fini(&b);
+}
+
 static int set_up(void **state)
 {
 	pki = pki_new();
@@ -299,6 +317,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bye_is_answered),
+		cmocka_unit_test(static_before_config),
 	};
 
 	return cmocka_run_group_tests_name("backup_worker", tests, set_up, tear_down);
