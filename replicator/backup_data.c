@@ -90,12 +90,28 @@ static void drop_link(struct backup_data *d, const char *text)
 
 /* ---- frames of the session ---- */
 
+static void last_word(struct backup_data *d, enum frame_type type, const struct bd_cmd *cmd);
+
+/* Only here is it known what the peer speaks: the rest of its HELLO may mean anything. */
+static void refuse_version(struct backup_data *d, const char *why)
+{
+	struct bd_cmd cmd = {.type = BD_REFUSE, .code = WIRE_BAD_VERSION};
+
+	log_warn("refusing %s: %s", conn_peer_name(d->conn), why);
+	snprintf(cmd.text, sizeof(cmd.text), "%s", why);
+	last_word(d, FRAME_REFUSE, &cmd);
+}
+
 static int on_hello(struct backup_data *d, const struct frame *f, struct err *e)
 {
 	struct bd_msg m = {.type = BD_HELLO};
 	uint16_t version;
 	int rc = wire_hello_version(f, &version, e);
 
+	if (rc == -EPROTO) {
+		refuse_version(d, e->text);
+		return 0;
+	}
 	if (rc == 0)
 		rc = wire_hello_decode(f, &m.hello, e);
 	if (rc == 0)

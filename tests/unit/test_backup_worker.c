@@ -297,6 +297,32 @@ static void static_before_config(void **state)
 	bed_fini(&b);
 }
 
+/* A primary that is newer than us learns why it is not heard. */
+static void no_common_version(void **state)
+{
+	uint8_t buf[HELLO_SIZE];
+	struct wire_refuse refuse;
+	struct err e = ERR_INIT;
+	struct frame f;
+	struct bed b;
+
+	bed_init(&b);
+	make_hello(buf);
+	buf[0] = FRAME_VERSION_MAX + 1;
+	buf[2] = FRAME_VERSION_MAX + 2;
+	say(&b, FRAME_HELLO, buf, sizeof(buf));
+	assert_int_equal(hear(&b, &f), 0);
+	assert_int_equal(f.h.type, FRAME_REFUSE);
+	assert_int_equal(wire_refuse_decode(&f, &refuse, &e), 0);
+	assert_int_equal(refuse.code, WIRE_BAD_VERSION);
+	assert_non_null(strstr(refuse.text, "speaks 2 to 3, we 1 to 1"));
+	conn_free(b.c);
+	b.c = NULL;
+	until_finished(&b);
+	assert_int_equal(b.s.exit_code, WORKER_REFUSED);
+	bed_fini(&b);
+}
+
 static int set_up(void **state)
 {
 	pki = pki_new();
@@ -318,6 +344,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bye_is_answered),
 		cmocka_unit_test(static_before_config),
+		cmocka_unit_test(no_common_version),
 	};
 
 	return cmocka_run_group_tests_name("backup_worker", tests, set_up, tear_down);
