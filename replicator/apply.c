@@ -315,7 +315,9 @@ int apply_commit(struct apply *ap, uint64_t epoch, struct err *e)
 
 void apply_drop(struct apply *ap)
 {
-	assert(ap->phase != PHASE_PAGES && ap->phase != PHASE_STATE); /* P2 */
+	/* P2: its commit failed and part of it is with the standby, which can be nothing whole any more. */
+	if (ap->phase == PHASE_PAGES || ap->phase == PHASE_STATE)
+		ap->broken = true;
 	if (ap->phase != PHASE_COLLECTING && ap->phase != PHASE_SEALED)
 		return;
 	/* What was passed on of a first copy cannot be taken back. */

@@ -69,8 +69,8 @@ MUST_CHECK int apply_seal(struct apply *ap, uint64_t epoch, struct err *e);
 /* Feeds the sealed epoch, whole. Repeat after -ECANCELED or -ETIMEDOUT. */
 MUST_CHECK int apply_commit(struct apply *ap, uint64_t epoch, struct err *e);
 /*
- * Forgets the epoch that is being collected. It is a mistake of ours to drop one whose commit has begun;
- * a dropped first copy leaves a standby that can only be abandoned.
+ * Forgets the epoch that is being collected. One whose commit began and failed, or a first copy of which
+ * some was passed on, cannot be taken back: the standby can only be abandoned then.
  */
 void apply_drop(struct apply *ap);
 

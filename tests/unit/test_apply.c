@@ -437,6 +437,45 @@ static void reader_is_gone(void **state)
 	world_fini(&w);
 }
 
+/* The builder dies while the newest acknowledged epoch is fed; the decision that follows drops what there is. */
+static void drop_after_a_failed_commit(void **state)
+{
+	struct world w;
+
+	world_init(&w, 16, LONG);
+	world_read(&w);
+	put_static(&w);
+	put_epoch(&w, 0, 1);
+	put_pages(&w, 0, 3, 1);
+	put_state(&w, 2);
+	assert_int_equal(apply_seal(w.ap, 1, NULL), 0);
+	assert_int_equal(shutdown(w.fd[1], SHUT_RDWR), 0);
+	assert_int_equal(apply_commit(w.ap, 1, NULL), -EPIPE);
+	apply_drop(w.ap);
+	assert_int_equal(apply_commit(w.ap, 1, NULL), -EPIPE);
+	assert_int_equal(apply_finish(w.ap, NULL), -EPIPE);
+	world_join(&w);
+	assert_int_equal(w.r->checkpoints, 1);
+	world_fini(&w);
+}
+
+/* P2: half of an epoch may be with the standby, so nothing may be made of it any more. */
+static void drop_after_a_stalled_commit(void **state)
+{
+	struct world w;
+
+	world_init(&w, ARENA_PAGES, 5 * NS_PER_MS);
+	put_static(&w);
+	put_pages(&w, 0, 300, 1);
+	put_state(&w, 9);
+	assert_int_equal(apply_seal(w.ap, 0, NULL), 0);
+	assert_int_equal(apply_commit(w.ap, 0, NULL), -ETIMEDOUT);
+	apply_drop(w.ap);
+	assert_int_equal(apply_commit(w.ap, 0, NULL), -EPIPE);
+	assert_int_equal(apply_finish(w.ap, NULL), -EPIPE);
+	world_fini(&w);
+}
+
 static void dropped_first_copy_is_lost(void **state)
 {
 	struct world w;
@@ -475,6 +514,8 @@ int main(void)
 		cmocka_unit_test(interrupted_first_copy_goes_on),
 		cmocka_unit_test(drained_when_all_is_read),
 		cmocka_unit_test(reader_is_gone),
+		cmocka_unit_test(drop_after_a_failed_commit),
+		cmocka_unit_test(drop_after_a_stalled_commit),
 		cmocka_unit_test(dropped_first_copy_is_lost),
 		cmocka_unit_test(refuses_settings),
 	};
