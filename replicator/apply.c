@@ -333,11 +333,21 @@ uint64_t apply_fed(const struct apply *ap)
 	return ap->fed;
 }
 
-bool apply_drained(const struct apply *ap)
+int apply_drained(struct apply *ap, struct err *e)
 {
+	struct pollfd p = {.fd = ap->fd};
 	int left = 0;
 
-	return !feed_pending(ap) && ioctl(ap->fd, SIOCOUTQ, &left) == 0 && left == 0;
+	if (ap->broken)
+		return err_setx(e, -EPIPE, "the standby was lost before");
+	if (feed_pending(ap) || ioctl(ap->fd, SIOCOUTQ, &left) < 0 || left)
+		return err_setx(e, -EAGAIN, "the standby has not taken all");
+	/* Nothing is left either when the reader closed with bytes unread, and it hangs up before they go. */
+	if (poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR)) {
+		ap->broken = true;
+		return err_setx(e, -EPIPE, "the standby's builder closed its stream");
+	}
+	return 0;
 }
 
 uint32_t apply_pages(const struct apply *ap)

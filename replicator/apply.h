@@ -76,8 +76,8 @@ void apply_drop(struct apply *ap);
 
 /* The newest epoch that was fed whole; EPOCH_NONE before the first. */
 uint64_t apply_fed(const struct apply *ap);
-/* All bytes were taken by the reader. */
-bool apply_drained(const struct apply *ap);
+/* All bytes were taken by the reader: 0; -EAGAIN: not yet; -EPIPE: it has gone, taken or not. */
+MUST_CHECK int apply_drained(struct apply *ap, struct err *e);
 /* Pages that wait in the arena. */
 uint32_t apply_pages(const struct apply *ap);
 

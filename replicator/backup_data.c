@@ -243,13 +243,13 @@ static int feed_first_copy(struct backup_data *d, struct err *e)
 		rc = apply_commit(d->apply, 0, e);
 	if (rc < 0)
 		return rc;
-	while (!apply_drained(d->apply)) {
+	while ((rc = apply_drained(d->apply, e)) == -EAGAIN) {
 		if (clock_now() >= deadline)
 			return err_setx(e, -ETIMEDOUT, "the standby does not take the first copy");
 		if (poll(&p, 1, DRAIN_POLL_MS) > 0)
 			return err_setx(e, -ECANCELED, "asked to stop");
 	}
-	return 0;
+	return rc;
 }
 
 static int on_epoch_end(struct backup_data *d, const struct frame *f, struct err *e)

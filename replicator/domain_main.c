@@ -322,6 +322,13 @@ static void say_running(const struct restore *s)
 	say(s, "running domid=%u", s->domid);
 }
 
+/* Who gave it up needs no reason. */
+static void say_error(const struct restore *s, int rc, const struct err *e)
+{
+	if (rc < 0 && rc != -ECANCELED)
+		say(s, "error %s", e->text);
+}
+
 /* From `built` to the end of the domain. */
 static int serve(struct xen_libxl *x, const struct options *o, struct restore *s, struct err *e)
 {
@@ -356,13 +363,15 @@ static int mode_restore(struct xen_libxl *x, const struct options *o, struct err
 
 	log_set_tag(o->name);
 	rc = build(x, o, &s, e);
+	/* Before the stream ends: the worker that sees its end first would not know why. */
+	say_error(&s, rc, e);
 	/* Nothing of it must reach the hotplug scripts and what they leave running. */
 	close(o->stream_fd);
 	close(o->config_fd);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = serve(x, o, &s, e);
-	if (rc < 0 && rc != -ECANCELED)
-		say(&s, "error %s", e->text);
+		say_error(&s, rc, e);
+	}
 	return rc;
 }
 

@@ -376,8 +376,12 @@ static uint64_t drain(const struct replay *p)
 {
 	uint64_t start = clock_now();
 	struct pollfd none = {.fd = -1};
+	struct err e = ERR_INIT;
+	int rc;
 
-	while (!apply_drained(p->ap)) {
+	while ((rc = apply_drained(p->ap, &e)) != 0) {
+		if (rc != -EAGAIN)
+			fail("the stream", &e);
 		if (clock_now() > start + PATIENCE_NS)
 			fail("the standby does not read", NULL);
 		poll(&none, 1, 1);

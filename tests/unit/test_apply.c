@@ -353,7 +353,7 @@ static void interrupted_commit_goes_on(void **state)
 	assert_int_equal(apply_seal(w.ap, 0, NULL), 0);
 	assert_int_equal(apply_commit(w.ap, 0, &e), -ETIMEDOUT);
 	assert_non_null(strstr(e.text, "20 ms"));
-	assert_false(apply_drained(w.ap));
+	assert_int_equal(apply_drained(w.ap, NULL), -EAGAIN);
 	assert_int_equal(apply_finish(w.ap, NULL), -EBUSY); /* P2 */
 	assert_int_equal(write(w.wake, &one, 8), 8);
 	assert_int_equal(apply_commit(w.ap, 0, NULL), -ECANCELED);
@@ -407,14 +407,32 @@ static void drained_when_all_is_read(void **state)
 
 	world_init(&w, 16, LONG);
 	put_static(&w);
-	assert_false(apply_drained(w.ap));
+	assert_int_equal(apply_drained(w.ap, NULL), -EAGAIN);
 	world_read(&w);
 	put_epoch(&w, 0, 1);
 	p = (struct pollfd){.fd = w.wake, .events = POLLIN};
-	while (!apply_drained(w.ap) && clock_now() < give_up)
+	while (apply_drained(w.ap, NULL) == -EAGAIN && clock_now() < give_up)
 		poll(&p, 1, 1);
-	assert_true(apply_drained(w.ap));
+	assert_int_equal(apply_drained(w.ap, NULL), 0);
 	world_join(&w);
+	world_fini(&w);
+}
+
+/* What a builder that fails leaves unread is not with the standby. */
+static void not_drained_by_a_reader_that_goes(void **state)
+{
+	struct err e = ERR_INIT;
+	struct world w;
+
+	world_init(&w, 16, LONG);
+	put_static(&w);
+	put_epoch(&w, 0, 1);
+	assert_int_equal(apply_drained(w.ap, NULL), -EAGAIN);
+	close(w.fd[1]);
+	assert_int_equal(apply_drained(w.ap, &e), -EPIPE);
+	assert_int_equal(apply_drained(w.ap, &e), -EPIPE);
+	assert_int_equal(apply_finish(w.ap, NULL), -EPIPE);
+	w.fd[1] = -1;
 	world_fini(&w);
 }
 
@@ -513,6 +531,7 @@ int main(void)
 		cmocka_unit_test(interrupted_commit_goes_on),
 		cmocka_unit_test(interrupted_first_copy_goes_on),
 		cmocka_unit_test(drained_when_all_is_read),
+		cmocka_unit_test(not_drained_by_a_reader_that_goes),
 		cmocka_unit_test(reader_is_gone),
 		cmocka_unit_test(drop_after_a_failed_commit),
 		cmocka_unit_test(drop_after_a_stalled_commit),
