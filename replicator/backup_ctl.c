@@ -128,9 +128,7 @@ static int cmd_retire(void *ctx, struct ctl_request *rq, struct err *e)
 	if (s->core.state != BACKUP_ACTIVE)
 		return err_setx(e, -EBUSY, "the backup is %s, not active",
 				backup_state_name(s->core.state));
-	s->exit_code = WORKER_DONE;
-	s->finished = true;
-	sd_event_exit(s->loop, 0);
+	backup_shell_leave(s);
 	return 0;
 }
 

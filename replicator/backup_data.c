@@ -37,6 +37,7 @@ enum pause {
 	AWAIT_WELCOME, /* HELLO was given to control */
 	AWAIT_STREAM,  /* CONFIG was given to control: no standby yet */
 	AWAIT_APPLY,   /* an epoch is whole */
+	FINISHED,      /* the standby completes itself: what comes now comes too late */
 };
 
 struct backup_data {
@@ -459,10 +460,17 @@ static void finish_stream(struct backup_data *d)
 {
 	struct err e = ERR_INIT;
 
-	if (apply_finish(d->apply, &e) < 0)
+	if (apply_finish(d->apply, &e) < 0) {
 		post_text(d, BD_APPLY_FAILED, e.text);
-	else
-		post_text(d, BD_FINISHED, "");
+		return;
+	}
+	/* The VM runs here from now on, and has better use for the memory. */
+	apply_free(d->apply);
+	d->apply = NULL;
+	page_dec_free(d->dec);
+	d->dec = NULL;
+	d->pause = FINISHED;
+	post_text(d, BD_FINISHED, "");
 }
 
 static void obey(struct backup_data *d, const struct bd_cmd *cmd)

@@ -400,6 +400,31 @@ static void standby_gone(struct backup_shell *s)
 	backup_shell_event(s, &gone);
 }
 
+void backup_shell_leave(struct backup_shell *s)
+{
+	s->exit_code = WORKER_DONE;
+	s->finished = true;
+	sd_event_exit(s->loop, 0);
+}
+
+/* P4: its durable role stays; the primary may have an older copy, which only the operator may let run. */
+static void vm_ended(struct backup_shell *s)
+{
+	log_warn(
+		"the VM has ended here; an older copy of it at %s may run only after `romulus forget %s`",
+		s->state.peer, s->state.vm);
+	backup_shell_leave(s);
+}
+
+static void unwatched(struct backup_shell *s, const struct standby_event *ev)
+{
+	char hint[128];
+
+	snprintf(hint, sizeof(hint), "`" LIBEXEC_DIR "/romulus-domain monitor %u` does it",
+		 s->domid);
+	problem(s, hint, "nobody looks after a reboot or the end of the VM: %s", ev->text);
+}
+
 static void one_standby_event(struct backup_shell *s, const struct standby_event *ev)
 {
 	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
@@ -419,6 +444,12 @@ static void one_standby_event(struct backup_shell *s, const struct standby_event
 	case STANDBY_FAILED:
 		problem(s, "", "the standby failed: %s", ev->text);
 		backup_shell_event(s, &failed);
+		break;
+	case STANDBY_ENDED:
+		vm_ended(s);
+		break;
+	case STANDBY_UNWATCHED:
+		unwatched(s, ev);
 		break;
 	case STANDBY_LEFT:
 		problem(s, "destroy it with xl", "the standby is abandoned but not gone: %s",

@@ -71,6 +71,9 @@ void backup_shell_stop(struct backup_shell *s);
 void backup_shell_message(struct backup_shell *s, struct bd_msg *m);
 void backup_shell_event(struct backup_shell *s, const struct backup_event *ev);
 
+/* The VM was activated here and needs this worker no more. */
+void backup_shell_leave(struct backup_shell *s);
+
 /* Registers status, failover, supersede, retire. backup_ctl.c. */
 MUST_CHECK int backup_ctl_register(struct backup_shell *s, struct err *e);
 

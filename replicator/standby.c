@@ -486,6 +486,11 @@ static void child_has_ended(struct standby *s, uint64_t now, struct standby_even
 				   STANDBY_SUFFIX, how, number);
 		break;
 	case STATE_RUNNING:
+		over(s, s->code == 0 ? STANDBY_ENDED : STANDBY_UNWATCHED, ev);
+		if (s->code != 0)
+			event_text(ev, STANDBY_UNWATCHED, "the VM's monitor ended (%s %d)", how,
+				   number);
+		break;
 	case STATE_OVER:
 		break;
 	}

@@ -6,6 +6,7 @@
  *
  *	standby_start() -> stream for apply
  *	stream closed -> STANDBY_BUILT -> standby_run() -> STANDBY_RUNNING
+ *	the domain ends for good -> STANDBY_ENDED
  *	any time before standby_run(): standby_abandon() -> STANDBY_GONE
  *
  * After STANDBY_RUNNING the child lives on as the domain's lifecycle monitor (reboot, poweroff, crash),
@@ -46,6 +47,11 @@ enum standby_event_type {
 	STANDBY_NAME_TAKEN, /* text; another domain has the VM's name: standby_run() again, or abandon it */
 	STANDBY_GONE, /* abandoned: no domain is left, and none will be */
 	STANDBY_LEFT, /* abandoned, but the domain could not be destroyed; text */
+	STANDBY_FAILED, /* text; abandon it. After standby_run() with the name taken: may be told again */
+	STANDBY_ENDED,	   /* after STANDBY_RUNNING: the domain is gone, and none comes after it */
+	STANDBY_UNWATCHED, /* after STANDBY_RUNNING: the monitor has failed, the domain may run; text */
+	STANDBY_GONE,	   /* abandoned: no domain is left, and none will be */
+	STANDBY_LEFT,	   /* abandoned, but the domain could not be destroyed; text */
 };
 
 struct standby_vif {

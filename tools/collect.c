@@ -172,8 +172,9 @@ static void add_remembered(struct report *r, const struct json_in *v, const char
 	if (!strcmp(role, "active")) {
 		set(s->state, sizeof(s->state), "alone");
 		set(s->problem, sizeof(s->problem),
-		    "it was activated here and runs without a backup");
-		set(s->hint, sizeof(s->hint), "protect it again when a peer is there");
+		    "it was activated here and has no backup; whether it runs is not known");
+		set(s->hint, sizeof(s->hint),
+		    "protect it again when a peer is there, or forget it if it has ended for good");
 	} else {
 		set(s->state, sizeof(s->state), "stopped");
 	}

@@ -281,6 +281,8 @@ static void take_event(struct replay *p, const struct standby_event *ev)
 	case STANDBY_LEFT:
 		fprintf(stderr, "stream_replay: %s\n", ev->text);
 		exit(1);
+	case STANDBY_ENDED:
+	case STANDBY_UNWATCHED:
 	case STANDBY_NOTHING:
 		break;
 	}

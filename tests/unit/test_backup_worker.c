@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The backup's worker without its main: shell, core and data thread on a real connection, whose other end the
- * test plays. What clears the way for a session (processes, domains) is left out.
+ * test plays. What clears the way for a session (processes, domains) is left out, and the standby's builder is
+ * this very program in another role.
  */
 #include "tests/lib/test.h"
 
@@ -18,8 +19,10 @@
 #include "lib/clock.h"
 #include "lib/conn.h"
 #include "lib/conn_impl.h"
+#include "lib/digest.h"
 #include "lib/err.h"
 #include "replicator/backup_shell.h"
+#include "replicator/xen_version.h"
 #include "tests/lib/pki.h"
 
 #define TERM 7
@@ -36,6 +39,7 @@ struct bed {
 	sd_event *loop;
 	struct backup_shell s;
 	struct conn *c; /* the primary's end */
+	char end[64];	/* when this file is there the guest ends */
 	int listen_fd;
 	uint16_t port;
 };
@@ -67,6 +71,62 @@ int __wrap_backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m,
 		worker_claim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd, &e), 0);
 	bc->term = s->state.term;
 	return 0;
+}
+
+/* ---- the standby's builder ---- */
+
+#define ROLE "BACKUP_WORKER_CHILD"
+
+int __real_standby_start(struct standby **out, const struct standby_conf *conf, int *stream_fd,
+			 struct err *e);
+int __wrap_standby_start(struct standby **out, const struct standby_conf *conf, int *stream_fd,
+			 struct err *e);
+int __wrap_standby_start(struct standby **out, const struct standby_conf *conf, int *stream_fd,
+			 struct err *e)
+{
+	struct standby_conf sc = *conf;
+
+	sc.program = "/proc/self/exe";
+	return __real_standby_start(out, &sc, stream_fd, e);
+}
+
+int __wrap_xen_version(uint32_t *major, uint32_t *minor, struct err *e);
+int __wrap_xen_version(uint32_t *major, uint32_t *minor, struct err *e)
+{
+	*major = 4;
+	*minor = 17;
+	return 0;
+}
+
+static void child_say(const char *text)
+{
+	if (send(4, text, strlen(text), MSG_NOSIGNAL) < 0)
+		_exit(98);
+}
+
+/* The domain's end, or the monitor's, by the exit status in `role`. */
+static int child_main(void)
+{
+	const char *role = getenv(ROLE);
+	const char *end = getenv("BACKUP_WORKER_END");
+	char buf[4096];
+
+	if (!role || !end)
+		return 93;
+
+	while (read(3, buf, sizeof(buf)) > 0)
+		;
+	child_say("built domid=12");
+	if (recv(4, buf, sizeof(buf), 0) != 3 || memcmp(buf, "run", 3) != 0)
+		return 97;
+	child_say("running domid=12");
+	/* Until the test has seen it run, or has failed. */
+	while (access(end, F_OK) < 0)
+		if (recv(4, buf, sizeof(buf), MSG_DONTWAIT) == 0)
+			return 96;
+		else
+			usleep(STEP_US);
+	return atoi(role);
 }
 
 /* ---- the worker ---- */
@@ -168,7 +228,7 @@ static void make_hello(uint8_t buf[HELLO_SIZE])
 					    .term = TERM,
 					    .mem_pages = 1000,
 					    .ram_pages = 1000,
-					    .arena_pages = 100,
+					    .arena_pages = 10,
 					    .cache_slots = 10,
 					    .heartbeat_period_ms = 100,
 					    .failure_timeout_ms = 30000,
@@ -193,6 +253,44 @@ static void say_hello(struct bed *b)
 	assert_int_equal(hear(b, &f), 0);
 	assert_int_equal(f.h.type, FRAME_HELLO_OK);
 	conn_set_version(b->c, 1);
+}
+
+static void say_state(struct bed *b, uint16_t kind)
+{
+	static const uint8_t blob[100] = {1};
+	struct wire_state st = {
+		.kind = kind, .hvm = {.data = blob, .size = sizeof(blob)}, .n_params = 1};
+	struct err e = ERR_INIT;
+	struct wr w;
+
+	assert_int_equal(conn_begin(b->c, FRAME_STATE, 0, &w, clock_now() + LIMIT_NS, &e), 0);
+	wire_state_encode(&w, &st);
+	assert_int_equal(conn_end(b->c, &w, &e), 0);
+}
+
+/* A first copy without a page, to its acknowledgement. */
+static void first_copy(struct bed *b)
+{
+	static const uint8_t statics[32] = {1};
+	struct wire_epoch_end m = {0};
+	struct err e = ERR_INIT;
+	struct digest nothing;
+	struct frame f;
+	struct wr w;
+
+	digest_init(&nothing);
+	m.digest = digest_final(&nothing);
+	say(b, FRAME_CONFIG, "{}", 2);
+	say(b, FRAME_STATIC, statics, sizeof(statics));
+	say_state(b, WIRE_HVM_CONTEXT);
+	say_state(b, WIRE_TSC_INFO);
+	say_state(b, WIRE_HVM_PARAMS);
+	assert_int_equal(conn_begin(b->c, FRAME_EPOCH_END, 0, &w, clock_now() + LIMIT_NS, &e), 0);
+	wire_epoch_end_encode(&w, &m);
+	assert_int_equal(conn_end(b->c, &w, &e), 0);
+	assert_int_equal(conn_flush(b->c, clock_now() + LIMIT_NS, &e), 0);
+	assert_int_equal(hear(b, &f), 0);
+	assert_int_equal(f.h.type, FRAME_ACK);
 }
 
 /* ---- a bed ---- */
@@ -323,6 +421,83 @@ static void no_common_version(void **state)
 	bed_fini(&b);
 }
 
+static unsigned long locked_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		(void)sscanf(line, "VmLck: %lu kB", &kib);
+	fclose(f);
+	return kib;
+}
+
+/* A session up to "the VM runs here"; the guest ends with end_it(). */
+static void bed_active(struct bed *b, const char *role)
+{
+	const struct backup_event failover = {.type = BEV_FAILOVER, .force = true};
+	struct frame f;
+
+	bed_init(b);
+	snprintf(b->end, sizeof(b->end), "%s/end", b->dir);
+	setenv(ROLE, role, 1);
+	setenv("BACKUP_WORKER_END", b->end, 1);
+	say_hello(b);
+	first_copy(b);
+	assert_true(locked_kib() > 0);
+	backup_shell_event(&b->s, &failover);
+	assert_int_equal(hear(b, &f), 0);
+	assert_int_equal(f.h.type, FRAME_TAKEOVER);
+	assert_int_equal(b->s.core.state, BACKUP_ACTIVE);
+	conn_free(b->c);
+	b->c = NULL;
+}
+
+static void end_it(const struct bed *b)
+{
+	FILE *f = fopen(b->end, "we");
+
+	assert_non_null(f);
+	fclose(f);
+}
+
+/* P5: "the VM runs here" ends with the VM. The role stays: the primary may have an older copy (P4). */
+static void the_active_vm_ends(void **state)
+{
+	struct vm_state st;
+	struct err e = ERR_INIT;
+	struct bed b;
+
+	bed_active(&b, "0");
+	assert_false(b.s.finished);
+	/* What the session needed is given back. */
+	assert_int_equal(locked_kib(), 0);
+	end_it(&b);
+	until_finished(&b);
+	assert_int_equal(b.s.exit_code, WORKER_DONE);
+	assert_int_equal(vm_state_load(b.dir, "web", &st, &e), 0);
+	assert_int_equal(st.role, VM_ACTIVE);
+	bed_fini(&b);
+}
+
+/* The monitor failed: nobody knows whether the VM has ended, so nobody says so. */
+static void the_active_vm_is_not_watched(void **state)
+{
+	uint64_t end = clock_now() + LIMIT_NS;
+	struct bed b;
+
+	bed_active(&b, "1");
+	end_it(&b);
+	while (!b.s.problem[0] && clock_now() < end)
+		turn(&b);
+	assert_non_null(strstr(b.s.problem, "status 1"));
+	assert_non_null(strstr(b.s.hint, "romulus-domain monitor 12"));
+	assert_false(b.s.finished);
+	bed_fini(&b);
+}
+
 static int set_up(void **state)
 {
 	pki = pki_new();
@@ -339,13 +514,17 @@ static int tear_down(void **state)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bye_is_answered),
 		cmocka_unit_test(static_before_config),
 		cmocka_unit_test(no_common_version),
+		cmocka_unit_test(the_active_vm_ends),
+		cmocka_unit_test(the_active_vm_is_not_watched),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "restore") == 0)
+		return child_main();
 	return cmocka_run_group_tests_name("backup_worker", tests, set_up, tear_down);
 }

@@ -111,7 +111,7 @@ static int child_restore(const char *role)
 	say("vif name=vif12.1 mac=00:16:3e:0a:0b:fe bridge=");
 	say("vif name=vif12.2 mac=00:16:3e bridge=xenbr0");
 	say("running domid=12");
-	return 0;
+	return strcmp(role, "unwatched") == 0 ? 1 : 0;
 }
 
 static int child_main(int argc, char **argv)
@@ -226,7 +226,29 @@ static void runs(void **state)
 	assert_string_equal(ev.vif[1].bridge, "");
 	assert_int_equal(standby_run(w.s, NULL), -EBUSY);
 	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), -EBUSY);
+	expect_at(&w, SOME_TIME, STANDBY_ENDED);
+	standby_step(w.s, SOME_TIME, &ev);
+	assert_int_equal(ev.type, STANDBY_NOTHING);
+	assert_int_equal(standby_run(w.s, NULL), -EBUSY);
 	world_fini(&w, RESTORE_LINE "bytes=5\n");
+}
+
+/* The monitor has failed: whether the domain lives is not known. */
+static void runs_unwatched(void **state)
+{
+	struct standby_event ev;
+	struct world w;
+
+	world_init(&w, "unwatched");
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_RUNNING);
+	ev = next_at(&w, SOME_TIME);
+	assert_int_equal(ev.type, STANDBY_UNWATCHED);
+	assert_non_null(strstr(ev.text, "status 1"));
+	world_fini(&w, RESTORE_LINE "bytes=0\n");
 }
 
 static void may_be_told_before_it_is_built(void **state)
@@ -381,6 +403,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs),
+		cmocka_unit_test(runs_unwatched),
 		cmocka_unit_test(may_be_told_before_it_is_built),
 		cmocka_unit_test(name_taken_can_be_tried_again),
 		cmocka_unit_test(name_taken_can_be_given_up),

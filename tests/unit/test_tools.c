@@ -401,6 +401,7 @@ static void status_of_what_has_no_worker(void **state)
 	says(f->out, "problem: there is no VM web");
 	says(f->out, "db               primary  restarting");
 	says(f->out, "mail             none     alone ");
+	says(f->out, "whether it runs is not known");
 	says(f->out, "problem: torn file");
 	assert_null(strstr(f->out, "old "));
 	assert_null(strstr(f->out, "../x"));
