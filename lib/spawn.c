@@ -16,8 +16,17 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 
-/* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipe, no others. */
-static int set_files(posix_spawn_file_actions_t *files, int out)
+/* Our end of a pipe, and what comes out of it. */
+struct sink {
+	int fd; /* -1: none, or nobody can write to it any more */
+	char *buf;
+	size_t size;
+	size_t used;
+	bool cut;
+};
+
+/* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipes, no others. */
+static int set_files(posix_spawn_file_actions_t *files, int out, int err)
 {
 	int r;
 
@@ -25,7 +34,7 @@ static int set_files(posix_spawn_file_actions_t *files, int out)
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(files, out, 1);
 	if (!r)
-		r = posix_spawn_file_actions_adddup2(files, out, 2);
+		r = posix_spawn_file_actions_adddup2(files, err, 2);
 	if (!r)
 		r = posix_spawn_file_actions_addclosefrom_np(files, 3);
 	return -r;
@@ -51,7 +60,7 @@ static int set_attributes(posix_spawnattr_t *attr)
 	return -r;
 }
 
-static int start(const char *const argv[], int out, pid_t *pid)
+static int start(const char *const argv[], int out, int err, pid_t *pid)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -63,7 +72,7 @@ static int start(const char *const argv[], int out, pid_t *pid)
 	rc = -posix_spawnattr_init(&attr);
 	if (rc < 0)
 		goto out_files;
-	rc = set_files(&files, out);
+	rc = set_files(&files, out, err);
 	if (!rc)
 		rc = set_attributes(&attr);
 	if (!rc)
@@ -75,56 +84,55 @@ out_files:
 }
 
 /*
- * Takes what the pipe has now, into s->out as far as it fits. Returns false once
- * nobody can write to it any more. At most a few pipes full in one go: a program
+ * Takes what the pipe has now, as far as it fits. At most a few pipes full in one go: a program
  * that never stops talking must not keep us from its time limit.
  */
-static bool drain(struct spawn *s, int pipe_fd)
+static void drain(struct sink *k)
 {
 	char chunk[4096];
 
-	for (int i = 0; i < 64; i++) {
-		ssize_t r = read(pipe_fd, chunk, sizeof(chunk));
-		size_t room = s->out ? s->out_size - 1 - s->out_used : 0;
+	for (int i = 0; i < 64 && k->fd >= 0; i++) {
+		ssize_t r = read(k->fd, chunk, sizeof(chunk));
+		size_t room = k->buf ? k->size - 1 - k->used : 0;
 		size_t n;
 
-		if (r < 0)
-			return errno == EAGAIN || errno == EINTR;
-		if (r == 0)
-			return false;
+		if (r < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (r <= 0) {
+			k->fd = -1;
+			return;
+		}
 		n = MIN((size_t)r, room);
 		if (n)
-			memcpy(s->out + s->out_used, chunk, n);
-		s->out_used += n;
+			memcpy(k->buf + k->used, chunk, n);
+		k->used += n;
 		if (n < (size_t)r)
-			s->out_cut = true;
+			k->cut = true;
 	}
-	return true;
 }
 
 /* Collects output until the program has ended. -ETIMEDOUT at the deadline. */
-static int watch(struct spawn *s, int pid_fd, int pipe_fd, uint64_t deadline)
+static int watch(int pid_fd, struct sink *out, struct sink *err, uint64_t deadline)
 {
-	struct pollfd fds[2] = {
-		{.fd = pid_fd, .events = POLLIN},
-		{.fd = pipe_fd, .events = POLLIN},
-	};
-
 	for (;;) {
 		uint64_t left = clock_until(deadline, clock_now());
+		struct pollfd fds[3] = {
+			{.fd = pid_fd, .events = POLLIN},
+			{.fd = out->fd, .events = POLLIN},
+			{.fd = err->fd, .events = POLLIN},
+		};
 
 		if (!left)
 			return -ETIMEDOUT;
 		if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(left)) < 0 && errno != EINTR)
 			return -errno;
-		if (fds[1].revents && !drain(s, pipe_fd))
-			fds[1].fd = -1;
-		/* A grandchild may hold the pipe for ever: what is there now is all. */
-		if (fds[0].revents) {
-			if (fds[1].fd >= 0)
-				(void)drain(s, pipe_fd);
+		/* A grandchild may hold a pipe for ever: what is there when the program ends is all. */
+		if (fds[1].revents || fds[0].revents)
+			drain(out);
+		if (fds[2].revents || fds[0].revents)
+			drain(err);
+		if (fds[0].revents)
 			return 0;
-		}
 	}
 }
 
@@ -143,62 +151,92 @@ static int reap(struct spawn *s, pid_t pid)
 	return 0;
 }
 
-int spawn_run(struct spawn *s, struct err *e)
+static int open_pipe(int *ours, int *theirs)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	*ours = fds[0];
+	*theirs = fds[1];
+	/* Our end only: the program's end is another file description. */
+	return fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* Starts it and waits for its end; -ETIMEDOUT when it was killed. */
+static int run(struct spawn *s, struct sink *out, struct sink *err)
 {
 	uint64_t deadline = clock_add(clock_now(), s->timeout_ns);
-	autofd pipe_out = -1;
-	autofd pipe_in = -1;
+	autofd out_ours = -1;
+	autofd out_theirs = -1;
+	autofd err_ours = -1;
+	autofd err_theirs = -1;
 	autofd pid_fd = -1;
-	int fds[2];
 	pid_t pid = -1;
-	int rc;
-	int reaped;
+	int rc, reaped;
 
-	assert(s->argv[0] && s->timeout_ns && (!s->out || s->out_size));
-	s->out_used = 0;
-	s->out_cut = false;
-	s->status = -1;
-	if (s->out)
-		s->out[0] = 0;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_set(e, -errno, "run %s: pipe", s->argv[0]);
-	pipe_out = fds[0];
-	pipe_in = fds[1];
-	/* Our end only: the program's end is another file description. */
-	if (fcntl(pipe_out, F_SETFL, O_NONBLOCK) < 0)
-		return err_set(e, -errno, "run %s: pipe", s->argv[0]);
-	rc = start(s->argv, pipe_in, &pid);
+	rc = open_pipe(&out_ours, &out_theirs);
+	if (rc == 0 && s->err)
+		rc = open_pipe(&err_ours, &err_theirs);
+	if (rc == 0)
+		rc = start(s->argv, out_theirs, s->err ? err_theirs : out_theirs, &pid);
 	if (rc < 0)
-		return err_set(e, rc, "run %s", s->argv[0]);
-	close(take_fd(&pipe_in));
-
+		return rc;
+	close(take_fd(&out_theirs));
+	if (s->err)
+		close(take_fd(&err_theirs));
+	out->fd = out_ours;
+	err->fd = err_ours;
 	pid_fd = pidfd_open(pid, 0);
-	rc = pid_fd < 0 ? -errno : watch(s, pid_fd, pipe_out, deadline);
+	rc = pid_fd < 0 ? -errno : watch(pid_fd, out, err, deadline);
 	/* Not reaped yet, so the number is still its own. */
 	if (rc < 0)
 		(void)kill(-pid, SIGKILL);
 	reaped = reap(s, pid);
+	return rc < 0 ? rc : reaped;
+}
+
+int spawn_run(struct spawn *s, struct err *e)
+{
+	struct sink out = {.fd = -1, .buf = s->out, .size = s->out_size};
+	struct sink err = {.fd = -1, .buf = s->err, .size = s->err_size};
+	int rc;
+
+	assert(s->argv[0] && s->timeout_ns && (!s->out || s->out_size) && (!s->err || s->err_size));
+	s->status = -1;
+	rc = run(s, &out, &err);
+	s->out_used = out.used;
+	s->out_cut = out.cut;
 	if (s->out)
-		s->out[s->out_used] = 0;
-	if (rc == -ETIMEDOUT)
+		s->out[out.used] = 0;
+	if (s->err)
+		s->err[err.used] = 0;
+	/* It ran, and was killed. */
+	if (rc == -ETIMEDOUT && s->status >= 0)
 		return err_setx(e, rc, "%s did not end within %llu ms and was killed", s->argv[0],
 				(unsigned long long)(s->timeout_ns / NS_PER_MS));
-	if (!rc)
-		rc = reaped;
-	return rc < 0 ? err_set(e, rc, "wait for %s", s->argv[0]) : 0;
+	return rc < 0 ? err_set(e, rc, "run %s", s->argv[0]) : 0;
+}
+
+/* The last 200 bytes of it, without line ends behind them: programs say why at the end. */
+static const char *tail_of(char *text)
+{
+	size_t n = strlen(text);
+
+	while (n && text[n - 1] == '\n')
+		text[--n] = 0;
+	return text + (n > 200 ? n - 200 : 0);
 }
 
 int spawn_check(struct spawn *s, struct err *e)
 {
+	char *said = s->err ? s->err : s->out;
 	const char *tail;
 	int rc = spawn_run(s, e);
 
 	if (rc < 0 || !s->status)
 		return rc;
-	/* The last 200 bytes: programs say why at the end. */
-	tail = s->out ? s->out + (s->out_used > 200 ? s->out_used - 200 : 0) : "";
-	while (s->out && s->out_used && s->out[s->out_used - 1] == '\n')
-		s->out[--s->out_used] = 0;
+	tail = said ? tail_of(said) : "";
 	return err_setx(e, -EIO, "%s ended with status %d%s%s", s->argv[0], s->status,
 			*tail ? ": " : "", tail);
 }

@@ -18,9 +18,12 @@ struct err;
 struct spawn {
 	const char *const *argv; /* ends with NULL; argv[0] is looked up in PATH */
 	uint64_t timeout_ns;	 /* then it and its process group are killed */
-	/* Where its output goes, both streams mixed, always closed by a 0; NULL: nowhere. */
+	/* Where its output goes, always closed by a 0; NULL: nowhere. */
 	char *out;
 	size_t out_size;
+	/* Where its standard error goes, likewise; NULL: into out, as it comes. */
+	char *err;
+	size_t err_size;
 
 	/* What came of it. */
 	size_t out_used; /* bytes in out, without the 0 */
@@ -36,7 +39,7 @@ struct spawn {
  */
 MUST_CHECK int spawn_run(struct spawn *s, struct err *e);
 
-/* The same, where any status but 0 is an error too: -EIO, which quotes the end of its output. */
+/* The same, where any status but 0 is an error too: -EIO, which quotes the end of what it said (err, or out). */
 MUST_CHECK int spawn_check(struct spawn *s, struct err *e);
 
 #endif

@@ -276,12 +276,15 @@ static int copy_between(void *arg, const struct first_copy *fc, struct err *e)
 /* libxl's configuration of the domain, fresh: a device may have been attached since the last session. */
 static int read_config(struct primary_data *d, size_t *size, struct err *e)
 {
-	char domid[16];
+	char domid[16], said[512];
 	const char *const argv[] = {DOMAIN_TOOL, "config", domid, NULL};
+	/* A warning of libxl is not part of it. */
 	struct spawn sp = {.argv = argv,
 			   .timeout_ns = CONFIG_TIMEOUT_NS,
 			   .out = d->json,
-			   .out_size = WIRE_CONFIG_MAX + 1};
+			   .out_size = WIRE_CONFIG_MAX + 1,
+			   .err = said,
+			   .err_size = sizeof(said)};
 	int rc;
 
 	snprintf(domid, sizeof(domid), "%u", d->guest->info.domid);

@@ -37,6 +37,29 @@ static void output_and_status(void **state)
 	assert_false(s.out_cut);
 }
 
+/* What is read by a machine has no warning in it. */
+static void errors_apart(void **state)
+{
+	char said[8];
+	struct err e = ERR_INIT;
+	struct spawn s = {.argv = ARGV("sh", "-c", "echo warning >&2; echo out"),
+			  .timeout_ns = NS_PER_SEC * 20,
+			  .out = out,
+			  .out_size = sizeof(out),
+			  .err = said,
+			  .err_size = sizeof(said)};
+
+	assert_int_equal(spawn_check(&s, &e), 0);
+	assert_string_equal(out, "out\n");
+	assert_int_equal(s.out_used, 4);
+	assert_false(s.out_cut);
+	assert_string_equal(said, "warning");
+	s.argv = ARGV("sh", "-c", "echo out; echo why >&2; exit 1");
+	assert_int_equal(spawn_check(&s, &e), -EIO);
+	assert_string_equal(e.text, "sh ended with status 1: why");
+	assert_string_equal(out, "out\n");
+}
+
 static void no_shell(void **state)
 {
 	struct spawn s;
@@ -147,6 +170,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_and_status),
+		cmocka_unit_test(errors_apart),
 		cmocka_unit_test(no_shell),
 		cmocka_unit_test(long_output_is_cut),
 		cmocka_unit_test(not_there),
