@@ -636,14 +636,24 @@ bool backup_data_next(struct backup_data *d, struct bd_msg *msg)
 	return queue_get(d->messages, msg);
 }
 
-static bool ended_within(struct backup_data *d, uint64_t ns)
+/* Not a timed join: that counts on the wall clock, which may step. */
+static bool stopped_within(struct backup_data *d, uint64_t ns)
 {
-	struct timespec end;
+	uint64_t deadline = clock_add(clock_now(), ns);
+	struct pollfd p = {.fd = queue_fd(d->messages), .events = POLLIN};
+	struct bd_msg m;
 
-	if (clock_gettime(CLOCK_REALTIME, &end) < 0)
-		return false;
-	end.tv_sec += (time_t)(ns / NS_PER_SEC);
-	return pthread_timedjoin_np(d->thread, NULL, &end) == 0;
+	for (;;) {
+		uint64_t left = clock_until(deadline, clock_now());
+
+		while (queue_get(d->messages, &m)) {
+			mem_free(m.type == BD_CONFIG ? m.json : NULL);
+			if (m.type == BD_STOPPED)
+				return true;
+		}
+		if (!left || (poll(&p, 1, clock_poll_ms(left)) < 0 && errno != EINTR))
+			return false;
+	}
 }
 
 void backup_data_free(struct backup_data *d)
@@ -657,11 +667,9 @@ void backup_data_free(struct backup_data *d)
 	if (d->started) {
 		/* A last word under way (BYE_OK, REFUSE) decides what the primary may do: let it out. */
 		backup_data_command(d, &stop);
-		if (!ended_within(d, LAST_WORD_NS)) {
-			if (write(d->stop_fd, &one, sizeof(one)) < 0)
-				log_warn("stop descriptor: %s", strerror(errno));
-			pthread_join(d->thread, NULL);
-		}
+		if (!stopped_within(d, LAST_WORD_NS) && write(d->stop_fd, &one, sizeof(one)) < 0)
+			log_warn("stop descriptor: %s", strerror(errno));
+		pthread_join(d->thread, NULL);
 		while (queue_get(d->messages, &m))
 			mem_free(m.type == BD_CONFIG ? m.json : NULL);
 	}
