@@ -45,9 +45,6 @@ enum standby_event_type {
 	STANDBY_RUNNING, /* it runs under the VM's name; domid, vifs */
 	STANDBY_FAILED,	 /* text; abandon it */
 	STANDBY_NAME_TAKEN, /* text; another domain has the VM's name: standby_run() again, or abandon it */
-	STANDBY_GONE, /* abandoned: no domain is left, and none will be */
-	STANDBY_LEFT, /* abandoned, but the domain could not be destroyed; text */
-	STANDBY_FAILED, /* text; abandon it. After standby_run() with the name taken: may be told again */
 	STANDBY_ENDED,	   /* after STANDBY_RUNNING: the domain is gone, and none comes after it */
 	STANDBY_UNWATCHED, /* after STANDBY_RUNNING: the monitor has failed, the domain may run; text */
 	STANDBY_GONE,	   /* abandoned: no domain is left, and none will be */
