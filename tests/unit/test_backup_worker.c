@@ -551,8 +551,8 @@ static void the_active_vm_is_not_watched(void **state)
 static int set_up(void **state)
 {
 	pki = pki_new();
-	ctx_a = pki_ctx(pki, "ca", "a", TLS_KTLS_OFF);
-	ctx_b = pki_ctx(pki, "ca", "b", TLS_KTLS_OFF);
+	ctx_a = pki_ctx(pki, "ca", "a", false);
+	ctx_b = pki_ctx(pki, "ca", "b", false);
 	return 0;
 }
 
