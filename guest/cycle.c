@@ -18,6 +18,7 @@
 #include <linux/syscore_ops.h>
 #include <xen/interface/event_channel.h>
 #include <xen/interface/xen.h>
+#include <asm/msr.h>
 #include <asm/xen/hypercall.h>
 
 #include "guest/store.h"
@@ -80,7 +81,9 @@ static int suspend_stopped(void *arg)
 		return -ENOTCONN;
 	clock_take(&c->mark);
 	ksym.xen_save_time_memory_area();
+	c->paused = rdtsc_ordered();
 	rc = HYPERVISOR_suspend(SUSPEND_SELF_AWARE);
+	c->paused = rdtsc_ordered() - c->paused;
 	/* Not 0: it was refused, or we were told that it was cancelled. 0 says nothing. */
 	c->moved = rc == 0 && !same_channel(&before, c->port);
 	if (c->moved)

@@ -11,6 +11,7 @@
 #include <linux/err.h>
 #include <linux/interrupt.h>
 #include <linux/kthread.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
@@ -23,6 +24,7 @@
 #include <xen/xen-ops.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
+#include <asm/tsc.h>
 #include <asm/xen/hypercall.h>
 
 #include "guest/cycle.h"
@@ -57,6 +59,27 @@ MODULE_PARM_DESC(moves, "of these, how many led to a new domain");
 static unsigned long declined;
 module_param(declined, ulong, 0444);
 MODULE_PARM_DESC(declined, "requests that were not obeyed");
+
+/* The newest pauses, as this kernel saw them. */
+#define PAUSES 64
+static unsigned int pause_us[PAUSES];
+
+static int get_pauses(char *text, const struct kernel_param *kp)
+{
+	unsigned long end = READ_ONCE(cycles);
+	unsigned long i = end > PAUSES ? end - PAUSES : 0;
+	int n = 0;
+
+	for (; i < end; i++)
+		n += scnprintf(text + n, PAGE_SIZE - n, "%u ", READ_ONCE(pause_us[i % PAUSES]));
+	return n + scnprintf(text + n, PAGE_SIZE - n, "\n");
+}
+
+static const struct kernel_param_ops pauses_ops = {.get = get_pauses};
+module_param_cb(pauses_us, &pauses_ops, NULL, 0444);
+MODULE_PARM_DESC(
+	pauses_us,
+	"how long the newest 64 suspends lasted, from the hypercall to its return, by the TSC");
 
 /* ---- the offer; under the lock ---- */
 
@@ -124,21 +147,19 @@ static bool channel_lives(void)
 
 /* ---- the thread ---- */
 
-static int suspend_once(bool *moved)
+static int suspend_once(struct cycle *c)
 {
-	struct cycle c = {.port = port};
 	int rc;
 
-	*moved = false;
+	*c = (struct cycle){.port = port};
 	if (!port || !cpu_online(0))
 		return -ENODEV;
 	rc = store_quiet();
 	if (rc)
 		return rc;
-	rc = cycle_run(&c);
-	*moved = c.moved;
-	if (c.moved)
-		cycle_arrive(&c);
+	rc = cycle_run(c);
+	if (c->moved)
+		cycle_arrive(c);
 	else
 		store_go_on();
 	return rc;
@@ -146,16 +167,17 @@ static int suspend_once(bool *moved)
 
 static void obey(void)
 {
-	bool moved;
-	int rc = suspend_once(&moved);
+	struct cycle c;
+	int rc = suspend_once(&c);
 
 	if (rc) {
 		declined++;
 		pr_warn_ratelimited("cannot suspend now: error %d\n", rc);
 		return;
 	}
-	cycles++;
-	moves += moved;
+	pause_us[cycles % PAUSES] = c.moved ? 0 : (unsigned int)div64_u64(c.paused * 1000, tsc_khz);
+	WRITE_ONCE(cycles, cycles + 1);
+	moves += c.moved;
 }
 
 static void renew(void)

@@ -2,7 +2,7 @@
 /*
  * spin: see the pauses of a checkpoint as the guest sees them.
  *
- *   spin [-c CPU] [-t THRESHOLD_US (2000)] [-n SECONDS (5; 0: on SIGUSR1 only)] [-k TSC_KHZ] [-s US] [-l]
+ *   spin [-c CPU] [-t THRESHOLD_US (2000)] [-n SECONDS (5; 0: on SIGUSR1 only)] [-k TSC_KHZ] [-l]
  *
  * Reads the TSC in a tight loop; a gap above the threshold is time that the vCPU did not run. The guest's CLOCK_MONOTONIC stands still
  * in a suspend, so the TSC it is. It is calibrated over half a second at the start, taking the best of ten rounds (begin before
@@ -13,8 +13,8 @@
  * freezes tasks and devices as well, is listed as frozen. With xen_suspend_channel in the guest no clock loses anything, so there are
  * neither.
  *
- * -s sleeps so long between two looks. A vCPU that spins has spent its credit with the hypervisor's scheduler; where it shares the only
- * CPU with dom0, it waits for that after each resume, and a pause seems as long as dom0's work. One that sleeps is let in at once.
+ * A vCPU that spins has spent its credit with the hypervisor's scheduler: where it shares the only CPU with dom0, it waits for dom0's work
+ * after each resume, and a pause seems as long as that. bench-peer therefore asks the guest's kernel, not this program.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -164,10 +164,9 @@ int main(int argc, char **argv)
 	uint64_t last, since, limit, period, stale;
 	struct reference ref;
 	int cpu = 0, list = 0, c;
-	useconds_t nap_us = 0;
 	cpu_set_t set;
 
-	while ((c = getopt(argc, argv, "c:t:n:k:s:l")) != -1) {
+	while ((c = getopt(argc, argv, "c:t:n:k:l")) != -1) {
 		switch (c) {
 		case 'c':
 			cpu = atoi(optarg);
@@ -180,9 +179,6 @@ int main(int argc, char **argv)
 			break;
 		case 'k':
 			mhz = atof(optarg) / 1000;
-			break;
-		case 's':
-			nap_us = (useconds_t)atoi(optarg);
 			break;
 		case 'l':
 			list = 1;
@@ -208,11 +204,7 @@ int main(int argc, char **argv)
 	ref = look();
 	since = last = __rdtsc();
 	while (!ended) {
-		uint64_t t;
-
-		if (nap_us)
-			usleep(nap_us);
-		t = __rdtsc();
+		uint64_t t = __rdtsc();
 
 		/* The TSC may be set back on another host; such a step is no gap. */
 		if (t > last && t - last > limit) {
