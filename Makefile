@@ -135,7 +135,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long demo lab lab-failovers lab-leak \
-	bench-peer deps
+	bench-peer lab-guest-module lab-module-failovers lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -194,6 +194,7 @@ RUN := tests/run -r $(RESULTS) -d $(B)/log
 SEEDS ?= $(if $(filter release,$(BUILD)),100000,2000)
 FUZZ_SECONDS ?= 5
 N ?= 20
+CYCLES ?= 100000
 SELF := $(MAKE) --no-print-directory
 # Slow or source-only checks run once, in the release build.
 FULL := $(filter release,$(BUILD))
@@ -297,7 +298,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer
+.PHONY: demo lab lab-failovers lab-leak bench-peer lab-guest-module lab-module-failovers lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -306,6 +307,12 @@ lab-failovers: deps all	## N failovers in a row under load
 	$(Q)tests/lab/failovers $(N)
 lab-leak: deps all	## no frame of an unacknowledged epoch gets out
 	$(Q)tests/lab/leak
+lab-guest-module: deps all	## CYCLES suspends of a guest with the module
+	$(Q)tests/lab/guest-module $(CYCLES)
+lab-module-failovers: deps all	## N failovers of a guest with the module
+	$(Q)tests/lab/module-failovers $(N)
+lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's
+	$(Q)tests/lab/xstate
 bench-peer: deps all	## our pause against xl remus, in pairs
 	$(Q)tests/lab/bench-peer
 

@@ -16,6 +16,10 @@ SHELL_SCRIPTS += \
 	tests/lab/check-long \
 	tests/lab/soak \
 	tests/lab/bench-peer \
+	tests/lab/guest-module \
+	tests/lab/module-failovers \
+	tests/lab/xstate \
+	tests/lab/module.sh \
 	tests/lab/romulus.sh \
 	tests/lab/scene.sh \
 	tests/lab/faults.sh \
