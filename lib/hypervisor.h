@@ -252,7 +252,8 @@ MUST_CHECK static inline int guest_state_capture(struct guest *g, const struct g
 }
 
 /*
- * [pause] The guest goes on and knows that it is still where it was. A failure leaves it suspended: try
+ * [pause] The guest goes on and knows that it is still where it was. -ESTALE: it went on before, by somebody
+ * else's doing, so what was read in the pause is not of one instant. Any other failure leaves it suspended: try
  * again, at last guest_close() does.
  */
 MUST_CHECK static inline int guest_resume(struct guest *g)

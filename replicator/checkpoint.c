@@ -17,13 +17,19 @@
 
 /* ---- the pause ---- */
 
+/* 0, -ESTALE (it runs, but not by our doing), or it does not run. */
 static int resume(struct checkpoint *c)
 {
 	int rc = -EAGAIN;
 
-	for (int i = 0; rc < 0 && i < RESUME_TRIES; i++)
+	for (int i = 0; rc < 0 && rc != -ESTALE && i < RESUME_TRIES; i++)
 		rc = guest_resume(c->guest);
 	return rc;
+}
+
+static bool runs(int resumed)
+{
+	return resumed == 0 || resumed == -ESTALE;
 }
 
 /* [pause] Gives the checkpoint up: the guest goes on in the same epoch. */
@@ -31,7 +37,7 @@ static enum checkpoint_outcome give_up(struct checkpoint *c, uint64_t epoch,
 				       enum checkpoint_outcome why)
 {
 	c->device->ops->abort(c->device, epoch);
-	return resume(c) < 0 ? CHECKPOINT_STUCK : why;
+	return runs(resume(c)) ? why : CHECKPOINT_STUCK;
 }
 
 /* [pause] Lists the dirty pages in the arena and copies them there. */
@@ -87,6 +93,9 @@ static enum checkpoint_outcome paused(struct checkpoint *c, uint64_t epoch, int 
 	t1 = clock_now();
 	ph->resume_ns = t1 - t2;
 	ph->pause_ns = t1 - t0;
+	/* P2: somebody else let it run in the pause, so what was copied is not one instant. */
+	if (*cause == -ESTALE)
+		return CHECKPOINT_RESYNC;
 	return *cause < 0 ? CHECKPOINT_STUCK : CHECKPOINT_TAKEN;
 }
 
@@ -156,6 +165,12 @@ enum checkpoint_outcome checkpoint_take(struct checkpoint *c, uint64_t epoch, ui
 	if (out == CHECKPOINT_OVERFLOW) {
 		err_setx(e, rc, "%zu dirty pages in one epoch, the arena has %u", c->dirty_pages,
 			 c->arena->pages);
+		return out;
+	}
+	if (out == CHECKPOINT_RESYNC) {
+		err_setx(
+			e, rc,
+			"in the pause somebody else resumed the guest, or took its log of dirty pages");
 		return out;
 	}
 	if (out != CHECKPOINT_TAKEN) {

@@ -139,7 +139,7 @@ static int adopt(struct xen_guest *x, struct err *e)
 	if (rc < 0)
 		return err_set(e, rc, "ask the hypervisor how the guest is");
 	if (xen_is_shutdown(x, &reason) && reason == GUEST_SUSPEND) {
-		rc = xen_resume(&x->g);
+		rc = xen_resume_anyhow(x);
 		if (rc < 0)
 			return err_set(e, rc, "resume the guest, which was left suspended");
 		x->g.info.adopted = true;
@@ -214,7 +214,7 @@ static void leave_guest(struct xen_guest *x)
 	int rc = 0;
 
 	for (int i = 0; x->suspended && i < CLOSE_TRIES; i++)
-		rc = xen_resume(&x->g);
+		rc = xen_resume_anyhow(x);
 	if (rc < 0)
 		log_err("cannot resume %s: %s; it stays suspended. Try again with: romulus unprotect "
 			"--force %s",
@@ -250,7 +250,8 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 			return GUEST_HEALTH_SHUTDOWN;
 		/* Nobody asks in the pause: a resume has failed. */
 		if (x->suspended)
-			return xen_resume(g) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;
+			return xen_resume_anyhow(x) < 0 ? GUEST_HEALTH_PAUSED
+							: GUEST_HEALTH_RUNNING;
 		if (!x->owed)
 			return GUEST_HEALTH_FOREIGN;
 		return xen_resume_late(x) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;

@@ -37,7 +37,7 @@ struct err;
  */
 struct xen_scratch {
 	struct xen_domctl op; /* of xen_domctl() */
-	struct xen_domctl multi_op[4];
+	struct xen_domctl multi_op[5];
 	struct multicall_entry multi[XEN_MULTI];
 	struct xen_hvm_param param[GUEST_MAX_PARAMS];
 	struct xen_dm_op dm;
@@ -172,6 +172,8 @@ extern const struct suspend_path xen_path_xenstore;
 MUST_CHECK int xen_ext_init(struct xen_guest *x, struct err *e);
 int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *out, struct err *e);
 int xen_resume(struct guest *g);
+/* The same where it does not matter who resumed it: -ESTALE is 0. */
+MUST_CHECK int xen_resume_anyhow(struct xen_guest *x);
 /* The guest was found suspended and it is ours: resume it, count it. */
 MUST_CHECK int xen_resume_late(struct xen_guest *x);
 /*

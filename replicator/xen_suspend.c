@@ -166,7 +166,7 @@ static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now
 	rc = -EAGAIN;
 	/* A hypercall that is interrupted is the only cause known; after these tries health() goes on. */
 	for (int i = 0; rc < 0 && i < RESUME_TRIES; i++)
-		rc = xen_resume(&x->g);
+		rc = xen_resume_anyhow(x);
 	return rc;
 }
 
@@ -279,6 +279,7 @@ enum {
 	SLOT_CONTEXT,
 	SLOT_EXT,
 	SLOT_SUBSCRIBE,
+	SLOT_INFO,
 	SLOT_RESUME,
 };
 
@@ -304,6 +305,17 @@ static void prepare_ext(struct xen_guest *x, uint32_t cmd, uint64_t size)
 	xen_multi_domctl(x, SLOT_EXT, SLOT_EXT);
 }
 
+static void prepare_info(struct xen_guest *x, unsigned int i)
+{
+	x->s->multi_op[SLOT_INFO].cmd = XEN_DOMCTL_getdomaininfo;
+	xen_multi_domctl(x, i, SLOT_INFO);
+}
+
+static bool still_suspended(const struct xen_guest *x)
+{
+	return x->s->multi_op[SLOT_INFO].u.getdomaininfo.flags & XEN_DOMINF_shutdown;
+}
+
 /*
  * The suspend hypercall is to return 1, "you are still where you were", to vCPU 0, which made it. Setting its
  * registers makes the hypervisor forget all of its extended state but x87 and SSE, so that is read before
@@ -317,13 +329,17 @@ static int set_return_code(struct xen_guest *x)
 
 	prepare_context(x, XEN_DOMCTL_getvcpucontext);
 	prepare_ext(x, XEN_DOMCTL_getvcpuextstate, x->ext_max);
-	rc = xen_multi(x, 2);
+	prepare_info(x, SLOT_INFO);
+	rc = xen_multi(x, 3);
 	if (rc == 0)
 		rc = xen_multi_result(x, SLOT_CONTEXT);
 	if (rc == 0)
 		rc = xen_multi_result(x, SLOT_EXT);
 	if (rc < 0)
 		return rc;
+	/* Registers of a guest that runs must not be set. */
+	if (!still_suspended(x))
+		return -ESTALE;
 	x->s->vcpu.user_regs.rax = 1;
 	size = x->s->multi_op[SLOT_EXT].u.vcpuextstate.size;
 	prepare_context(x, XEN_DOMCTL_setvcpucontext);
@@ -337,7 +353,10 @@ static int set_return_code(struct xen_guest *x)
 	return rc;
 }
 
-/* With the subscription, which has served: whoever suspends the guest next is told in his own way. */
+/*
+ * With the subscription, which has served: whoever suspends the guest next is told in his own way. In the same hypercall the
+ * question whether it was still suspended: a toolstack whose xl save failed resumes the guest, ours or not.
+ */
 static int set_running(struct xen_guest *x)
 {
 	unsigned int n = 0;
@@ -348,6 +367,7 @@ static int set_running(struct xen_guest *x)
 		x->s->multi_op[SLOT_SUBSCRIBE].u.subscribe.port = 0;
 		xen_multi_domctl(x, n++, SLOT_SUBSCRIBE);
 	}
+	prepare_info(x, n++);
 	x->s->multi_op[SLOT_RESUME].cmd = XEN_DOMCTL_resumedomain;
 	xen_multi_domctl(x, n++, SLOT_RESUME);
 	rc = xen_multi(x, n);
@@ -358,7 +378,7 @@ static int set_running(struct xen_guest *x)
 	/* Without it, xenstored was told that the guest is suspended. */
 	x->store_stale = x->store_stale || !x->channel.subscribed;
 	x->channel.subscribed = false;
-	return 0;
+	return still_suspended(x) ? 0 : -ESTALE;
 }
 
 int xen_resume(struct guest *g)
@@ -367,19 +387,30 @@ int xen_resume(struct guest *g)
 	int rc;
 
 	rc = x->captured && x->state.self_aware ? 0 : set_return_code(x);
-	if (rc == 0)
-		rc = set_running(x);
-	if (rc < 0)
+	if (rc == 0 || rc == -ESTALE) {
+		int running = set_running(x);
+
+		if (running < 0)
+			rc = running;
+	}
+	if (rc < 0 && rc != -ESTALE)
 		return rc;
 	x->suspended = false;
 	x->captured = false;
 	x->requesting = false;
-	return 0;
+	return rc;
+}
+
+int xen_resume_anyhow(struct xen_guest *x)
+{
+	int rc = xen_resume(&x->g);
+
+	return rc == -ESTALE ? 0 : rc;
 }
 
 int xen_resume_late(struct xen_guest *x)
 {
-	int rc = xen_resume(&x->g);
+	int rc = xen_resume_anyhow(x);
 
 	if (rc < 0)
 		return rc;

@@ -50,12 +50,24 @@ guest_is_destroyed() {
 	expect "somebody destroys it" lab run "$P" xl destroy g1
 	ended_everywhere
 }
+asked_over() { rom_is "$P" g1 ".suspend.path == \"$1\" and .protected"; } # path
 guest_is_saved() {
 	ready backup-wins || return
+	# One toolstack at a time has the channel of a guest with the module: the other is told, and nothing is harmed.
+	expect "with the module it is asked over its channel" asked_over "event channel"
+	expect_not "and nobody else can save it" lab run "$P" timeout 60 xl save g1 /tmp/g1.save
+	protected_again
+	expect "the guest gives its offer up" lab guest-run g1 rmmod xen_suspend_channel
+	expect "it is asked through xenstore, protected all the same" wait_for 60 asked_over xenstore
+	expect "it offers a channel again" lab guest-run g1 modprobe xen_suspend_channel
+	expect "which is used again" wait_for 60 asked_over "event channel"
+	expect "and is stock again" lab guest-run g1 rmmod xen_suspend_channel
+	expect "asked through xenstore again" wait_for 60 asked_over xenstore
 	expect "somebody saves it" lab run "$P" timeout 120 xl save g1 /tmp/g1.save
 	ended_everywhere
 	expect "what was saved can be restored" lab run "$P" 'xl restore /tmp/g1.save && rm /tmp/g1.save'
 	expect "and answers" wait_for 60 redis_ping "$G1"
+	expect "and takes the module again" lab guest-run g1 modprobe xen_suspend_channel
 }
 
 unprotect_leaves_nothing() {

@@ -288,13 +288,13 @@ static int fake_resume(struct guest *g)
 	int rc = fault(f, FAKE_RESUME);
 
 	assert(f->suspended);
-	if (rc < 0)
+	if (rc < 0 && rc != -ESTALE)
 		return rc;
 	f->suspended = false;
 	f->report.resumes++;
 	report(f);
 	let_run(f, FAKE_RESUMED);
-	return 0;
+	return rc;
 }
 
 static int fake_static_state(struct guest *g, const struct guest_static **out, struct err *e)

@@ -291,6 +291,26 @@ static void resume_fails(void **state)
 	mem_free(r.copy);
 }
 
+/* P2: a guest that somebody else let run in the pause was not copied at one instant. */
+static void resumed_by_others(void **state)
+{
+	struct err e = ERR_INIT;
+	struct rig r;
+
+	rig_init(&r);
+	assert_int_equal(take(&r, 0), CHECKPOINT_TAKEN);
+	fake_guest_fail(r.guest, FAKE_RESUME, -ESTALE, 0, 1);
+	assert_int_equal(checkpoint_take(&r.cp, 1, UINT64_MAX, &e), CHECKPOINT_RESYNC);
+	assert_non_null(strstr(e.text, "somebody else"));
+	assert_false(fake_guest_suspended(r.guest));
+	/* Also on the way out of a checkpoint that failed anyway: it runs, that is all. */
+	r.device.fail_preresume = -EIO;
+	fake_guest_fail(r.guest, FAKE_RESUME, -ESTALE, 0, 1);
+	assert_int_equal(checkpoint_take(&r.cp, 1, UINT64_MAX, &e), CHECKPOINT_ABORTED);
+	assert_false(fake_guest_suspended(r.guest));
+	rig_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +322,7 @@ int main(void)
 		cmocka_unit_test(log_was_stolen),
 		cmocka_unit_test(guest_is_not_to_be_had),
 		cmocka_unit_test(resume_fails),
+		cmocka_unit_test(resumed_by_others),
 	};
 
 	return RUN_TESTS("checkpoint", tests);
