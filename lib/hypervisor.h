@@ -282,7 +282,7 @@ static inline enum guest_health guest_health(struct guest *g, enum guest_shutdow
 /*
  * A guest that has taken a request which was given up (SUSPEND_TIMEOUT, taken) is waited for and resumed when it obeys:
  * before anything that keeps guest_health() from being called for long. Returns at once when there is none such, after
- * 30 s at the latest; the guest is freezing its tasks meanwhile and of no use to anybody.
+ * 30 s at the latest (200 ms where only a worker before us may have asked); the guest is freezing its tasks meanwhile and of no use to anybody.
  */
 static inline void guest_settle(struct guest *g)
 {

@@ -21,6 +21,11 @@
 #define CLOSE_TRIES 3
 /* A request in the guest's hands is answered by then, unless something is badly wrong. */
 #define RESCUE_NS (3 * NS_PER_SEC)
+/*
+ * After an adoption it is not known whether the dead worker had asked: what most guests need to obey, and short against
+ * any failure timeout, because nobody talks to the backup meanwhile.
+ */
+#define UNSURE_NS (200 * NS_PER_MS)
 
 static void disconnect(struct xen_guest *x)
 {
@@ -149,6 +154,7 @@ static int adopt(struct xen_guest *x, struct err *e)
 	/* It was suspended: so its request was not in the guest's hands any more. */
 	if (x->g.info.adopted)
 		x->owed = false;
+	x->unsure = x->owed;
 	return rc;
 }
 
@@ -263,7 +269,10 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 
 static void xen_guest_settle(struct guest *g)
 {
-	xen_settle(xen_guest_of(g), CLOCK_NEVER);
+	struct xen_guest *x = xen_guest_of(g);
+
+	xen_settle(x, x->unsure ? clock_add(clock_now(), UNSURE_NS) : CLOCK_NEVER);
+	x->unsure = false;
 }
 
 static const struct guest_ops xen_ops = {

@@ -111,6 +111,7 @@ struct xen_guest {
 	bool requesting;      /* a request of ours may be in the guest's hands */
 	bool captured;	      /* ... and `state` is of that moment */
 	bool owed;	      /* a request that we gave up was taken by the guest */
+	bool unsure;	      /* ... or was not: a worker before us may have asked */
 	uint64_t owed_until;  /* later than this it will not come */
 	uint64_t usual_ns;    /* from request to suspension; follows the lowest seen */
 	bool store_stale;     /* xenstored believes that the guest is suspended */
