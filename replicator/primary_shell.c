@@ -454,7 +454,10 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 	case PD_LINK_DOWN:
 	case PD_REFUSED:
 		end_session(s);
-		if (m->text[0])
+		/* After our BYE the peer hangs up: no problem, or one that the core's next state tells. */
+		if (s->core.state == PRIMARY_LEAVING)
+			log_info("the session has ended: %s", m->text);
+		else if (m->text[0])
 			problem(s, "it is tried again; see `romulus status` on both hosts",
 				"no session with %s: %s", s->state.peer, m->text);
 		return false;

@@ -112,7 +112,7 @@ void xen_channel_choose(struct xen_guest *x)
 	uint32_t guest_port;
 
 	/* A request under way is answered on the way that it took. */
-	if (x->owed || !atomic_exchange(&x->offered, false))
+	if ((x->owed && !x->unsure) || !atomic_exchange(&x->offered, false))
 		return;
 	guest_port = read_offer(x);
 	if (guest_port == x->channel.guest_port)

@@ -272,7 +272,6 @@ static void xen_guest_settle(struct guest *g)
 	struct xen_guest *x = xen_guest_of(g);
 
 	xen_settle(x, x->unsure ? clock_add(clock_now(), UNSURE_NS) : CLOCK_NEVER);
-	x->unsure = false;
 }
 
 static const struct guest_ops xen_ops = {

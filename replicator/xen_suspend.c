@@ -152,6 +152,7 @@ static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now
 
 	x->suspended = true;
 	x->owed = false;
+	x->unsure = false;
 	out->suspended_ns = now;
 	/* Follows the lowest at once, higher ones slowly. */
 	if (x->usual_ns == 0 || took < x->usual_ns)
@@ -202,7 +203,8 @@ static int give_up(struct xen_guest *x, struct suspend_result *out, struct err *
 
 	x->g.counters.timeouts++;
 	out->outcome = SUSPEND_TIMEOUT;
-	if (!x->owed) {
+	if (!x->owed || x->unsure) {
+		x->unsure = false;
 		rc = xen_withdraw(x, e);
 		if (rc < 0) {
 			/* Whatever it does with it later, health() undoes it. */
@@ -238,7 +240,8 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 		return arrived(x, out, out->request_ns);
 	if (x->owed && out->request_ns >= x->owed_until)
 		x->owed = false;
-	if (!x->owed) {
+	/* One that only a worker before us may have made is no reason to wait: two of them are obeyed once. */
+	if (!x->owed || x->unsure) {
 		rc = x->path->request(x, e);
 		if (rc == -EBUSY)
 			out->outcome = SUSPEND_FOREIGN;
@@ -305,6 +308,7 @@ static void prepare_ext(struct xen_guest *x, uint32_t cmd, uint64_t size)
 	xen_multi_domctl(x, SLOT_EXT, SLOT_EXT);
 }
 
+/* As call number i, which has to follow the last one before it: a gap would repeat a call of the last time. */
 static void prepare_info(struct xen_guest *x, unsigned int i)
 {
 	x->s->multi_op[SLOT_INFO].cmd = XEN_DOMCTL_getdomaininfo;
@@ -329,12 +333,14 @@ static int set_return_code(struct xen_guest *x)
 
 	prepare_context(x, XEN_DOMCTL_getvcpucontext);
 	prepare_ext(x, XEN_DOMCTL_getvcpuextstate, x->ext_max);
-	prepare_info(x, SLOT_INFO);
-	rc = xen_multi(x, 3);
+	prepare_info(x, SLOT_EXT + 1);
+	rc = xen_multi(x, SLOT_EXT + 2);
 	if (rc == 0)
 		rc = xen_multi_result(x, SLOT_CONTEXT);
 	if (rc == 0)
 		rc = xen_multi_result(x, SLOT_EXT);
+	if (rc == 0)
+		rc = xen_multi_result(x, SLOT_EXT + 1);
 	if (rc < 0)
 		return rc;
 	/* Registers of a guest that runs must not be set. */
@@ -371,8 +377,8 @@ static int set_running(struct xen_guest *x)
 	x->s->multi_op[SLOT_RESUME].cmd = XEN_DOMCTL_resumedomain;
 	xen_multi_domctl(x, n++, SLOT_RESUME);
 	rc = xen_multi(x, n);
-	if (rc == 0)
-		rc = xen_multi_result(x, n - 1);
+	for (unsigned int i = 0; i < n && rc == 0; i++)
+		rc = xen_multi_result(x, i);
 	if (rc < 0)
 		return rc;
 	/* Without it, xenstored was told that the guest is suspended. */
