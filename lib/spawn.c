@@ -25,7 +25,23 @@ struct sink {
 	bool cut;
 };
 
-/* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipes, no others. */
+/* While a program runs. */
+struct watched {
+	struct spawn *s;
+	struct err *e;
+	struct sink out;
+	struct sink err;
+	pid_t pid;
+	int pid_fd;
+	uint64_t deadline;
+	int why;   /* 0, or the error for which it has to end */
+	bool told; /* *e says it already */
+};
+
+/* poll() does not see that *stop was set just before it. */
+#define STOP_POLL_NS (100 * NS_PER_MS)
+
+/* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipes (err -1: 2 is ours), no others. */
 static int set_files(posix_spawn_file_actions_t *files, int out, int err)
 {
 	int r;
@@ -33,7 +49,7 @@ static int set_files(posix_spawn_file_actions_t *files, int out, int err)
 	r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(files, out, 1);
-	if (!r)
+	if (!r && err >= 0)
 		r = posix_spawn_file_actions_adddup2(files, err, 2);
 	if (!r)
 		r = posix_spawn_file_actions_addclosefrom_np(files, 3);
@@ -83,56 +99,117 @@ out_files:
 	return rc;
 }
 
-/*
- * Takes what the pipe has now, as far as it fits. At most a few pipes full in one go: a program
- * that never stops talking must not keep us from its time limit.
- */
-static void drain(struct sink *k)
+/* As far as it fits. */
+static void keep(struct sink *k, const char *chunk, size_t len)
 {
-	char chunk[4096];
+	size_t room = k->buf ? k->size - 1 - k->used : 0;
+	size_t n = MIN(len, room);
 
-	for (int i = 0; i < 64 && k->fd >= 0; i++) {
-		ssize_t r = read(k->fd, chunk, sizeof(chunk));
-		size_t room = k->buf ? k->size - 1 - k->used : 0;
-		size_t n;
-
-		if (r < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (r <= 0) {
-			k->fd = -1;
-			return;
-		}
-		n = MIN((size_t)r, room);
-		if (n)
-			memcpy(k->buf + k->used, chunk, n);
-		k->used += n;
-		if (n < (size_t)r)
-			k->cut = true;
-	}
+	if (n)
+		memcpy(k->buf + k->used, chunk, n);
+	k->used += n;
+	if (n < len)
+		k->cut = true;
 }
 
-/* Collects output until the program has ended. -ETIMEDOUT at the deadline. */
-static int watch(int pid_fd, struct sink *out, struct sink *err, uint64_t deadline)
+/* To s->line() line by line. */
+static int pass_on(struct watched *w, const char *chunk, size_t len)
 {
-	for (;;) {
-		uint64_t left = clock_until(deadline, clock_now());
-		struct pollfd fds[3] = {
-			{.fd = pid_fd, .events = POLLIN},
-			{.fd = out->fd, .events = POLLIN},
-			{.fd = err->fd, .events = POLLIN},
-		};
+	const struct spawn *s = w->s;
+	struct sink *k = &w->out;
+	int rc = 0;
 
-		if (!left)
-			return -ETIMEDOUT;
+	for (size_t i = 0; i < len && rc == 0; i++) {
+		if (chunk[i] != '\n' && k->used == k->size - 1)
+			return err_setx(w->e, -EMSGSIZE, "%s said a line of more than %zu bytes",
+					s->argv[0], k->used);
+		if (chunk[i] != '\n') {
+			k->buf[k->used++] = chunk[i];
+			continue;
+		}
+		k->buf[k->used] = 0;
+		k->used = 0;
+		rc = s->line(s->arg, k->buf, w->e);
+	}
+	return rc;
+}
+
+/*
+ * Takes what the pipe has now. At most a few pipes full in one go: a program that never stops talking must
+ * not keep us from its time limit. Returns what s->line() did.
+ */
+static int drain(struct watched *w, struct sink *k)
+{
+	const bool lines = w->s->line && k == &w->out;
+	char chunk[4096];
+	int rc = 0;
+
+	for (int i = 0; i < 64 && k->fd >= 0 && rc == 0; i++) {
+		ssize_t r = read(k->fd, chunk, sizeof(chunk));
+
+		if (r < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (r <= 0) {
+			k->fd = -1;
+			return 0;
+		}
+		if (!lines)
+			keep(k, chunk, (size_t)r);
+		/* Once its lines, or its silence, were the reason to end it, the rest is not wanted. */
+		else if (!w->why || w->why == -EINTR)
+			rc = pass_on(w, chunk, (size_t)r);
+		if (lines && !w->why)
+			w->deadline = clock_add(clock_now(), w->s->timeout_ns);
+	}
+	return rc;
+}
+
+/* False: it has had its time, or gets none. */
+static bool ask_to_end(struct watched *w, int why)
+{
+	if (w->why)
+		return false;
+	w->why = why;
+	if (!w->s->grace_ns)
+		return false;
+	w->deadline = clock_add(clock_now(), w->s->grace_ns);
+	return kill(-w->pid, SIGTERM) == 0;
+}
+
+/* Takes its output until it has ended: then 0, or why it had to. An error may leave it alive. */
+static int watch(struct watched *w)
+{
+	const struct spawn *s = w->s;
+
+	for (;;) {
+		uint64_t left = clock_until(w->deadline, clock_now());
+		struct pollfd fds[3] = {
+			{.fd = w->pid_fd, .events = POLLIN},
+			{.fd = w->out.fd, .events = POLLIN},
+			{.fd = w->err.fd, .events = POLLIN},
+		};
+		int rc = 0;
+
+		if (!left && !ask_to_end(w, -ETIMEDOUT))
+			return w->why;
+		if (s->stop && *s->stop && !w->why && !ask_to_end(w, -EINTR))
+			return w->why;
+		if (s->stop)
+			left = MIN(left, STOP_POLL_NS);
 		if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(left)) < 0 && errno != EINTR)
 			return -errno;
 		/* A grandchild may hold a pipe for ever: what is there when the program ends is all. */
 		if (fds[1].revents || fds[0].revents)
-			drain(out);
+			rc = drain(w, &w->out);
 		if (fds[2].revents || fds[0].revents)
-			drain(err);
+			(void)drain(w, &w->err);
+		w->told = w->told || rc < 0;
+		if (rc < 0 && w->why)
+			w->why = rc;
 		if (fds[0].revents)
-			return 0;
+			return w->why ? w->why : rc;
+		if (rc < 0 && !w->why && !ask_to_end(w, rc))
+			return rc;
 	}
 }
 
@@ -163,59 +240,78 @@ static int open_pipe(int *ours, int *theirs)
 	return fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-/* Starts it and waits for its end; -ETIMEDOUT when it was killed. */
-static int run(struct spawn *s, struct sink *out, struct sink *err)
+/* Starts it and waits for its end. */
+static int run(struct watched *w)
 {
-	uint64_t deadline = clock_add(clock_now(), s->timeout_ns);
+	struct spawn *s = w->s;
 	autofd out_ours = -1;
 	autofd out_theirs = -1;
 	autofd err_ours = -1;
 	autofd err_theirs = -1;
 	autofd pid_fd = -1;
-	pid_t pid = -1;
 	int rc, reaped;
 
 	rc = open_pipe(&out_ours, &out_theirs);
 	if (rc == 0 && s->err)
 		rc = open_pipe(&err_ours, &err_theirs);
 	if (rc == 0)
-		rc = start(s->argv, out_theirs, s->err ? err_theirs : out_theirs, &pid);
+		rc = start(s->argv, out_theirs, s->err || s->line ? err_theirs : out_theirs,
+			   &w->pid);
 	if (rc < 0)
 		return rc;
 	close(take_fd(&out_theirs));
 	if (s->err)
 		close(take_fd(&err_theirs));
-	out->fd = out_ours;
-	err->fd = err_ours;
-	pid_fd = pidfd_open(pid, 0);
-	rc = pid_fd < 0 ? -errno : watch(pid_fd, out, err, deadline);
+	w->out.fd = out_ours;
+	w->err.fd = err_ours;
+	pid_fd = pidfd_open(w->pid, 0);
+	w->pid_fd = pid_fd;
+	w->deadline = clock_add(clock_now(), s->timeout_ns);
+	rc = pid_fd < 0 ? -errno : watch(w);
 	/* Not reaped yet, so the number is still its own. */
 	if (rc < 0)
-		(void)kill(-pid, SIGKILL);
-	reaped = reap(s, pid);
+		(void)kill(-w->pid, SIGKILL);
+	reaped = reap(s, w->pid);
 	return rc < 0 ? rc : reaped;
+}
+
+/* What kept it from ending by itself. */
+static int explain(const struct watched *w, int rc)
+{
+	const struct spawn *s = w->s;
+	unsigned long long ms = s->timeout_ns / NS_PER_MS;
+
+	if (!rc || w->told)
+		return rc;
+	if (rc != w->why)
+		return err_set(w->e, rc, "run %s", s->argv[0]);
+	if (rc == -EINTR)
+		return err_setx(w->e, rc, "%s was stopped", s->argv[0]);
+	if (s->line)
+		return err_setx(w->e, rc, "%s said nothing for %llu ms and was ended", s->argv[0],
+				ms);
+	return err_setx(w->e, rc, "%s did not end within %llu ms and was killed", s->argv[0], ms);
 }
 
 int spawn_run(struct spawn *s, struct err *e)
 {
-	struct sink out = {.fd = -1, .buf = s->out, .size = s->out_size};
-	struct sink err = {.fd = -1, .buf = s->err, .size = s->err_size};
+	struct watched w = {.s = s,
+			    .e = e,
+			    .out = {.fd = -1, .buf = s->out, .size = s->out_size},
+			    .err = {.fd = -1, .buf = s->err, .size = s->err_size}};
 	int rc;
 
-	assert(s->argv[0] && s->timeout_ns && (!s->out || s->out_size) && (!s->err || s->err_size));
+	assert(s->argv[0] && s->timeout_ns && (!s->out || s->out_size) &&
+	       (!s->err || s->err_size) && (!s->line || s->out));
 	s->status = -1;
-	rc = run(s, &out, &err);
-	s->out_used = out.used;
-	s->out_cut = out.cut;
+	rc = run(&w);
+	s->out_used = w.out.used;
+	s->out_cut = w.out.cut;
 	if (s->out)
-		s->out[out.used] = 0;
+		s->out[w.out.used] = 0;
 	if (s->err)
-		s->err[err.used] = 0;
-	/* It ran, and was killed. */
-	if (rc == -ETIMEDOUT && s->status >= 0)
-		return err_setx(e, rc, "%s did not end within %llu ms and was killed", s->argv[0],
-				(unsigned long long)(s->timeout_ns / NS_PER_MS));
-	return rc < 0 ? err_set(e, rc, "run %s", s->argv[0]) : 0;
+		s->err[w.err.used] = 0;
+	return explain(&w, rc);
 }
 
 /* The last 200 bytes of it, without line ends behind them: programs say why at the end. */

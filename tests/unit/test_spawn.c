@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,6 +167,142 @@ static void checked(void **state)
 	assert_int_equal(spawn_check(&s, &e), 0);
 }
 
+/* ---- line by line ---- */
+
+struct heard {
+	char text[256];
+	int lines;
+	int fail_at; /* this line is not liked */
+	volatile sig_atomic_t *stop;
+};
+
+static int hear(void *arg, const char *line, struct err *e)
+{
+	struct heard *h = arg;
+
+	h->lines++;
+	snprintf(h->text + strlen(h->text), sizeof(h->text) - strlen(h->text), "%s|", line);
+	if (h->stop)
+		*h->stop = 1;
+	if (h->lines == h->fail_at)
+		return err_setx(e, -EBADMSG, "line %d is bad", h->lines);
+	return 0;
+}
+
+static struct spawn talking(const char *const *argv, struct heard *h)
+{
+	return (struct spawn){.argv = argv,
+			      .timeout_ns = NS_PER_SEC * 20,
+			      .out = out,
+			      .out_size = sizeof(out),
+			      .line = hear,
+			      .arg = h,
+			      .grace_ns = NS_PER_SEC * 20};
+}
+
+static void lines_as_they_come(void **state)
+{
+	struct heard h = {.lines = 0};
+	/* Standard error is not mixed in; a line without an end is none. */
+	struct spawn s = talking(
+		ARGV("sh", "-c", "printf 'a b\\n\\nc'; echo >&2; printf 'd\\ne'; exit 5"), &h);
+
+	assert_int_equal(spawn_run(&s, NULL), 0);
+	assert_int_equal(s.status, 5);
+	assert_string_equal(h.text, "a b||cd|");
+}
+
+static void many_lines(void **state)
+{
+	struct heard h = {.lines = 0};
+	struct spawn s = talking(ARGV("seq", "200000"), &h);
+
+	assert_int_equal(spawn_run(&s, NULL), 0);
+	assert_int_equal(h.lines, 200000);
+}
+
+static void silence_ends_it(void **state)
+{
+	struct heard h = {.lines = 0};
+	struct err e = ERR_INIT;
+	/* Talks for longer than it may be silent, then is silent; ends well when it is told to. */
+	struct spawn s =
+		talking(ARGV("sh", "-c",
+			     "trap 'echo end; exit 3' TERM; for i in 1 2 3 4 5 6 7 8; do echo $i; "
+			     "sleep 0.2; done; while :; do sleep 0.1; done"),
+			&h);
+
+	s.timeout_ns = 1500 * NS_PER_MS;
+	assert_int_equal(spawn_run(&s, &e), -ETIMEDOUT);
+	assert_string_equal(e.text, "sh said nothing for 1500 ms and was ended");
+	assert_string_equal(h.text, "1|2|3|4|5|6|7|8|");
+	assert_int_equal(s.status, 3);
+}
+
+static void stops_when_told(void **state)
+{
+	volatile sig_atomic_t stop = 0;
+	struct heard h = {.stop = &stop};
+	struct err e = ERR_INIT;
+	struct spawn s = talking(
+		ARGV("sh", "-c",
+		     "trap 'echo last; exit 1' TERM; echo first; while :; do sleep 0.1; done"),
+		&h);
+
+	s.stop = &stop;
+	assert_int_equal(spawn_run(&s, &e), -EINTR);
+	assert_string_equal(e.text, "sh was stopped");
+	assert_string_equal(h.text, "first|last|");
+	assert_int_equal(s.status, 1);
+}
+
+static void killed_when_it_does_not_stop(void **state)
+{
+	volatile sig_atomic_t stop = 0;
+	struct heard h = {.stop = &stop};
+	struct spawn s = talking(
+		ARGV("sh", "-c", "trap '' TERM; echo first; while :; do sleep 0.1; done"), &h);
+
+	s.stop = &stop;
+	s.grace_ns = NS_PER_SEC / 5;
+	assert_int_equal(spawn_run(&s, NULL), -EINTR);
+	assert_int_equal(s.status, 128 + SIGKILL);
+}
+
+static void a_bad_line_ends_it(void **state)
+{
+	struct heard h = {.fail_at = 2};
+	struct err e = ERR_INIT;
+	struct spawn s = talking(ARGV("sh", "-c",
+				      "trap 'echo end; exit 4' TERM; echo 1; echo 2; echo 3; "
+				      "while :; do sleep 0.1; done"),
+				 &h);
+
+	assert_int_equal(spawn_run(&s, &e), -EBADMSG);
+	assert_string_equal(e.text, "line 2 is bad");
+	assert_int_equal(h.lines, 2);
+	assert_int_equal(s.status, 4);
+	/* Also when it ends by itself meanwhile. */
+	h = (struct heard){.fail_at = 1};
+	s = talking(ARGV("echo", "x"), &h);
+	assert_int_equal(spawn_run(&s, &e), -EBADMSG);
+}
+
+static void a_line_too_long_ends_it(void **state)
+{
+	struct heard h = {.lines = 0};
+	struct err e = ERR_INIT;
+	struct spawn s = talking(ARGV("sh", "-c", "printf '%0100d\\n' 7; sleep 50"), &h);
+
+	assert_int_equal(spawn_run(&s, &e), -EMSGSIZE);
+	assert_string_equal(e.text, "sh said a line of more than 99 bytes");
+	assert_int_equal(s.status, 128 + SIGTERM);
+	assert_int_equal(h.lines, 0);
+	s = talking(ARGV("sh", "-c", "printf '%099d\\n' 7"), &h);
+	assert_int_equal(spawn_run(&s, &e), 0);
+	assert_int_equal(h.lines, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +317,13 @@ int main(void)
 		cmocka_unit_test(ended_by_a_signal),
 		cmocka_unit_test(clean_start),
 		cmocka_unit_test(checked),
+		cmocka_unit_test(lines_as_they_come),
+		cmocka_unit_test(many_lines),
+		cmocka_unit_test(silence_ends_it),
+		cmocka_unit_test(stops_when_told),
+		cmocka_unit_test(killed_when_it_does_not_stop),
+		cmocka_unit_test(a_bad_line_ends_it),
+		cmocka_unit_test(a_line_too_long_ends_it),
 	};
 
 	return RUN_TESTS("spawn", tests);
