@@ -23,6 +23,7 @@ xen_SRCS := \
 	replicator/xen_state.c \
 	replicator/xen_store.c \
 	replicator/xen_suspend.c \
+	replicator/xen_toolstack.c \
 	replicator/xen_watch.c \
 	replicator/xen_libxl.c \
 	replicator/xen_libxl_life.c \

@@ -100,6 +100,12 @@ int xen_hvm_param(struct xen_guest *x, uint32_t index, uint64_t *value)
 	return 0;
 }
 
+bool xen_is_changed(const struct xen_guest *x)
+{
+	return x->map &&
+	       (x->s->op.u.getdomaininfo.tot_pages != x->base_pages || atomic_load(&x->changed));
+}
+
 bool xen_is_shutdown(const struct xen_guest *x, enum guest_shutdown *reason)
 {
 	static const enum guest_shutdown names[] = {

@@ -262,9 +262,7 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 			return GUEST_HEALTH_FOREIGN;
 		return xen_resume_late(x) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;
 	}
-	if (x->s->op.u.getdomaininfo.tot_pages != x->base_pages || atomic_load(&x->changed))
-		return GUEST_HEALTH_CHANGED;
-	return GUEST_HEALTH_RUNNING;
+	return xen_is_changed(x) ? GUEST_HEALTH_CHANGED : GUEST_HEALTH_RUNNING;
 }
 
 static void xen_guest_settle(struct guest *g)
@@ -291,11 +289,12 @@ static const struct guest_ops xen_ops = {
 	.watch_read = xen_watch_read,
 };
 
-static int open_rest(struct xen_guest *x, struct err *e)
+static int open_rest(struct xen_guest *x, const struct xen_guest_conf *conf, struct err *e)
 {
-	int rc;
+	int rc = 0;
 
-	rc = check_populate_on_demand(x, e);
+	if (!conf->suspend_only)
+		rc = check_populate_on_demand(x, e);
 	if (rc == 0)
 		rc = xen_channel_init(x, e);
 	if (rc == 0)
@@ -304,11 +303,11 @@ static int open_rest(struct xen_guest *x, struct err *e)
 		rc = xen_store_devices(x, e);
 	if (rc == 0)
 		rc = xen_store_can_suspend(x, e);
-	if (rc == 0)
+	if (rc == 0 && !conf->suspend_only)
 		rc = xen_watch_init(x, e);
 	if (rc == 0)
 		rc = xen_state_init(x, e);
-	if (rc == 0)
+	if (rc == 0 && !conf->suspend_only)
 		rc = xen_memory_map(x, e);
 	return rc;
 }
@@ -324,7 +323,7 @@ int xen_guest_open(struct guest **out, const struct xen_guest_conf *conf, struct
 	(void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	rc = attach(x, conf, e);
 	if (rc == 0)
-		rc = open_rest(x, e);
+		rc = open_rest(x, conf, e);
 	if (rc < 0) {
 		xen_close(&x->g);
 		return rc;

@@ -22,6 +22,12 @@ struct xen_guest_conf {
 	 * Without it such a guest is refused with -EBUSY.
 	 */
 	bool adopt;
+	/*
+	 * For who only suspends, captures and resumes the guest: its memory is neither mapped nor counted,
+	 * its devices are not watched. No suspension is SUSPEND_CHANGED, guest_watch_fd() is -1, and
+	 * guest_page() and the dirty log are not to be used.
+	 */
+	bool suspend_only;
 };
 
 /*

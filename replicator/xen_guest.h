@@ -82,6 +82,7 @@ struct xen_guest {
 	xentoollog_logger *logger;
 	xenforeignmemory_handle *fmem;
 	struct xs_handle *xs;
+	struct xs_handle *toolstack_xs; /* of xen_toolstack.c, NULL: that path is not used */
 	const struct suspend_path *path;
 	struct xen_channel channel;
 	char shutdown_path[XEN_PATH_SIZE];
@@ -101,7 +102,7 @@ struct xen_guest {
 	unsigned char *map; /* reservation of map_pages pages */
 	uint64_t map_pages;
 	int *map_err;	     /* XEN_BATCH */
-	uint64_t base_pages; /* tot_pages when all was mapped */
+	uint64_t base_pages; /* tot_pages when all was mapped; without a map of no meaning */
 	uint64_t canary;     /* page that is marked dirty at each fetch, UINT64_MAX: none */
 	bool canary_set;
 	bool log_on;
@@ -152,6 +153,8 @@ MUST_CHECK int xen_hvm_param(struct xen_guest *x, uint32_t index, uint64_t *valu
 
 /* Of the last xen_info(). */
 bool xen_is_shutdown(const struct xen_guest *x, enum guest_shutdown *reason);
+/* ... What was mapped, if anything was, is not what the guest has. */
+bool xen_is_changed(const struct xen_guest *x);
 
 /* xen_memory.c */
 MUST_CHECK int xen_memory_map(struct xen_guest *x, struct err *e);
@@ -175,6 +178,8 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 int xen_resume(struct guest *g);
 /* The same where it does not matter who resumed it: -ESTALE is 0. */
 MUST_CHECK int xen_resume_anyhow(struct xen_guest *x);
+/* Notes that it was resumed. */
+void xen_runs(struct xen_guest *x);
 /* The guest was found suspended and it is ours: resume it, count it. */
 MUST_CHECK int xen_resume_late(struct xen_guest *x);
 /*
@@ -191,6 +196,8 @@ enum shutdown_request {
 };
 enum shutdown_request xen_shutdown_request(struct xs_handle *xs, xs_transaction_t t,
 					   const char *path);
+/* What somebody else has asked and the guest not yet taken must not be overwritten: -EBUSY, -EAGAIN. */
+MUST_CHECK int xen_request_free(struct xen_guest *x, struct err *e);
 /* Takes back a request that a worker before us, or we, left. */
 MUST_CHECK int xen_withdraw(struct xen_guest *x, struct err *e);
 
@@ -204,6 +211,17 @@ void xen_channel_choose(struct xen_guest *x);
 void xen_channel_give_up(struct xen_guest *x);
 /* A worker that died may have subscribed. */
 void xen_channel_forget(struct xen_guest *x);
+
+/* xen_toolstack.c */
+extern const struct suspend_path xen_path_toolstack;
+MUST_CHECK int xen_toolstack_init(struct xen_guest *x, struct err *e);
+void xen_toolstack_fini(struct xen_guest *x);
+/* Before a request on that path. */
+MUST_CHECK int xen_toolstack_prepare(struct xen_guest *x, struct err *e);
+/* Instead of guest_resume(). vCPU 0 loses its extended state, see there. */
+MUST_CHECK int xen_toolstack_resume(struct xen_guest *x);
+/* After it. */
+void xen_toolstack_tidy(struct xen_guest *x);
 
 /* xen_store.c */
 MUST_CHECK int xen_store_find(struct xen_guest *x, const char *name, struct err *e);

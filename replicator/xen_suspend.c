@@ -53,8 +53,7 @@ enum shutdown_request xen_shutdown_request(struct xs_handle *xs, xs_transaction_
 	return rq;
 }
 
-/* What somebody else has asked and the guest not yet taken must not be overwritten. */
-static int store_request(struct xen_guest *x, struct err *e)
+int xen_request_free(struct xen_guest *x, struct err *e)
 {
 	switch (xen_shutdown_request(x->xs, XBT_NULL, x->shutdown_path)) {
 	case REQUEST_SUSPEND:
@@ -65,6 +64,15 @@ static int store_request(struct xen_guest *x, struct err *e)
 	case REQUEST_OURS:
 		break;
 	}
+	return 0;
+}
+
+static int store_request(struct xen_guest *x, struct err *e)
+{
+	int rc = xen_request_free(x, e);
+
+	if (rc < 0)
+		return rc;
 	if (!xs_write(x->xs, XBT_NULL, x->shutdown_path, ours, sizeof(ours)))
 		return err_set(e, -errno, "ask the guest to suspend: write %s", x->shutdown_path);
 	return 0;
@@ -159,7 +167,7 @@ static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now
 		x->usual_ns = took;
 	else
 		x->usual_ns += (took - x->usual_ns) / 16;
-	if (x->s->op.u.getdomaininfo.tot_pages == x->base_pages && !atomic_load(&x->changed)) {
+	if (!xen_is_changed(x)) {
 		out->outcome = SUSPEND_DONE;
 		return 0;
 	}
@@ -191,7 +199,7 @@ static bool settled(struct xen_guest *x, struct suspend_result *out)
 		out->outcome = out->reason == GUEST_SUSPEND ? SUSPEND_FOREIGN : SUSPEND_SHUTDOWN;
 		return true;
 	}
-	if (x->s->op.u.getdomaininfo.tot_pages == x->base_pages && !atomic_load(&x->changed))
+	if (!xen_is_changed(x))
 		return false;
 	out->outcome = SUSPEND_CHANGED;
 	return true;
@@ -387,6 +395,13 @@ static int set_running(struct xen_guest *x)
 	return still_suspended(x) ? 0 : -ESTALE;
 }
 
+void xen_runs(struct xen_guest *x)
+{
+	x->suspended = false;
+	x->captured = false;
+	x->requesting = false;
+}
+
 int xen_resume(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
@@ -399,11 +414,8 @@ int xen_resume(struct guest *g)
 		if (running < 0)
 			rc = running;
 	}
-	if (rc < 0 && rc != -ESTALE)
-		return rc;
-	x->suspended = false;
-	x->captured = false;
-	x->requesting = false;
+	if (rc == 0 || rc == -ESTALE)
+		xen_runs(x);
 	return rc;
 }
 

@@ -110,7 +110,9 @@ void xen_watch_fini(struct xen_guest *x)
 
 int xen_watch_fd(struct guest *g)
 {
-	return xs_fileno(xen_guest_of(g)->watch);
+	struct xen_guest *x = xen_guest_of(g);
+
+	return x->watch ? xs_fileno(x->watch) : -1;
 }
 
 static enum guest_event_type changed(struct xen_guest *x, enum guest_event_type ev)
@@ -175,7 +177,7 @@ enum guest_event_type xen_watch_read(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
 
-	for (int i = 0; i < READ_MAX; i++) {
+	for (int i = 0; x->watch && i < READ_MAX; i++) {
 		char **got = xs_check_watch(x->watch);
 		enum guest_event_type ev;
 
