@@ -5,6 +5,7 @@ ARCHIVES += lib
 lib_PKGS := openssl libsystemd libconfig json-c libxxhash
 lib_SRCS := \
 	lib/addr.c \
+	lib/bench.c \
 	lib/cert.c \
 	lib/conf.c \
 	lib/conf_schema.c \

@@ -15,6 +15,7 @@ core_SRCS := \
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS := \
+	replicator/xen_bench.c \
 	replicator/xen_call.c \
 	replicator/xen_cap.c \
 	replicator/xen_channel.c \
@@ -34,6 +35,7 @@ replicator_SRCS := \
 	replicator/announce.c \
 	replicator/apply.c \
 	replicator/arena.c \
+	replicator/bench_order.c \
 	replicator/checkpoint.c \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \
@@ -75,3 +77,8 @@ romulus-backup_PKGS := libsystemd
 LIBEXEC_PROGRAMS += romulus-domain
 romulus-domain_SRCS := replicator/domain_main.c
 romulus-domain_ARCHIVES := xen lib
+
+# Measures how long a guest takes to be suspended; no part of protection.
+LIBEXEC_PROGRAMS += romulus-suspend-bench
+romulus-suspend-bench_SRCS := replicator/suspend_bench_main.c
+romulus-suspend-bench_ARCHIVES := replicator xen lib
