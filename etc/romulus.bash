@@ -4,8 +4,8 @@
 _romulus_vms()
 {
 	local f
-	# The VMs of this host for protect; those with a worker for the rest.
-	if [ "$1" = protect ]; then
+	# The VMs of this host for protect and suspend-bench; those with a worker for the rest.
+	if [ "$1" = protect ] || [ "$1" = suspend-bench ]; then
 		xl list 2>/dev/null | awk 'NR > 2 { print $1 }'
 		return
 	fi
@@ -24,12 +24,18 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='protect status unprotect failover forget cert help version'
+		words='protect status unprotect failover forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='protect status unprotect failover forget cert'
+		words='protect status unprotect failover forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='hold primary-wins backup-wins'
-	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ]; then
+	elif [ "$prev" = --paths ]; then
+		words='toolstack xenstore channel channel-bare pause'
+	elif [ "$prev" = --plot ]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ] ||
+		[ "$prev" = --libexec-dir ]; then
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 	else
@@ -40,6 +46,8 @@ _romulus()
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
 		forget) words='--run-dir' ;;
+		suspend-bench) words='--cycles --rate --paths --compare --json --plot --rescue --run-dir
+			--libexec-dir' ;;
 		cert)
 			words='--san --out --ca-dir --days'
 			[ "$COMP_CWORD" = 2 ] && words="ca host show $words"

@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
 	{"failover", cmd_failover, "run the standby of a VM, at the backup"},
 	{"forget", cmd_forget, "forget what this host remembers of a VM"},
 	{"cert", cmd_cert, "make the certificates of the hosts"},
+	{"suspend-bench", cmd_suspend_bench, "measure how long a VM takes to be suspended"},
 };
 
 static void print_help(FILE *out)
@@ -30,9 +31,9 @@ static void print_help(FILE *out)
 	      "Keep a running Xen VM alive through the loss of its host.\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(subcommands); i++)
-		fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
-	fputs("  help       this text; help COMMAND: that command's\n"
-	      "  version    print the version\n\n"
+		fprintf(out, "  %-13s %s\n", subcommands[i].name, subcommands[i].help);
+	fputs("  help          this text; help COMMAND: that command's\n"
+	      "  version       print the version\n\n"
 	      "Exit status: 0 done or protected, 1 error, 2 usage, 3 not protected at the moment,\n"
 	      "4 not protected.\n",
 	      out);

@@ -5,11 +5,15 @@
 ARCHIVES += tools
 tools_PKGS :=
 tools_SRCS := \
+	tools/bench_report.c \
+	tools/bench_stats.c \
 	tools/cert.c \
 	tools/collect.c \
 	tools/failover.c \
+	tools/latency_plot.c \
 	tools/protect.c \
 	tools/status.c \
+	tools/suspend_bench.c \
 	tools/tool.c \
 	tools/unprotect.c \
 	tools/writer.c

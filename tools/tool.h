@@ -32,6 +32,7 @@ int cmd_status(int argc, char **argv);
 int cmd_failover(int argc, char **argv);
 int cmd_forget(int argc, char **argv);
 int cmd_cert(int argc, char **argv);
+int cmd_suspend_bench(int argc, char **argv);
 
 #define TOOL_PATH_SIZE 256
 /* How long a daemon may take for a plain answer. */

@@ -43,6 +43,8 @@ UNIT_TESTS += \
 	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
 	tests/unit/test_supervisor.c \
+	tests/unit/test_suspend_bench.c \
+	tests/unit/test_suspend_bench_cmd.c \
 	tests/unit/test_throttle.c \
 	tests/unit/test_timing.c \
 	tests/unit/test_tls.c \
@@ -60,4 +62,4 @@ test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 
 # valgrind 3.19 does not know pidfd_open.
-VALGRIND_CANNOT := test_spawn
+VALGRIND_CANNOT := test_spawn test_suspend_bench_cmd
