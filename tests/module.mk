@@ -6,8 +6,10 @@ testlib_PKGS :=
 testlib_SRCS := \
 	tests/lib/fake_guest.c \
 	tests/lib/golden.c \
+	tests/lib/loopback.c \
 	tests/lib/pki.c \
-	tests/lib/samples.c
+	tests/lib/samples.c \
+	tests/lib/tool_run.c
 
 # Every shell script of the tree, for shellcheck.
 SHELL_SCRIPTS += \

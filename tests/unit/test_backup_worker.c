@@ -6,9 +6,7 @@
  */
 #include "tests/lib/test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,6 +25,7 @@
 #include "replicator/backup_shell.h"
 #include "replicator/page_codec.h"
 #include "replicator/xen_version.h"
+#include "tests/lib/loopback.h"
 #include "tests/lib/pki.h"
 
 #define TERM 7
@@ -333,20 +332,6 @@ static void first_copy(struct bed *b)
 
 /* ---- a bed ---- */
 
-static int listener(uint16_t *port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t size = sizeof(in);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&in, size), 0);
-	assert_int_equal(listen(fd, 1), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-	*port = ntohs(in.sin_port);
-	return fd;
-}
-
 static void bed_init(struct bed *b)
 {
 	pthread_t dialler;
@@ -357,7 +342,7 @@ static void bed_init(struct bed *b)
 	snprintf(b->conf.state_dir, sizeof(b->conf.state_dir), "%s", b->dir);
 	snprintf(b->conf.run_dir, sizeof(b->conf.run_dir), "%s", b->dir);
 	snprintf(b->conf.host_name, sizeof(b->conf.host_name), "b");
-	b->listen_fd = listener(&b->port);
+	b->listen_fd = loopback_listener(&b->port);
 	assert_int_equal(pthread_create(&dialler, NULL, dial, b), 0);
 	fd = accept4(b->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);

@@ -20,6 +20,7 @@
 #include "lib/conn.h"
 #include "lib/err.h"
 #include "lib/wire_v1.h"
+#include "tests/lib/loopback.h"
 #include "tests/lib/pki.h"
 
 #define LIMIT_NS (60 * NS_PER_SEC)
@@ -58,20 +59,6 @@ static uint64_t soon(void)
 	return clock_now() + LIMIT_NS;
 }
 
-static int listener(uint16_t *port)
-{
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t size = sizeof(in);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&in, size), 0);
-	assert_int_equal(listen(fd, 8), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
-	*port = ntohs(in.sin_port);
-	return fd;
-}
-
 /* ---- the backup's end: a thread that accepts one connection ------------------ */
 
 struct backup {
@@ -107,7 +94,7 @@ static void *backup_thread(void *arg)
 static void start(struct backup *b, struct tls_ctx *ctx, void (*talk)(struct backup *b))
 {
 	*b = (struct backup){.ctx = ctx, .talk = talk, .handshake_ns = LIMIT_NS};
-	b->listen_fd = listener(&b->port);
+	b->listen_fd = loopback_listener(&b->port);
 	b->end_fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(pthread_create(&b->thread, NULL, backup_thread, b), 0);
 }
@@ -593,7 +580,7 @@ static void silent_peer(void **state)
 		.ctx = ctx_b, .handshake_ns = 30 * NS_PER_MS, .end_fd = eventfd(0, EFD_CLOEXEC)};
 	int fd;
 
-	b.listen_fd = listener(&b.port);
+	b.listen_fd = loopback_listener(&b.port);
 	fd = raw_dial(&b);
 	assert_int_equal(pthread_create(&b.thread, NULL, backup_thread, &b), 0);
 	finish(&b);
@@ -963,7 +950,7 @@ static void nobody_listens(void **state)
 	struct conn *c;
 	uint16_t port;
 
-	close(listener(&port));
+	close(loopback_listener(&port));
 	assert_int_equal(conn_connect(&c, "127.0.0.1", port, &conf, &e), -ECONNREFUSED);
 	assert_non_null(strstr(e.text, "connect to 127.0.0.1:"));
 	assert_int_equal(conn_connect(&c, "", port, &conf, &e), -EHOSTUNREACH);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/json_in.h"
+#include "tests/lib/tool_run.h"
 #include "tools/tool.h"
 
 struct fixture {
@@ -97,67 +98,33 @@ static void program(const struct fixture *f, const char *body)
 static const char *file(const struct fixture *f, const char *name, char *buf, size_t size)
 {
 	char path[128];
-	FILE *in;
 
 	snprintf(path, sizeof(path), "%s/%s", f->dir, name);
-	in = fopen(path, "r");
-	buf[0] = 0;
-	if (!in)
-		return buf;
-	buf[fread(buf, 1, size - 1, in)] = 0;
-	fclose(in);
-	return buf;
+	return tool_file(path, buf, size);
 }
 
 static pid_t start(struct fixture *f, const char *const *args)
 {
 	char run_dir[96];
 	char libexec_dir[96];
-	char out[96];
-	char err[96];
 	char *argv[16] = {(char *)(uintptr_t) "romulus suspend-bench", run_dir, libexec_dir};
 	int argc = 3;
-	pid_t pid;
 
 	snprintf(run_dir, sizeof(run_dir), "--run-dir=%s", f->dir);
 	snprintf(libexec_dir, sizeof(libexec_dir), "--libexec-dir=%s", f->dir);
-	snprintf(out, sizeof(out), "%s/out", f->dir);
-	snprintf(err, sizeof(err), "%s/err", f->dir);
 	while (*args)
 		argv[argc++] = (char *)(uintptr_t)*args++;
-	pid = fork();
-	if (!pid) {
-		alarm(60);
-		if (!freopen(out, "w", stdout) || !freopen(err, "w", stderr))
-			_exit(99);
-		argp_err_exit_status = TOOL_USAGE;
-		argc = cmd_suspend_bench(argc, argv);
-		fflush(NULL);
-		_exit(argc);
-	}
-	return pid;
+	return tool_start(f->dir, cmd_suspend_bench, argc, argv);
 }
 
 static int finish(struct fixture *f, pid_t pid)
 {
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	file(f, "out", f->out, sizeof(f->out));
-	file(f, "err", f->err, sizeof(f->err));
-	if (!WIFEXITED(status))
-		fail_msg("ended by signal %d: %s", WTERMSIG(status), f->err);
-	return WEXITSTATUS(status);
+	return tool_finish(f->dir, pid, (struct tool_said){f->out, sizeof(f->out)},
+			   (struct tool_said){f->err, sizeof(f->err)});
 }
 
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define RUN(f, ...) finish(f, start(f, ARGS(__VA_ARGS__)))
-
-static void says(const char *text, const char *what)
-{
-	if (!strstr(text, what))
-		fail_msg("\"%s\" is not in: %s", what, text);
-}
 
 #define TWO_SAMPLES                                                                          \
 	"echo sample path=xenstore suspend_ns=16000000 resume_ns=600000 total_ns=16600000\n" \
@@ -175,22 +142,23 @@ static void measures(void **state)
 	assert_string_equal(file(f, "args", args, sizeof(args)),
 			    "--domain web --cycles 200 --hz 20 --paths "
 			    "xenstore,channel,channel-bare,pause\n");
-	says(f->out,
-	     "web: suspended and resumed 200 times by each path, at most 20 times a second; ms\n");
-	says(f->out, "no figures: channel\nno figures: channel-bare\n");
-	says(f->out, "  xenstore          16.600 ");
+	tool_says(
+		f->out,
+		"web: suspended and resumed 200 times by each path, at most 20 times a second; ms\n");
+	tool_says(f->out, "no figures: channel\nno figures: channel-bare\n");
+	tool_says(f->out, "  xenstore          16.600 ");
 	assert_string_equal(f->err, "skipped: channel\n");
 	snprintf(plot, sizeof(plot), "--plot=%s/plot.svg", f->dir);
 	assert_int_equal(RUN(f, "web", "--paths=pause,xenstore", "--compare", "--cycles=7",
 			     "--rate=1000", plot),
 			 TOOL_OK);
-	says(file(f, "args", args, sizeof(args)),
-	     "\n--domain web --cycles 7 --hz 1000 --paths pause,xenstore,toolstack\n");
-	says(file(f, "plot.svg", drawing, sizeof(drawing)), "</svg>\n");
+	tool_says(file(f, "args", args, sizeof(args)),
+		  "\n--domain web --cycles 7 --hz 1000 --paths pause,xenstore,toolstack\n");
+	tool_says(file(f, "plot.svg", drawing, sizeof(drawing)), "</svg>\n");
 	assert_int_equal(RUN(f, "web", "--plot=/no/such/dir/x"), TOOL_ERROR);
-	says(f->err, "/no/such/dir/x");
+	tool_says(f->err, "/no/such/dir/x");
 	assert_int_equal(RUN(f, "web", "--plot=/dev/full"), TOOL_ERROR);
-	says(f->err, "write /dev/full");
+	tool_says(f->err, "write /dev/full");
 }
 
 static void json(void **state)
@@ -242,7 +210,7 @@ static void refuses_what_is_protected(void **state)
 			assert_int_not_equal(text[0], 0);
 			continue;
 		}
-		says(f->err, table[i].why);
+		tool_says(f->err, table[i].why);
 		assert_string_equal(text, "");
 		assert_int_equal(RUN(f, "web", "--rescue"), TOOL_ERROR);
 		assert_string_equal(file(f, "args", text, sizeof(text)), "");
@@ -254,29 +222,29 @@ static void program_fails(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "/romulus-suspend-bench: No such file");
+	tool_says(f->err, "/romulus-suspend-bench: No such file");
 	program(f, "echo no such domain >&2; exit 1\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "no such domain\n");
-	says(f->err, "ended with status 1 after 0 cycles");
+	tool_says(f->err, "no such domain\n");
+	tool_says(f->err, "ended with status 1 after 0 cycles");
 	assert_string_equal(f->out, "");
 	program(f, TWO_SAMPLES "exit 1\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "ended with status 1 after 2 cycles");
-	says(f->out, "BROKEN OFF");
-	says(f->out, "  pause ");
+	tool_says(f->err, "ended with status 1 after 2 cycles");
+	tool_says(f->out, "BROKEN OFF");
+	tool_says(f->out, "  pause ");
 	program(f, TWO_SAMPLES);
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "ended with status 0 after 2 cycles");
+	tool_says(f->err, "ended with status 0 after 2 cycles");
 	program(f, TWO_SAMPLES "echo hello\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "not a sample: \"hello\"");
+	tool_says(f->err, "not a sample: \"hello\"");
 	program(f, TWO_SAMPLES "echo done; echo done\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	says(f->err, "words after the last one");
+	tool_says(f->err, "words after the last one");
 	program(f, TWO_SAMPLES TWO_SAMPLES "echo done\n");
 	assert_int_equal(RUN(f, "web", "--cycles=1"), TOOL_ERROR);
-	says(f->err, "more than 1 samples of xenstore");
+	tool_says(f->err, "more than 1 samples of xenstore");
 }
 
 static void rescues_after_a_death(void **state)
@@ -286,8 +254,8 @@ static void rescues_after_a_death(void **state)
 
 	program(f, TWO_SAMPLES "kill -9 $$\n");
 	assert_int_equal(RUN(f, "web", "--paths=pause,xenstore"), TOOL_ERROR);
-	says(f->err, "ended with status 137 after 2 cycles");
-	says(file(f, "args", args, sizeof(args)), "pause,xenstore\n--rescue --domain web\n");
+	tool_says(f->err, "ended with status 137 after 2 cycles");
+	tool_says(file(f, "args", args, sizeof(args)), "pause,xenstore\n--rescue --domain web\n");
 	assert_int_equal(RUN(f, "web", "--rescue"), TOOL_OK);
 	assert_string_equal(f->out, "");
 }
@@ -309,9 +277,9 @@ static void stops_and_shows_what_there_is(void **state)
 		nanosleep(&step, NULL);
 	kill(pid, SIGINT);
 	assert_int_equal(finish(f, pid), TOOL_ERROR);
-	says(f->err, "was stopped");
-	says(f->out, "BROKEN OFF");
-	says(f->out, "  pause              0.014     0.000     0.028 ");
+	tool_says(f->err, "was stopped");
+	tool_says(f->out, "BROKEN OFF");
+	tool_says(f->out, "  pause              0.014     0.000     0.028 ");
 	assert_null(strstr(file(f, "args", args, sizeof(args)), "rescue"));
 }
 
@@ -323,7 +291,7 @@ static void usage_errors(void **state)
 	assert_int_equal(RUN(f, "a", "b"), TOOL_USAGE);
 	assert_int_equal(RUN(f, "a/b"), TOOL_USAGE);
 	assert_int_equal(RUN(f, "17"), TOOL_USAGE);
-	says(f->err, "name is wanted");
+	tool_says(f->err, "name is wanted");
 	assert_int_equal(RUN(f, "web", "--cycles=0"), TOOL_USAGE);
 	assert_int_equal(RUN(f, "web", "--cycles=1000001"), TOOL_USAGE);
 	assert_int_equal(RUN(f, "web", "--cycles=-1"), TOOL_USAGE);

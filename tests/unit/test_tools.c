@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/json_in.h"
+#include "tests/lib/tool_run.h"
 #include "tools/tool.h"
 
 #define MAX_FAKES 4
@@ -145,74 +146,34 @@ static void fake(struct fixture *f, const char *name, const struct answer *answe
 	f->fake[f->n_fakes++] = pid;
 }
 
-static void read_file(const char *path, char *buf, size_t size)
-{
-	FILE *file = fopen(path, "r");
-	size_t n;
-
-	buf[0] = 0;
-	if (!file)
-		return;
-	n = fread(buf, 1, size - 1, file);
-	buf[n] = 0;
-	fclose(file);
-}
-
 static const char *asked(const struct fixture *f, const char *name, char buf[4096])
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/%s.log", f->dir, name);
-	read_file(path, buf, 4096);
+	tool_file(path, buf, 4096);
 	unlink(path);
 	return buf;
 }
 
 /* ---- running a command ---- */
 
-typedef int (*command_fn)(int argc, char **argv);
-
-static int run_args(struct fixture *f, command_fn fn, const char *const *args, int n)
+static int run_args(struct fixture *f, tool_fn fn, const char *const *args, int n)
 {
-	char out[96];
-	char err[96];
 	char *argv[16] = {(char *)(uintptr_t) "romulus test", f->run_dir};
 	int argc = fn == cmd_cert ? 1 : 2;
-	int status;
-	pid_t pid;
 
-	snprintf(out, sizeof(out), "%s/out", f->dir);
-	snprintf(err, sizeof(err), "%s/err", f->dir);
 	for (int i = 0; i < n; i++)
 		argv[argc++] = (char *)(uintptr_t)args[i];
 	argv[argc] = NULL;
-	pid = fork();
-	if (!pid) {
-		alarm(60);
-		if (!freopen(out, "w", stdout) || !freopen(err, "w", stderr))
-			_exit(99);
-		argp_err_exit_status = TOOL_USAGE;
-		status = fn(argc, argv);
-		fflush(NULL);
-		_exit(status);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	read_file(out, f->out, sizeof(f->out));
-	read_file(err, f->err, sizeof(f->err));
-	if (!WIFEXITED(status))
-		fail_msg("ended by signal %d: %s", WTERMSIG(status), f->err);
-	return WEXITSTATUS(status);
+	return tool_finish(f->dir, tool_start(f->dir, fn, argc, argv),
+			   (struct tool_said){f->out, sizeof(f->out)},
+			   (struct tool_said){f->err, sizeof(f->err)});
 }
 
 #define RUN(f, fn, ...)                                                 \
 	run_args(f, fn, (const char *const[]){NULL, ##__VA_ARGS__} + 1, \
 		 (int)(sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(char *)) - 1)
-
-static void says(const char *text, const char *what)
-{
-	if (!strstr(text, what))
-		fail_msg("\"%s\" is not in: %s", what, text);
-}
 
 #define HOST "{\"ok\":true,\"role\":\"host\",\"host\":\"hosta\",\"workers\":[],\"vms\":[]}"
 #define PROTECTED                                                                                        \
@@ -239,13 +200,13 @@ static void status_without_daemons(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(RUN(f, cmd_status), TOOL_ERROR);
-	says(f->out, "romulusd does not run");
+	tool_says(f->out, "romulusd does not run");
 	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_ERROR);
 	fake(f, "romulusd", host_empty);
 	assert_int_equal(RUN(f, cmd_status), TOOL_NOT_PROTECTED);
-	says(f->out, "no VM is protected");
+	tool_says(f->out, "no VM is protected");
 	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_NOT_PROTECTED);
-	says(f->out, "web: NOT PROTECTED");
+	tool_says(f->out, "web: NOT PROTECTED");
 }
 
 static void status_exit_codes(void **state)
@@ -288,7 +249,7 @@ static void status_exit_codes(void **state)
 		if (code != table[i].code)
 			fail_msg("%s gave %d:\n%s", table[i].answer, code, f->out);
 		assert_int_equal(RUN(f, cmd_status, "web"), table[i].code);
-		says(f->out, "web: ");
+		tool_says(f->out, "web: ");
 		assert_int_equal(RUN(f, cmd_status, "other"), TOOL_ERROR);
 		stop_fakes(f);
 	}
@@ -307,21 +268,24 @@ static void status_text(void **state)
 	fake(f, "web.primary", web);
 	fake(f, "db.backup", db);
 	assert_int_equal(RUN(f, cmd_status), TOOL_DEGRADED);
-	says(f->out,
-	     "web              primary  protected      hostb              1234   19.9    1.5 ms "
-	     "   3.2 ms   52.5 ms\n");
-	says(f->out, "db               backup   lost ");
-	says(f->out, "problem: no word ?[2J for 3 s\n");
-	says(f->out, "do: look at hostb\n");
+	tool_says(
+		f->out,
+		"web              primary  protected      hostb              1234   19.9    1.5 ms "
+		"   3.2 ms   52.5 ms\n");
+	tool_says(f->out, "db               backup   lost ");
+	tool_says(f->out, "problem: no word ?[2J for 3 s\n");
+	tool_says(f->out, "do: look at hostb\n");
 	assert_null(strchr(f->out, '\033'));
 	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_OK);
-	says(f->out,
-	     "web: protected, protected (here: primary, peer: hostb, on peer loss: backup-wins)");
-	says(f->out, "epoch    1234, acknowledged 1233, 19.9 a second, term 1");
-	says(f->out, "pause    p50 1.5 ms, p99 3.2 ms, max 9.0 ms; dirty pages p50 500, p99 900");
-	says(f->out, "12 frames held (3.4 KiB), 0 dropped");
-	says(f->out, "244.1 KiB for 976.6 KiB of pages (25%)");
-	says(f->out, "80 percent of its CPU time");
+	tool_says(
+		f->out,
+		"web: protected, protected (here: primary, peer: hostb, on peer loss: backup-wins)");
+	tool_says(f->out, "epoch    1234, acknowledged 1233, 19.9 a second, term 1");
+	tool_says(f->out,
+		  "pause    p50 1.5 ms, p99 3.2 ms, max 9.0 ms; dirty pages p50 500, p99 900");
+	tool_says(f->out, "12 frames held (3.4 KiB), 0 dropped");
+	tool_says(f->out, "244.1 KiB for 976.6 KiB of pages (25%)");
+	tool_says(f->out, "80 percent of its CPU time");
 	assert_int_equal(RUN(f, cmd_status, "web", "--watch=100ms", "--count=3"), TOOL_OK);
 	{
 		const char *second = strstr(f->out + 1, "web: protected");
@@ -367,11 +331,12 @@ static void status_prometheus(void **state)
 		0);
 	fake(f, "web.primary", web);
 	assert_int_equal(RUN(f, cmd_status, "--prometheus"), TOOL_OK);
-	says(f->out, "romulus_up 0\n");
-	says(f->out, "romulus_protected{vm=\"web\",role=\"primary\"} 1\n");
-	says(f->out, "romulus_state{vm=\"web\",role=\"primary\",state=\"protected\"} 1\n");
-	says(f->out, "romulus_pause_seconds{vm=\"web\",role=\"primary\",quantile=\"0.5\"} 0.0015");
-	says(f->out, "romulus_wire_sent_bytes_total{vm=\"web\",role=\"primary\"} 250000\n");
+	tool_says(f->out, "romulus_up 0\n");
+	tool_says(f->out, "romulus_protected{vm=\"web\",role=\"primary\"} 1\n");
+	tool_says(f->out, "romulus_state{vm=\"web\",role=\"primary\",state=\"protected\"} 1\n");
+	tool_says(f->out,
+		  "romulus_pause_seconds{vm=\"web\",role=\"primary\",quantile=\"0.5\"} 0.0015");
+	tool_says(f->out, "romulus_wire_sent_bytes_total{vm=\"web\",role=\"primary\"} 250000\n");
 	for (char *p = strtok_r(f->out, "\n", &save); p; p = strtok_r(NULL, "\n", &save), n++) {
 		if (regexec(&line, p, 0, NULL, 0) != 0)
 			fail_msg("no line of Prometheus: %s", p);
@@ -397,12 +362,12 @@ static void status_of_what_has_no_worker(void **state)
 
 	fake(f, "romulusd", host);
 	assert_int_equal(RUN(f, cmd_status), TOOL_NOT_PROTECTED);
-	says(f->out, "web              primary  refused        hostb");
-	says(f->out, "problem: there is no VM web");
-	says(f->out, "db               primary  restarting");
-	says(f->out, "mail             none     alone ");
-	says(f->out, "whether it runs is not known");
-	says(f->out, "problem: torn file");
+	tool_says(f->out, "web              primary  refused        hostb");
+	tool_says(f->out, "problem: there is no VM web");
+	tool_says(f->out, "db               primary  restarting");
+	tool_says(f->out, "mail             none     alone ");
+	tool_says(f->out, "whether it runs is not known");
+	tool_says(f->out, "problem: torn file");
 	assert_null(strstr(f->out, "old "));
 	assert_null(strstr(f->out, "../x"));
 	assert_int_equal(RUN(f, cmd_status, "db"), TOOL_DEGRADED);
@@ -423,7 +388,7 @@ static void usage_errors(void **state)
 	assert_int_equal(RUN(f, cmd_protect, "web", "--epoch=fast"), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_protect, "web", "--to=a b"), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_protect, "web", "--on-peer-loss=both"), TOOL_USAGE);
-	says(f->err, "There is no default");
+	tool_says(f->err, "There is no default");
 	assert_int_equal(RUN(f, cmd_unprotect), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_failover), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_forget), TOOL_USAGE);
@@ -447,7 +412,7 @@ static void protect_asks(void **state)
 
 	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=hold"),
 			 TOOL_ERROR);
-	says(f->err, "romulusd does not run");
+	tool_says(f->err, "romulusd does not run");
 	fake(f, "romulusd", host_willing);
 	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=backup-wins",
 			     "--epoch=25ms", "--heartbeat=50ms", "--failure-timeout=2s",
@@ -456,11 +421,11 @@ static void protect_asks(void **state)
 	assert_string_equal(asked(f, "romulusd", log),
 			    "protect web to=hostb policy=backup-wins epoch-period=25ms "
 			    "heartbeat-period=50ms failure-timeout=2s\n");
-	says(f->out,
-	     "web: being protected to hostb, on peer loss backup-wins, an epoch every 50 ms");
+	tool_says(f->out,
+		  "web: being protected to hostb, on peer loss backup-wins, an epoch every 50 ms");
 	assert_int_equal(RUN(f, cmd_protect, "web", "--dry-run"), TOOL_OK);
 	assert_string_equal(asked(f, "romulusd", log), "protect web dry-run\n");
-	says(f->out, "would be protected");
+	tool_says(f->out, "would be protected");
 }
 
 static void protect_is_refused(void **state)
@@ -475,11 +440,11 @@ static void protect_is_refused(void **state)
 
 	fake(f, "romulusd", host);
 	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_USAGE);
-	says(f->err, "backup-wins   The backup takes");
-	says(f->err, "primary-wins  The VM goes on here");
-	says(f->err, "hold          Nobody goes on alone");
+	tool_says(f->err, "backup-wins   The backup takes");
+	tool_says(f->err, "primary-wins  The VM goes on here");
+	tool_says(f->err, "hold          Nobody goes on alone");
 	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_ERROR);
-	says(f->err, "already protected");
+	tool_says(f->err, "already protected");
 }
 
 static void protect_follows(void **state)
@@ -495,9 +460,10 @@ static void protect_follows(void **state)
 	fake(f, "romulusd", host_willing);
 	fake(f, "web.primary", web);
 	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_OK);
-	says(f->out,
-	     "web: connecting\nweb: copying\nfirst copy: 3%, 110 MB/s\nfirst copy: 47%, 110 MB/s\n"
-	     "web: syncing\nweb: protected\nweb: protected to hostb; pause p50 1.5 ms\n");
+	tool_says(
+		f->out,
+		"web: connecting\nweb: copying\nfirst copy: 3%, 110 MB/s\nfirst copy: 47%, 110 MB/s\n"
+		"web: syncing\nweb: protected\nweb: protected to hostb; pause p50 1.5 ms\n");
 }
 
 static void protect_ends_badly(void **state)
@@ -515,15 +481,15 @@ static void protect_ends_badly(void **state)
 
 	fake(f, "romulusd", refused);
 	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
-	says(f->err, "web is not protected (refused): there is no VM web");
+	tool_says(f->err, "web is not protected (refused): there is no VM web");
 	fake(f, "web.primary", slow);
 	assert_int_equal(RUN(f, cmd_protect, "web", "--timeout=300ms"), TOOL_DEGRADED);
-	says(f->err, "not protected yet");
+	tool_says(f->err, "not protected yet");
 	snprintf(path, sizeof(path), "%s/web.primary.ctl", f->dir);
 	unlink(path);
 	fake(f, "web.primary", deposed);
 	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
-	says(f->err, "(deposed)");
+	tool_says(f->err, "(deposed)");
 }
 
 /* ---- unprotect, forget ---- */
@@ -541,8 +507,8 @@ static void unprotect_works(void **state)
 	fake(f, "romulusd", host_empty);
 	fake(f, "web.primary", web);
 	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_OK);
-	says(f->out, "web: not protected any more, it runs on alone");
-	says(asked(f, "web.primary", log), "unprotect\n");
+	tool_says(f->out, "web: not protected any more, it runs on alone");
+	tool_says(asked(f, "web.primary", log), "unprotect\n");
 	assert_string_equal(f->err, "");
 }
 
@@ -559,10 +525,10 @@ static void unprotect_by_force(void **state)
 	fake(f, "romulusd", host_empty);
 	fake(f, "web.primary", web);
 	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
-	says(f->err, "hostb does not answer; --force");
+	tool_says(f->err, "hostb does not answer; --force");
 	assert_int_equal(RUN(f, cmd_unprotect, "--force", "web"), TOOL_OK);
-	says(f->err, "What cannot be verified from here: that hostb has not activated");
-	says(f->err, "two copies of web");
+	tool_says(f->err, "What cannot be verified from here: that hostb has not activated");
+	tool_says(f->err, "two copies of web");
 }
 
 static void unprotect_in_vain(void **state)
@@ -576,19 +542,19 @@ static void unprotect_in_vain(void **state)
 	char path[128];
 
 	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
-	says(f->err, "romulusd does not run");
+	tool_says(f->err, "romulusd does not run");
 	fake(f, "romulusd", host_empty);
 	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_NOT_PROTECTED);
-	says(f->err, "web is not protected");
+	tool_says(f->err, "web is not protected");
 	fake(f, "web.backup", backup);
 	assert_int_equal(RUN(f, cmd_unprotect, "web"), TOOL_ERROR);
-	says(f->err, "this host is the backup of web; type romulus unprotect web at hostb");
+	tool_says(f->err, "this host is the backup of web; type romulus unprotect web at hostb");
 	stop_fakes(f);
 	snprintf(path, sizeof(path), "%s/romulusd.ctl", f->dir);
 	unlink(path);
 	fake(f, "romulusd", stopped);
 	assert_int_equal(RUN(f, cmd_unprotect, "db"), TOOL_ERROR);
-	says(f->err, "romulus forget db");
+	tool_says(f->err, "romulus forget db");
 }
 
 static void forgets(void **state)
@@ -601,9 +567,9 @@ static void forgets(void **state)
 
 	fake(f, "romulusd", host);
 	assert_int_equal(RUN(f, cmd_forget, "web"), TOOL_OK);
-	says(f->out, "output may be held");
+	tool_says(f->out, "output may be held");
 	assert_int_equal(RUN(f, cmd_forget, "db"), TOOL_ERROR);
-	says(f->err, "nothing is known");
+	tool_says(f->err, "nothing is known");
 }
 
 /* ---- failover ---- */
@@ -626,12 +592,12 @@ static void failover_works(void **state)
 	fake(f, "web.backup", web);
 	assert_int_equal(RUN(f, cmd_failover, "web", "--dry-run"), TOOL_OK);
 	assert_string_equal(asked(f, "web.backup", log), "status\n");
-	says(f->out, "What cannot be verified from here: that hostb is dead.");
+	tool_says(f->out, "What cannot be verified from here: that hostb is dead.");
 	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_ERROR);
-	says(f->err, "the primary is alive; --force");
+	tool_says(f->err, "the primary is alive; --force");
 	assert_int_equal(RUN(f, cmd_failover, "web", "--force"), TOOL_OK);
-	says(f->out, "You said --force");
-	says(f->out, "web: runs here now");
+	tool_says(f->out, "You said --force");
+	tool_says(f->out, "web: runs here now");
 }
 
 static void failover_in_vain(void **state)
@@ -650,10 +616,10 @@ static void failover_in_vain(void **state)
 	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_NOT_PROTECTED);
 	fake(f, "web.primary", primary);
 	assert_int_equal(RUN(f, cmd_failover, "web"), TOOL_ERROR);
-	says(f->err, "type romulus failover web at hostb");
+	tool_says(f->err, "type romulus failover web at hostb");
 	fake(f, "db.backup", gave_up);
 	assert_int_equal(RUN(f, cmd_failover, "db"), TOOL_ERROR);
-	says(f->err, "the standby was given up: restore failed");
+	tool_says(f->err, "the standby was given up: restore failed");
 	fake(f, "mail.backup", stuck);
 	assert_int_equal(RUN(f, cmd_failover, "mail", "--timeout=200ms"), TOOL_DEGRADED);
 }
@@ -670,7 +636,7 @@ static void makes_certificates(void **state)
 	snprintf(out, sizeof(out), "--out=%s", f->dir);
 	assert_int_equal(RUN(f, cmd_cert, "host", "hosta", out), TOOL_ERROR);
 	assert_int_equal(RUN(f, cmd_cert, "ca", out), TOOL_OK);
-	says(f->out, "/ca.pem\n");
+	tool_says(f->out, "/ca.pem\n");
 	assert_int_equal(RUN(f, cmd_cert, "ca", out), TOOL_ERROR);
 	assert_int_equal(RUN(f, cmd_cert, "host", "hosta", "--san=10.0.0.1", "--san=a.example",
 			     out),
@@ -682,8 +648,8 @@ static void makes_certificates(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 	snprintf(file, sizeof(file), "%s/host.pem", f->dir);
 	assert_int_equal(RUN(f, cmd_cert, "show", file), TOOL_OK);
-	says(f->out, "name        hosta\n");
-	says(f->out, "issuer      romulus\n");
+	tool_says(f->out, "name        hosta\n");
+	tool_says(f->out, "issuer      romulus\n");
 	snprintf(file, sizeof(file), "%s/out", f->dir);
 	assert_int_equal(RUN(f, cmd_cert, "show", file), TOOL_ERROR);
 }
