@@ -135,7 +135,8 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long demo lab lab-failovers lab-leak \
-	bench-peer bench-suspend lab-guest-module lab-module-failovers lab-xstate deps
+	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
+	lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -298,7 +299,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-suspend lab-guest-module lab-module-failovers lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -315,6 +316,8 @@ lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's
 	$(Q)tests/lab/xstate
 bench-peer: deps all	## our pause against xl remus, in pairs
 	$(Q)tests/lab/bench-peer
+bench-ktls: deps all	## the first copy by the kernel's TLS against OpenSSL's
+	$(Q)tests/lab/bench-ktls
 bench-suspend: deps all	## suspending a guest, by its event channel against xl's way
 	$(Q)tests/lab/bench-suspend $(CYCLES)
 

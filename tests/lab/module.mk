@@ -16,6 +16,7 @@ SHELL_SCRIPTS += \
 	tests/lab/check-long \
 	tests/lab/soak \
 	tests/lab/bench-peer \
+	tests/lab/bench-ktls \
 	tests/lab/bench-suspend \
 	tests/lab/guest-module \
 	tests/lab/module-failovers \
