@@ -218,9 +218,20 @@ static void push(struct conn *c)
 	}
 }
 
+/*
+ * May what is pending be moved to the front? With kernel TLS a write that the socket did not take leaves a pointer to our bytes in
+ * OpenSSL, and the retry sends from there, whatever it is given (SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER notwithstanding).
+ */
+static bool may_move(const struct conn *c)
+{
+	return !c->out_needs;
+}
+
 static bool has_room(const struct conn *c)
 {
-	return CONN_OUT_SIZE - pending(c) >= FRAME_HEADER_SIZE + c->begun_as.size;
+	size_t room = CONN_OUT_SIZE - (may_move(c) ? pending(c) : c->out_end);
+
+	return room >= FRAME_HEADER_SIZE + c->begun_as.size;
 }
 
 /* ---- both -------------------------------------------------------------- */
@@ -345,6 +356,7 @@ static int wait_for_room(struct conn *c, uint64_t deadline_ns, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (CONN_OUT_SIZE - c->out_end < needed) {
+		assert(may_move(c));
 		memmove(c->out, c->out + c->out_start, pending(c));
 		c->out_end -= c->out_start;
 		c->out_start = 0;

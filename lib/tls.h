@@ -56,7 +56,10 @@ MUST_CHECK int tls_handshake(struct tls *t, struct err *e);
 
 /* Up to size bytes; *n of them. -ECONNRESET: the peer closed or went. */
 MUST_CHECK int tls_read(struct tls *t, void *buf, size_t size, size_t *n, struct err *e);
-/* Up to size bytes; *n of them were taken. After WANT_*, call again with the same bytes first. */
+/*
+ * Up to size bytes; *n of them were taken. After WANT_*, call again with the same bytes first, at the same place: kernel TLS goes on
+ * from there.
+ */
 MUST_CHECK int tls_write(struct tls *t, const void *buf, size_t size, size_t *n, struct err *e);
 /* Says goodbye if the socket takes it at once. */
 void tls_bye(struct tls *t);
