@@ -36,6 +36,16 @@ static const struct frame_rule rules[] = {
 	[FRAME_BYE]        = {"BYE",        FRAME_PRIMARY, 8,   8 + KIB,       true,  false},
 	[FRAME_BYE_OK]     = {"BYE_OK",     FRAME_BACKUP,  8,   8,             true,  false},
 	[FRAME_KEEPALIVE]  = {"KEEPALIVE",  BOTH,          0,   0,             false, false},
+	[FRAME_DISKS]      = {"DISKS",      FRAME_PRIMARY, 136, 8 + 16 * 128,  true,  false},
+	[FRAME_DISKS_OK]   = {"DISKS_OK",   FRAME_BACKUP,  56,  8 + 16 * 48,   true,  false},
+	[FRAME_DISK_HASH]  = {"DISK_HASH",  FRAME_PRIMARY, 40,  24 + 64 * KIB, true,  false},
+	[FRAME_DISK_WANT]  = {"DISK_WANT",  FRAME_BACKUP,  25,  24 + 64 * KIB, true,  false},
+	[FRAME_DISK_DATA]  = {"DISK_DATA",  FRAME_PRIMARY, 24,  1088 * KIB,    true,  true},
+	[FRAME_DISK_END]   = {"DISK_END",   FRAME_PRIMARY, 32,  32,            true,  true},
+	[FRAME_DISK_PROGRESS] = {"DISK_PROGRESS", FRAME_BACKUP, 32, 32,        true,  false},
+	[FRAME_DISK_VERIFY] = {"DISK_VERIFY", FRAME_PRIMARY, 32, 32,           true,  true},
+	[FRAME_DISK_VERIFIED] = {"DISK_VERIFIED", FRAME_BACKUP, 16, 16,        true,  true},
+	[FRAME_HANDOVER]   = {"HANDOVER",   FRAME_PRIMARY, 8,   8 + KIB,       true,  true},
 };
 /* clang-format on */
 

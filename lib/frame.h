@@ -41,6 +41,17 @@ enum frame_type {
 	FRAME_BYE = 12,
 	FRAME_BYE_OK = 13,
 	FRAME_KEEPALIVE = 14,
+	/* VMs with disks: wire_v1_disk.h. */
+	FRAME_DISKS = 15,
+	FRAME_DISKS_OK = 16,
+	FRAME_DISK_HASH = 17,
+	FRAME_DISK_WANT = 18,
+	FRAME_DISK_DATA = 19,
+	FRAME_DISK_END = 20,
+	FRAME_DISK_PROGRESS = 21,
+	FRAME_DISK_VERIFY = 22,
+	FRAME_DISK_VERIFIED = 23,
+	FRAME_HANDOVER = 24,
 };
 
 /* The only flag: a receiver that does not know the type closes the connection. */

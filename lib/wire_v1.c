@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "lib/err.h"
+#include "lib/wire_impl.h"
 
 #define TERM_NONE 0
 
 /* ---- parts that several messages have ---------------------------------- */
 
-static int bad(struct err *e, const struct frame *f, const char *field)
+int wire_bad__(struct err *e, const struct frame *f, const char *field)
 {
 	char buf[16];
 
@@ -20,8 +21,7 @@ static int bad(struct err *e, const struct frame *f, const char *field)
 			frame_name(f->h.type, buf, sizeof(buf)), field);
 }
 
-/* For the end of a decode: the payload must have been as long as its message. */
-static int done(struct err *e, const struct frame *f, const struct rd *r)
+int wire_done__(struct err *e, const struct frame *f, const struct rd *r)
 {
 	char buf[16];
 
@@ -36,7 +36,7 @@ static struct rd reader(const struct frame *f)
 	return rd_init(f->payload, f->h.length);
 }
 
-static void put_name(struct wr *w, const char *name)
+void wire_put_name__(struct wr *w, const char *name)
 {
 	size_t len = strnlen(name, NAME_SIZE);
 
@@ -45,8 +45,7 @@ static void put_name(struct wr *w, const char *name)
 	wr_zero(w, NAME_SIZE - len);
 }
 
-/* False when it is there and is no name; that it is not there shows in the reader. */
-static bool get_name(struct rd *r, char name[NAME_SIZE])
+bool wire_get_name__(struct rd *r, char name[NAME_SIZE])
 {
 	bool ok = true;
 	size_t len;
@@ -71,8 +70,7 @@ static bool is_text(const char *text, size_t len)
 	return true;
 }
 
-/* Cut to what fits, control characters made blanks: a text never stops a message. */
-static void put_text(struct wr *w, const char *text, size_t len)
+void wire_put_text__(struct wr *w, const char *text, size_t len)
 {
 	uint8_t *p = wr_ptr(w, len);
 
@@ -80,8 +78,7 @@ static void put_text(struct wr *w, const char *text, size_t len)
 		p[i] = is_text(text + i, 1) ? (uint8_t)text[i] : ' ';
 }
 
-/* As get_name(). */
-static bool get_text(struct rd *r, size_t len, char text[WIRE_TEXT_MAX + 1])
+bool wire_get_text__(struct rd *r, size_t len, char text[WIRE_TEXT_MAX + 1])
 {
 	text[0] = 0;
 	if (!rd_ok(r))
@@ -152,8 +149,8 @@ void wire_hello_encode(struct wr *w, const struct wire_hello *m)
 	wr_u32(w, m->vcpus);
 	wr_u8(w, m->policy);
 	wr_zero(w, 7);
-	put_name(w, m->vm);
-	put_name(w, m->host);
+	wire_put_name__(w, m->vm);
+	wire_put_name__(w, m->host);
 }
 
 int wire_hello_decode(const struct frame *f, struct wire_hello *m, struct err *e)
@@ -177,14 +174,14 @@ int wire_hello_decode(const struct frame *f, struct wire_hello *m, struct err *e
 	m->vcpus = rd_u32(&r);
 	m->policy = rd_u8(&r);
 	rd_zero(&r, 7);
-	if (!get_name(&r, m->vm))
-		return bad(e, f, "the VM's name");
-	if (!get_name(&r, m->host))
-		return bad(e, f, "the host's name");
+	if (!wire_get_name__(&r, m->vm))
+		return wire_bad__(e, f, "the VM's name");
+	if (!wire_get_name__(&r, m->host))
+		return wire_bad__(e, f, "the host's name");
 	fault = hello_fault(m);
 	if (fault)
-		return bad(e, f, fault);
-	return done(e, f, &r);
+		return wire_bad__(e, f, fault);
+	return wire_done__(e, f, &r);
 }
 
 int wire_hello_version(const struct frame *f, uint16_t *version, struct err *e)
@@ -194,7 +191,7 @@ int wire_hello_version(const struct frame *f, uint16_t *version, struct err *e)
 	uint16_t peer_max = rd_u16(&r);
 
 	if (!rd_ok(&r) || !peer_min || peer_max < peer_min)
-		return bad(e, f, "version");
+		return wire_bad__(e, f, "version");
 	if (peer_min > FRAME_VERSION_MAX || peer_max < FRAME_VERSION_MIN)
 		return err_setx(e, -EPROTO,
 				"no common protocol version: the peer speaks %u to %u, we %d to %d",
@@ -210,7 +207,7 @@ void wire_hello_ok_encode(struct wr *w, const struct wire_hello_ok *m)
 	wr_u16(w, m->heartbeat_port);
 	wr_zero(w, 4);
 	wr_u64(w, m->term);
-	put_name(w, m->host);
+	wire_put_name__(w, m->host);
 }
 
 int wire_hello_ok_decode(const struct frame *f, struct wire_hello_ok *m, struct err *e)
@@ -222,15 +219,15 @@ int wire_hello_ok_decode(const struct frame *f, struct wire_hello_ok *m, struct 
 	m->heartbeat_port = rd_u16(&r);
 	rd_zero(&r, 4);
 	m->term = rd_u64(&r);
-	if (!get_name(&r, m->host))
-		return bad(e, f, "the host's name");
+	if (!wire_get_name__(&r, m->host))
+		return wire_bad__(e, f, "the host's name");
 	if (m->version < FRAME_VERSION_MIN || m->version > FRAME_VERSION_MAX)
-		return bad(e, f, "version");
+		return wire_bad__(e, f, "version");
 	if (!m->heartbeat_port)
-		return bad(e, f, "the heartbeat port");
+		return wire_bad__(e, f, "the heartbeat port");
 	if (m->term == UINT64_MAX)
-		return bad(e, f, "term");
-	return done(e, f, &r);
+		return wire_bad__(e, f, "term");
+	return wire_done__(e, f, &r);
 }
 
 const char *wire_refusal_name(unsigned int code)
@@ -257,7 +254,7 @@ void wire_refuse_encode(struct wr *w, const struct wire_refuse *m)
 	wr_u16(w, (uint16_t)len);
 	wr_zero(w, 4);
 	wr_u64(w, m->term);
-	put_text(w, m->text, len);
+	wire_put_text__(w, m->text, len);
 }
 
 int wire_refuse_decode(const struct frame *f, struct wire_refuse *m, struct err *e)
@@ -269,13 +266,13 @@ int wire_refuse_decode(const struct frame *f, struct wire_refuse *m, struct err 
 	len = rd_u16(&r);
 	rd_zero(&r, 4);
 	m->term = rd_u64(&r);
-	if (!get_text(&r, len, m->text))
-		return bad(e, f, "text");
+	if (!wire_get_text__(&r, len, m->text))
+		return wire_bad__(e, f, "text");
 	if (m->code < WIRE_BAD_VERSION || m->code > WIRE_INTERNAL)
-		return bad(e, f, "code");
+		return wire_bad__(e, f, "code");
 	if (m->term == UINT64_MAX)
-		return bad(e, f, "term");
-	return done(e, f, &r);
+		return wire_bad__(e, f, "term");
+	return wire_done__(e, f, &r);
 }
 
 /* ---- CONFIG, STATIC ---------------------------------------------------- */
@@ -289,7 +286,7 @@ void wire_config_encode(struct wr *w, const char *json, size_t size)
 int wire_config_decode(const struct frame *f, const char **json, size_t *size, struct err *e)
 {
 	if (f->h.length < 2 || f->h.length > WIRE_CONFIG_MAX || memchr(f->payload, 0, f->h.length))
-		return bad(e, f, "text");
+		return wire_bad__(e, f, "text");
 	*json = (const char *)f->payload;
 	*size = f->h.length;
 	return 0;
@@ -322,9 +319,9 @@ int wire_static_decode(const struct frame *f, struct wire_static *m, struct err 
 	m->n_leaves = rd_u32(&r);
 	m->n_msrs = rd_u32(&r);
 	if (!m->n_leaves || m->n_leaves > WIRE_MAX_LEAVES)
-		return bad(e, f, "number of leaves");
+		return wire_bad__(e, f, "number of leaves");
 	if (m->n_msrs > WIRE_MAX_MSRS)
-		return bad(e, f, "number of MSRs");
+		return wire_bad__(e, f, "number of MSRs");
 	for (uint32_t i = 0; i < m->n_leaves; i++) {
 		m->leaf[i].leaf = rd_u32(&r);
 		m->leaf[i].subleaf = rd_u32(&r);
@@ -338,7 +335,7 @@ int wire_static_decode(const struct frame *f, struct wire_static *m, struct err 
 		m->msr[i].flags = rd_u32(&r);
 		m->msr[i].value = rd_u64(&r);
 	}
-	return done(e, f, &r);
+	return wire_done__(e, f, &r);
 }
 
 /* ---- COPY_ROUND, PAGES, STATE, EPOCH_END ---------------------------------- */
@@ -361,8 +358,8 @@ int wire_copy_round_decode(const struct frame *f, struct wire_copy_round *m, str
 	m->pages = rd_u64(&r);
 	m->sent = rd_u64(&r);
 	if (!m->round)
-		return bad(e, f, "round");
-	return done(e, f, &r);
+		return wire_bad__(e, f, "round");
+	return wire_done__(e, f, &r);
 }
 
 void wire_pages_begin(struct wr *w)
@@ -385,7 +382,7 @@ int wire_pages_decode(const struct frame *f, uint32_t *count, struct rd *records
 	rd_zero(&r, 4);
 	/* Each record has 8 bytes at the least, so a count cannot make anybody work for nothing. */
 	if (!*count || *count > WIRE_MAX_PAGES || rd_left(&r) / 8 < *count)
-		return bad(e, f, "count");
+		return wire_bad__(e, f, "count");
 	*records = r;
 	return 0;
 }
@@ -424,7 +421,7 @@ static int get_params(const struct frame *f, struct rd *r, struct wire_state *m,
 	m->n_params = rd_u32(r);
 	rd_zero(r, 4);
 	if (!m->n_params || m->n_params > WIRE_MAX_PARAMS)
-		return bad(e, f, "number of parameters");
+		return wire_bad__(e, f, "number of parameters");
 	for (uint32_t i = 0; i < m->n_params; i++) {
 		m->param[i].index = rd_u64(r);
 		m->param[i].value = rd_u64(r);
@@ -441,13 +438,13 @@ int wire_state_decode(const struct frame *f, struct wire_state *m, struct err *e
 	m->kind = rd_u16(&r);
 	rd_zero(&r, 6);
 	if (!rd_ok(&r))
-		return done(e, f, &r);
+		return wire_done__(e, f, &r);
 	switch (m->kind) {
 	case WIRE_HVM_CONTEXT:
 		m->hvm.size = rd_left(&r);
 		m->hvm.data = rd_ptr(&r, m->hvm.size);
 		if (!m->hvm.size || m->hvm.size > WIRE_HVM_CONTEXT_MAX)
-			return bad(e, f, "size of the HVM context");
+			return wire_bad__(e, f, "size of the HVM context");
 		break;
 	case WIRE_TSC_INFO:
 		m->tsc.mode = rd_u32(&r);
@@ -460,9 +457,9 @@ int wire_state_decode(const struct frame *f, struct wire_state *m, struct err *e
 		rc = get_params(f, &r, m, e);
 		break;
 	default:
-		return bad(e, f, "kind");
+		return wire_bad__(e, f, "kind");
 	}
-	return rc < 0 ? rc : done(e, f, &r);
+	return rc < 0 ? rc : wire_done__(e, f, &r);
 }
 
 void wire_epoch_end_encode(struct wr *w, const struct wire_epoch_end *m)
@@ -483,7 +480,7 @@ int wire_epoch_end_decode(const struct frame *f, struct wire_epoch_end *m, struc
 	m->wire_bytes = rd_u64(&r);
 	m->digest = rd_u64(&r);
 	rd_zero(&r, 8);
-	return done(e, f, &r);
+	return wire_done__(e, f, &r);
 }
 
 /* ---- terms, BYE -------------------------------------------------------- */
@@ -500,8 +497,8 @@ int wire_term_decode(const struct frame *f, uint64_t *term, struct err *e)
 
 	*term = rd_u64(&r);
 	if (!rd_ok(&r) || !term_ok(*term))
-		return bad(e, f, "term");
-	return done(e, f, &r);
+		return wire_bad__(e, f, "term");
+	return wire_done__(e, f, &r);
 }
 
 void wire_bye_encode(struct wr *w, const struct wire_bye *m)
@@ -512,7 +509,7 @@ void wire_bye_encode(struct wr *w, const struct wire_bye *m)
 	wr_u16(w, m->reason);
 	wr_u16(w, (uint16_t)len);
 	wr_zero(w, 4);
-	put_text(w, m->text, len);
+	wire_put_text__(w, m->text, len);
 }
 
 int wire_bye_decode(const struct frame *f, struct wire_bye *m, struct err *e)
@@ -523,9 +520,9 @@ int wire_bye_decode(const struct frame *f, struct wire_bye *m, struct err *e)
 	m->reason = rd_u16(&r);
 	len = rd_u16(&r);
 	rd_zero(&r, 4);
-	if (!get_text(&r, len, m->text))
-		return bad(e, f, "text");
+	if (!wire_get_text__(&r, len, m->text))
+		return wire_bad__(e, f, "text");
 	if (m->reason > WIRE_BYE_GUEST_CHANGED)
-		return bad(e, f, "reason");
-	return done(e, f, &r);
+		return wire_bad__(e, f, "reason");
+	return wire_done__(e, f, &r);
 }

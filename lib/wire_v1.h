@@ -238,15 +238,23 @@ struct wire_order {
 	uint8_t state_seen; /* kinds of STATE since the last EPOCH_END, as bits */
 	bool config_seen;
 	bool static_seen;
-	bool bye;	     /* P said BYE */
+	bool leaving;	     /* P said BYE or HANDOVER */
+	bool bye;	     /* ... BYE */
 	bool backup_done;    /* B said its last word */
 	uint64_t next_epoch; /* of the next EPOCH_END */
 	uint64_t next_ack;
+	/* of a VM with disks */
+	uint8_t n_disks;       /* 0: none */
+	uint16_t ended;	       /* disks whose DISK_END of next_epoch came, as bits */
+	uint32_t unasked_due;  /* DISK_WANT that B announced and has not sent */
+	uint32_t hashes_due;   /* DISK_HASH without an answer */
+	uint32_t verifies_due; /* DISK_VERIFY without an answer */
+	bool sync_over;	       /* a DISK_END of epoch 0 came: no DISK_HASH any more */
 };
 
 /*
  * 0, or -EPROTO: this frame of this side must not come now; the text says what was due, and *o is
- * of no more use. STATE is looked into for its kind.
+ * of no more use. STATE is looked into for its kind, frames of disks for their disk.
  */
 MUST_CHECK int wire_order_check(struct wire_order *o, enum frame_side from, const struct frame *f,
 				struct err *e);

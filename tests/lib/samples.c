@@ -3,11 +3,13 @@
 #include "tests/lib/samples.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "lib/compiler.h"
 #include "lib/err.h"
 #include "lib/mem.h"
 #include "lib/wire_v1.h"
+#include "lib/wire_v1_disk.h"
 
 static void hello(struct wr *w)
 {
@@ -133,6 +135,121 @@ static void bye(struct wr *w)
 	wire_bye_encode(w, &m);
 }
 
+const struct wire_disks sample_disks = {
+	.n = 2,
+	.ack_mode = WIRE_ACK_FLUSH,
+	.disk = {{.name = "web-root",
+		  .uuid = {0xaa, 0x0e, 0x3b, 0x8d, 0x11, 0x52, 0x43, 0x90, 0x9c, 0x7a, 0x55, 0x01,
+			   0x02, 0x03, 0x04, 0x05},
+		  .size = UINT64_C(8) << 30,
+		  .block_size = 512,
+		  .flags = WIRE_DISK_BY_HASH,
+		  .gen = {.current = 0x1111, .bitmap = 0x2222, .history = {0x3333, 0x4444}}},
+		 {.name = "web-data",
+		  .uuid = {0xbb, 1},
+		  .size = (UINT64_C(5) << 20) + 4096,
+		  .block_size = 4096,
+		  .gen = {.current = 0x5555}}},
+};
+
+static void disks(struct wr *w)
+{
+	wire_disks_encode(w, &sample_disks);
+}
+
+static void disks_ok(struct wr *w)
+{
+	static const struct wire_disks_ok m = {
+		.n = 2,
+		.disk = {{.plan = WIRE_PLAN_DIRTY,
+			  .state = WIRE_DISK_OUTDATED,
+			  .wants = 1,
+			  .gen = {.current = 0x2222, .bitmap = 0x3333, .history = {0x4444, 0}},
+			  .dirty_bytes = 4 << 20},
+			 {.plan = WIRE_PLAN_FULL, .state = WIRE_DISK_EMPTY}},
+	};
+
+	wire_disks_ok_encode(w, &m);
+}
+
+static void disk_hash(struct wr *w)
+{
+	static const uint8_t hashes[2 * WIRE_DISK_HASH_SIZE] = {1, 2, 3, [31] = 0xff};
+	const struct wire_disk_range m = {.disk = 1, .chunk = 4 << 20, .off = 0, .count = 2};
+
+	wire_disk_hash_encode(w, &m, hashes);
+}
+
+static void disk_want(struct wr *w)
+{
+	static const uint8_t bits[] = {0x81, 0x03};
+	const struct wire_disk_range m = {.disk = 0, .chunk = 65536, .off = 65536, .count = 10};
+
+	wire_disk_want_encode(w, &m, bits);
+}
+
+static void disk_data(struct wr *w)
+{
+	static uint8_t sector[512];
+	static const struct wire_disk_record records[] = {
+		{.op = WIRE_DISK_WRITE, .len = 512, .off = 1024, .data = sector, .stored = 512},
+		{.op = WIRE_DISK_SYNC,
+		 .flags = WIRE_RECORD_LZ4,
+		 .len = 4096,
+		 .off = 8192,
+		 .data = sector,
+		 .stored = 9},
+		{.op = WIRE_DISK_ZERO, .len = 1 << 20, .off = 0},
+		{.op = WIRE_DISK_DISCARD, .len = 4096, .off = 4096},
+		{.op = WIRE_DISK_FLUSH},
+	};
+
+	memset(sector, 0x5a, sizeof(sector));
+	wire_disk_data_begin(w, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++)
+		wire_disk_record_encode(w, &records[i]);
+	wire_disk_data_end(w, ARRAY_SIZE(records));
+}
+
+static void disk_end(struct wr *w)
+{
+	wire_disk_end_encode(w, &(struct wire_disk_end){.disk = 1,
+							.records = 5,
+							.bytes = 1057280,
+							.digest = UINT64_C(0xfedcba9876543210)});
+}
+
+static void disk_progress(struct wr *w)
+{
+	wire_disk_progress_encode(w, &(struct wire_disk_progress){.disk = 1,
+								  .durable = 8,
+								  .applied = FRAME_NO_EPOCH,
+								  .free_bytes = 1 << 30});
+}
+
+static void disk_verify(struct wr *w)
+{
+	wire_disk_verify_encode(
+		w, &(struct wire_disk_verify){
+			   .disk = 0, .len = 1 << 20, .off = 1 << 20, .hash = {9, 8, 7}});
+}
+
+static void disk_verified(struct wr *w)
+{
+	wire_disk_verified_encode(w, &(struct wire_disk_verified){.disk = 0,
+								  .result = WIRE_VERIFY_DIFFERENT,
+								  .len = 1 << 20,
+								  .off = 1 << 20});
+}
+
+static void handover(struct wr *w)
+{
+	static const struct wire_handover m = {.reason = WIRE_HANDOVER_DISK,
+					       .text = "web-data: write error"};
+
+	wire_handover_encode(w, &m);
+}
+
 static void nothing(struct wr *w)
 {
 }
@@ -154,6 +271,16 @@ const struct sample samples[] = {
 	{"bye", FRAME_BYE, FRAME_NO_EPOCH, bye},
 	{"bye_ok", FRAME_BYE_OK, FRAME_NO_EPOCH, term},
 	{"keepalive", FRAME_KEEPALIVE, FRAME_NO_EPOCH, nothing},
+	{"disks", FRAME_DISKS, FRAME_NO_EPOCH, disks},
+	{"disks_ok", FRAME_DISKS_OK, FRAME_NO_EPOCH, disks_ok},
+	{"disk_hash", FRAME_DISK_HASH, FRAME_NO_EPOCH, disk_hash},
+	{"disk_want", FRAME_DISK_WANT, FRAME_NO_EPOCH, disk_want},
+	{"disk_data", FRAME_DISK_DATA, 9, disk_data},
+	{"disk_end", FRAME_DISK_END, 9, disk_end},
+	{"disk_progress", FRAME_DISK_PROGRESS, FRAME_NO_EPOCH, disk_progress},
+	{"disk_verify", FRAME_DISK_VERIFY, 9, disk_verify},
+	{"disk_verified", FRAME_DISK_VERIFIED, 9, disk_verified},
+	{"handover", FRAME_HANDOVER, 9, handover},
 };
 const size_t n_samples = ARRAY_SIZE(samples);
 
@@ -182,11 +309,77 @@ static int pages_again(const struct frame *f, struct wr *w, struct err *e)
 	return 0;
 }
 
+static int disks_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	struct wire_disks_ok ok;
+	struct wire_disks m;
+	int rc;
+
+	if (f->h.type == FRAME_DISKS) {
+		rc = wire_disks_decode(f, &m, e);
+		if (!rc)
+			wire_disks_encode(w, &m);
+		return rc;
+	}
+	rc = wire_disks_ok_decode(f, &ok, e);
+	if (!rc)
+		wire_disks_ok_encode(w, &ok);
+	return rc;
+}
+
+static int range_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	struct wire_disk_range m;
+	const uint8_t *data;
+	int rc;
+
+	if (f->h.type == FRAME_DISK_HASH) {
+		rc = wire_disk_hash_decode(f, &sample_disks, &m, &data, e);
+		if (!rc)
+			wire_disk_hash_encode(w, &m, data);
+		return rc;
+	}
+	rc = wire_disk_want_decode(f, &sample_disks, &m, &data, e);
+	if (!rc)
+		wire_disk_want_encode(w, &m, data);
+	return rc;
+}
+
+static int data_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	struct wire_disk_record r;
+	struct rd records;
+	uint32_t count;
+	uint16_t disk;
+	int rc = wire_disk_data_decode(f, &sample_disks, &disk, &count, &records, e);
+
+	if (rc < 0)
+		return rc;
+	wire_disk_data_begin(w, disk);
+	for (uint32_t i = 0; rc == 0 && i < count; i++) {
+		rc = wire_disk_record_decode(&records, sample_disks.disk[disk].size, &r, e);
+		if (rc == 0)
+			wire_disk_record_encode(w, &r);
+	}
+	wire_disk_data_end(w, count);
+	if (rc == 0 && !rd_done(&records))
+		rc = err_setx(e, -EBADMSG, "DISK_DATA has bytes after its %u records: length",
+			      count);
+	return rc;
+}
+
 #define AGAIN(what, ...)                                      \
 	do {                                                  \
 		rc = wire_##what##_decode(f, &m.what, e);     \
 		if (!rc)                                      \
 			wire_##what##_encode(w, __VA_ARGS__); \
+	} while (0)
+
+#define AGAIN_DISK(what)                                                 \
+	do {                                                             \
+		rc = wire_##what##_decode(f, &sample_disks, &m.what, e); \
+		if (!rc)                                                 \
+			wire_##what##_encode(w, &m.what);                \
 	} while (0)
 
 int sample_again(const struct frame *f, struct wr *w, struct err *e)
@@ -199,6 +392,11 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_state state;
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
+		struct wire_disk_end disk_end;
+		struct wire_disk_progress disk_progress;
+		struct wire_disk_verify disk_verify;
+		struct wire_disk_verified disk_verified;
+		struct wire_handover handover;
 		uint64_t term;
 	} m;
 	const char *json;
@@ -244,6 +442,32 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		AGAIN(bye, &m.bye);
 		break;
 	case FRAME_KEEPALIVE:
+		break;
+	case FRAME_DISKS:
+	case FRAME_DISKS_OK:
+		rc = disks_again(f, w, e);
+		break;
+	case FRAME_DISK_HASH:
+	case FRAME_DISK_WANT:
+		rc = range_again(f, w, e);
+		break;
+	case FRAME_DISK_DATA:
+		rc = data_again(f, w, e);
+		break;
+	case FRAME_DISK_END:
+		AGAIN_DISK(disk_end);
+		break;
+	case FRAME_DISK_PROGRESS:
+		AGAIN_DISK(disk_progress);
+		break;
+	case FRAME_DISK_VERIFY:
+		AGAIN_DISK(disk_verify);
+		break;
+	case FRAME_DISK_VERIFIED:
+		AGAIN_DISK(disk_verified);
+		break;
+	case FRAME_HANDOVER:
+		AGAIN(handover, &m.handover);
 		break;
 	}
 	assert(!rc == !e->rc);

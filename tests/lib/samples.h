@@ -10,6 +10,7 @@
 #include "lib/wr.h"
 
 struct err;
+struct wire_disks;
 
 struct sample {
 	const char *name; /* of the golden file */
@@ -20,6 +21,8 @@ struct sample {
 
 extern const struct sample samples[];
 extern const size_t n_samples;
+/* What frames of disks are decoded against: of 8 GiB and of 5 MiB + 4 KiB. */
+extern const struct wire_disks sample_disks;
 
 /*
  * Decodes a payload by its type and encodes it again into w: what every good message must survive

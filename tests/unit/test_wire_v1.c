@@ -6,6 +6,7 @@
 
 #include "lib/err.h"
 #include "lib/wire_v1.h"
+#include "lib/wire_v1_disk.h"
 #include "tests/lib/golden.h"
 #include "tests/lib/samples.h"
 
@@ -172,6 +173,95 @@ static const struct {
 	{"bye", 2, 1, 22, "text"},
 	{"bye", 4, 1, 1, "reserved"},
 	{"bye", 9, 1, 1, "text"},
+	{"disks", 0, 2, 0, "number"},
+	{"disks", 0, 1, 17, "length"},
+	{"disks", 0, 1, 1, "length"},
+	{"disks", 2, 1, 0, "ack mode"},
+	{"disks", 2, 1, 4, "ack mode"},
+	{"disks", 3, 1, 1, "reserved"},
+	{"disks", 8, 1, '-', "name"},
+	{"disks", 8, 1, 0, "name"},
+	{"disks", 72, 16, 0, "uuid"},
+	{"disks", 88, 8, 0, "size"},
+	{"disks", 88, 1, 1, "size"},
+	{"disks", 95, 1, 2, "size"},
+	{"disks", 217, 1, 2, "size"}, /* not a multiple of 4096 */
+	{"disks", 96, 4, 0, "block size"},
+	{"disks", 97, 1, 4, "block size"},
+	{"disks", 100, 1, 3, "flags"},
+	{"disks", 104, 8, 0, "generation"},
+	{"disks_ok", 0, 2, 0, "number"},
+	{"disks_ok", 0, 1, 17, "number"},
+	{"disks_ok", 0, 1, 1, "length"},
+	{"disks_ok", 0, 1, 3, "length"},
+	{"disks_ok", 2, 1, 1, "reserved"},
+	{"disks_ok", 8, 1, 4, "plan"},
+	{"disks_ok", 9, 1, 3, "state"},
+	{"disks_ok", 9, 1, 5, "state"},
+	{"disks_ok", 10, 1, 1, "reserved"},
+	{"disks_ok", 14, 1, 1, "DISK_WANT"},
+	{"disk_hash", 0, 1, 2, "disk"},
+	{"disk_hash", 1, 1, 1, "disk"},
+	{"disk_hash", 2, 1, 1, "reserved"},
+	{"disk_hash", 4, 4, 0, "chunk"},
+	{"disk_hash", 4, 1, 1, "chunk"},
+	{"disk_hash", 4, 4, 0x80, "chunk"},
+	{"disk_hash", 8, 1, 1, "offset"},
+	{"disk_hash", 11, 1, 1, "offset"},
+	{"disk_hash", 10, 1, 0x80, "offset"}, /* behind the disk's end */
+	{"disk_hash", 16, 4, 0, "chunks"},
+	{"disk_hash", 16, 1, 1, "length"},
+	{"disk_hash", 16, 1, 3, "chunks"}, /* the third would begin behind the end */
+	{"disk_hash", 16, 4, 0xff, "chunks"},
+	{"disk_hash", 20, 1, 1, "reserved"},
+	{"disk_want", 0, 1, 2, "disk"},
+	{"disk_want", 4, 4, 0, "chunk"},
+	{"disk_want", 16, 4, 0xff, "chunks"},
+	{"disk_want", 16, 1, 9, "spare"},
+	{"disk_want", 16, 1, 17, "length"},
+	{"disk_want", 25, 1, 7, "spare"},
+	{"disk_data", 0, 1, 2, "disk"},
+	{"disk_data", 2, 1, 1, "count"},
+	{"disk_data", 4, 4, 0, "count"},
+	{"disk_data", 4, 4, 0xff, "count"},
+	{"disk_data", 4, 1, 4, "length"},
+	{"disk_data", 4, 1, 6, "length"},
+	{"disk_data", 8, 1, 0, "op"},
+	{"disk_data", 8, 1, 6, "op"},
+	{"disk_data", 8, 1, 4, "FLUSH"},
+	{"disk_data", 9, 1, 2, "flags"},
+	{"disk_data", 10, 1, 1, "length"},
+	{"disk_data", 12, 4, 0, "range"},
+	{"disk_data", 12, 1, 1, "range"},
+	{"disk_data", 14, 1, 0x11, "length"},
+	{"disk_data", 16, 1, 1, "range"},
+	{"disk_data", 16, 8, 0xff, "range"},
+	{"disk_data", 18, 1, 0x51, "range"}, /* behind the disk's end */
+	{"disk_data", 552, 4, 0, "stored"},
+	{"disk_data", 553, 1, 0x10, "stored"},
+	{"disk_data", 552, 4, 0xff, "stored"},
+	{"disk_data", 553, 1, 0x0f, "data"},
+	{"disk_data", 566, 1, 1, "flags"}, /* ZERO has no data */
+	{"disk_end", 0, 1, 2, "disk"},
+	{"disk_end", 2, 1, 1, "reserved"},
+	{"disk_progress", 0, 1, 2, "disk"},
+	{"disk_progress", 2, 1, 1, "reserved"},
+	{"disk_progress", 16, 8, 1, "applied"},
+	{"disk_verify", 0, 1, 2, "disk"},
+	{"disk_verify", 2, 1, 1, "range"},
+	{"disk_verify", 4, 4, 0, "range"},
+	{"disk_verify", 4, 1, 1, "range"},
+	{"disk_verify", 6, 1, 0x41, "range"},
+	{"disk_verify", 8, 1, 1, "range"},
+	{"disk_verify", 12, 1, 2, "range"},
+	{"disk_verified", 0, 1, 2, "disk"},
+	{"disk_verified", 2, 1, 3, "result"},
+	{"disk_verified", 4, 4, 0, "range"},
+	{"disk_verified", 12, 1, 2, "range"},
+	{"handover", 0, 1, 1, "reason"},
+	{"handover", 2, 1, 23, "text"},
+	{"handover", 4, 1, 1, "reserved"},
+	{"handover", 9, 1, 1, "text"},
 };
 
 static void bad_fields(void **state)
@@ -270,6 +360,78 @@ static void largest_messages_fit(void **state)
 	assert_int_equal(frame_rule(FRAME_CONFIG)->max, WIRE_CONFIG_MAX);
 }
 
+/* Of disks: what is largest is a frame, what is one more is not. */
+static void largest_disk_messages_fit(void **state)
+{
+	static uint8_t bits[WIRE_MAX_WANTS / 8];
+	static uint8_t data[WIRE_MAX_RECORD_DATA];
+	static const struct wire_disk_range hash = {.chunk = 4096, .count = WIRE_MAX_HASHES};
+	static const struct wire_disk_range want = {.chunk = 4096, .count = WIRE_MAX_WANTS};
+	const struct wire_disk_record r = {
+		.op = WIRE_DISK_WRITE, .len = sizeof(data), .data = data, .stored = sizeof(data)};
+	static struct wire_disks disks;
+	static struct wire_disks_ok ok = {.n = WIRE_MAX_DISKS};
+	struct wr w = wr_init(buf, frame_rule(FRAME_DISKS)->max);
+
+	disks = (struct wire_disks){.n = WIRE_MAX_DISKS, .ack_mode = WIRE_ACK_EPOCH};
+	for (int i = 0; i < WIRE_MAX_DISKS; i++) {
+		disks.disk[i] = sample_disks.disk[0];
+		disks.disk[i].name[0] = (char)('a' + i);
+	}
+	wire_disks_encode(&w, &disks);
+	assert_true(wr_ok(&w) && !wr_left(&w));
+	w = wr_init(buf, frame_rule(FRAME_DISKS_OK)->max);
+	wire_disks_ok_encode(&w, &ok);
+	assert_true(wr_ok(&w) && !wr_left(&w));
+	w = wr_init(buf, frame_rule(FRAME_DISK_HASH)->max);
+	wire_disk_hash_encode(&w, &hash, data);
+	assert_true(wr_ok(&w) && !wr_left(&w));
+	w = wr_init(buf, frame_rule(FRAME_DISK_WANT)->max);
+	wire_disk_want_encode(&w, &want, bits);
+	assert_true(wr_ok(&w) && !wr_left(&w));
+	w = wr_init(buf, frame_rule(FRAME_DISK_DATA)->max);
+	wire_disk_data_begin(&w, 0);
+	assert_true(wire_disk_record_size(&r) <= wr_left(&w));
+	wire_disk_record_encode(&w, &r);
+	wire_disk_data_end(&w, 1);
+	assert_true(wr_ok(&w));
+}
+
+/* Two disks of one name could not be told apart by anybody. */
+static void disks_have_names_of_their_own(void **state)
+{
+	struct frame f = make(find("disks"));
+	struct wire_disks m;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(wire_disks_decode(&f, &m, &e), 0);
+	assert_string_equal(m.disk[1].name, "web-data");
+	assert_int_equal(m.disk[0].gen.history[1], 0x4444);
+	memcpy(buf + FRAME_HEADER_SIZE + 136, "web-root", 9);
+	assert_int_equal(wire_disks_decode(&f, &m, &e), -EBADMSG);
+	assert_non_null(strstr(e.text, "name"));
+}
+
+static void records_arrive(void **state)
+{
+	struct frame f = make(find("disk_data"));
+	struct wire_disk_record r;
+	struct rd records;
+	uint32_t count;
+	uint16_t disk;
+
+	assert_int_equal(wire_disk_data_decode(&f, &sample_disks, &disk, &count, &records, NULL),
+			 0);
+	assert_int_equal(disk, 1);
+	assert_int_equal(count, 5);
+	assert_int_equal(wire_disk_record_decode(&records, 1 << 20, &r, NULL), 0);
+	assert_int_equal(r.op, WIRE_DISK_WRITE);
+	assert_int_equal(r.data[511], 0x5a);
+	assert_int_equal(wire_disk_record_decode(&records, 1 << 20, &r, NULL), 0);
+	assert_int_equal(r.stored, 9);
+	assert_int_equal(r.len, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +443,9 @@ int main(void)
 		cmocka_unit_test(texts_are_cleaned),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(largest_messages_fit),
+		cmocka_unit_test(largest_disk_messages_fit),
+		cmocka_unit_test(disks_have_names_of_their_own),
+		cmocka_unit_test(records_arrive),
 	};
 
 	return RUN_TESTS("wire_v1", tests);
