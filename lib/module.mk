@@ -17,6 +17,7 @@ lib_SRCS := \
 	lib/ctl_server.c \
 	lib/ctl_std.c \
 	lib/digest.c \
+	lib/disk_port.c \
 	lib/err.c \
 	lib/frame.c \
 	lib/json_in.c \

@@ -12,6 +12,7 @@
 #include "lib/wr.h"
 
 struct err;
+struct wire_generations;
 
 /* -EBADMSG with a text that names the message and the field. */
 int wire_bad__(struct err *e, const struct frame *f, const char *field);
@@ -26,5 +27,8 @@ bool wire_get_name__(struct rd *r, char name[NAME_SIZE]);
 void wire_put_text__(struct wr *w, const char *text, size_t len);
 /* As wire_get_name__(); it takes all that is left. */
 bool wire_get_text__(struct rd *r, size_t len, char text[WIRE_TEXT_MAX + 1]);
+
+void wire_put_generations__(struct wr *w, const struct wire_generations *g);
+void wire_get_generations__(struct rd *r, struct wire_generations *g);
 
 #endif

@@ -22,7 +22,7 @@ static bool within(uint64_t off, uint64_t len, uint64_t size)
 
 /* ---- DISKS, DISKS_OK ---------------------------------------------------------- */
 
-static void put_generations(struct wr *w, const struct wire_generations *g)
+void wire_put_generations__(struct wr *w, const struct wire_generations *g)
 {
 	wr_u64(w, g->current);
 	wr_u64(w, g->bitmap);
@@ -30,7 +30,7 @@ static void put_generations(struct wr *w, const struct wire_generations *g)
 		wr_u64(w, g->history[i]);
 }
 
-static void get_generations(struct rd *r, struct wire_generations *g)
+void wire_get_generations__(struct rd *r, struct wire_generations *g)
 {
 	g->current = rd_u64(r);
 	g->bitmap = rd_u64(r);
@@ -85,7 +85,7 @@ void wire_disks_encode(struct wr *w, const struct wire_disks *m)
 		wr_u64(w, d->size);
 		wr_u32(w, d->block_size);
 		wr_u32(w, d->flags);
-		put_generations(w, &d->gen);
+		wire_put_generations__(w, &d->gen);
 	}
 }
 
@@ -107,7 +107,7 @@ int wire_disks_decode(const struct frame *f, struct wire_disks *m, struct err *e
 		d->size = rd_u64(&r);
 		d->block_size = rd_u32(&r);
 		d->flags = rd_u32(&r);
-		get_generations(&r, &d->gen);
+		wire_get_generations__(&r, &d->gen);
 	}
 	if (!rd_ok(&r))
 		return wire_done__(e, f, &r);
@@ -144,7 +144,7 @@ void wire_disks_ok_encode(struct wr *w, const struct wire_disks_ok *m)
 		wr_u8(w, d->state);
 		wr_zero(w, 2);
 		wr_u32(w, d->wants);
-		put_generations(w, &d->gen);
+		wire_put_generations__(w, &d->gen);
 		wr_u64(w, d->dirty_bytes);
 	}
 }
@@ -164,7 +164,7 @@ int wire_disks_ok_decode(const struct frame *f, struct wire_disks_ok *m, struct 
 		d->state = rd_u8(&r);
 		rd_zero(&r, 2);
 		d->wants = rd_u32(&r);
-		get_generations(&r, &d->gen);
+		wire_get_generations__(&r, &d->gen);
 		d->dirty_bytes = rd_u64(&r);
 	}
 	fault = disks_ok_fault(m);

@@ -19,6 +19,7 @@ UNIT_TESTS += \
 	tests/unit/test_conn.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
+	tests/unit/test_disk_port.c \
 	tests/unit/test_dirty.c \
 	tests/unit/test_epoch.c \
 	tests/unit/test_err.c \
