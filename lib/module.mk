@@ -26,6 +26,7 @@ lib_SRCS := \
 	lib/mem.c \
 	lib/names.c \
 	lib/persist.c \
+	lib/port_conn.c \
 	lib/queue.c \
 	lib/sm.c \
 	lib/spawn.c \

@@ -35,6 +35,7 @@ UNIT_TESTS += \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
+	tests/unit/test_port_conn.c \
 	tests/unit/test_primary.c \
 	tests/unit/test_primary_shell.c \
 	tests/unit/test_queue.c \
