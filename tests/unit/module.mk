@@ -31,12 +31,15 @@ UNIT_TESTS += \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
 	tests/unit/test_names.c \
+	tests/unit/test_nbd_hello.c \
+	tests/unit/test_nbd_wire.c \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
 	tests/unit/test_primary.c \
 	tests/unit/test_primary_shell.c \
 	tests/unit/test_queue.c \
+	tests/unit/test_range_lock.c \
 	tests/unit/test_rd.c \
 	tests/unit/test_sm.c \
 	tests/unit/test_spawn.c \
