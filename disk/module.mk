@@ -2,8 +2,13 @@
 # Epoch-consistent disks.  disk: everything but the main.
 
 ARCHIVES += disk
-disk_PKGS :=
+disk_PKGS := liburing
 disk_SRCS := \
+	disk/blk_file.c \
+	disk/blk_plain.c \
+	disk/blk_step.c \
+	disk/blk_uring.c \
+	disk/buf_pool.c \
 	disk/nbd_hello.c \
 	disk/nbd_wire.c \
 	disk/range_lock.c

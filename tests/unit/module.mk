@@ -10,6 +10,7 @@ UNIT_TESTS += \
 	tests/unit/test_backup.c \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
+	tests/unit/test_blk_io.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
@@ -61,6 +62,7 @@ UNIT_TESTS += \
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
+test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 
