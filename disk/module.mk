@@ -8,6 +8,10 @@ disk_SRCS := \
 	disk/blk_plain.c \
 	disk/blk_step.c \
 	disk/blk_uring.c \
+	disk/block_listen.c \
+	disk/block_request.c \
+	disk/block_server.c \
+	disk/block_session.c \
 	disk/buf_pool.c \
 	disk/nbd_hello.c \
 	disk/nbd_wire.c \

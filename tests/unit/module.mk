@@ -11,6 +11,8 @@ UNIT_TESTS += \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
 	tests/unit/test_blk_io.c \
+	tests/unit/test_block_server.c \
+	tests/unit/test_block_session.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
