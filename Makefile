@@ -134,7 +134,7 @@ pkg-libs = $(if $(1),$(shell pkg-config --libs $(1)))
 all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every program
 
 # These goals prepare a bare machine by themselves, before anything is built.
-SELF_SUFFICIENT := check check-unit check-long demo lab lab-failovers lab-leak \
+SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-suspend lab-guest-module lab-module-failovers lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
@@ -246,6 +246,10 @@ else
 fuzz:	## each fuzz target for FUZZ_SECONDS
 	@$(SELF) BUILD=fuzz CC=clang fuzz
 endif
+
+.PHONY: nbd-clients
+nbd-clients: deps all	## the disk server under NBD clients
+	$(Q)tests/nbd-clients $(B)/bin
 
 valgrind: tests	## the unit tests under valgrind
 	@rm -f $(RESULTS)

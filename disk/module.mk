@@ -13,6 +13,12 @@ disk_SRCS := \
 	disk/block_server.c \
 	disk/block_session.c \
 	disk/buf_pool.c \
+	disk/disk_ctl.c \
 	disk/nbd_hello.c \
 	disk/nbd_wire.c \
 	disk/range_lock.c
+
+LIBEXEC_PROGRAMS += romulus-disk
+romulus-disk_SRCS := disk/disk_main.c
+romulus-disk_ARCHIVES := disk lib
+romulus-disk_PKGS := libsystemd
