@@ -182,7 +182,8 @@ endef
 $(foreach p,$(BUILT),$(eval $(call objects,$($(p)_SRCS)): private PKGS := $($(p)_PKGS)))
 $(foreach p,$(BUILT),$(eval $(call link-rules,bin/$(p),$($(p)_SRCS),$($(p)_ARCHIVES),$($(p)_PKGS),$($(p)_LDFLAGS))))
 # A unit test or fuzz target may use any archive; the linker takes what it needs.
-$(foreach t,$(TESTS_BUILT),$(eval $(call link-rules,unit/$(t),tests/unit/$(t).c,$(ARCHIVES),cmocka,$($(t)_LDFLAGS))))
+$(foreach t,$(TESTS_BUILT),$(if $($(t)_PKGS),$(eval $(call objects,tests/unit/$(t).c): private PKGS := $($(t)_PKGS))))
+$(foreach t,$(TESTS_BUILT),$(eval $(call link-rules,unit/$(t),tests/unit/$(t).c,$(ARCHIVES),cmocka $($(t)_PKGS),$($(t)_LDFLAGS))))
 $(foreach t,$(FUZZ_BUILT),$(eval $(call link-rules,fuzz/$(t),tests/fuzz/$(t).c,$(ARCHIVES),,-fsanitize=fuzzer)))
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(C_FILES))

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "disk/blk_io.h"
 #include "disk/block_server.h"
 #include "disk/disk_ctl.h"
+#include "disk/kernel_shell.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/conf.h"
@@ -32,6 +35,8 @@
 #define BUSY_PAUSE_NS (50 * NS_PER_MS)
 /* For what is on the disk when it is asked to end. */
 #define STOP_TIMEOUT_NS (5 * NS_PER_SEC)
+
+#define RUNTIME_PATH_SIZE 128
 
 struct options {
 	const char *conf_path;
@@ -51,6 +56,9 @@ struct main_ctx {
 	sd_event *loop;
 	sd_event_source *stop_timer;
 	bool stopping;
+	int rc; /* what the loop ended for */
+
+	struct kernel_shell kernel; /* not with --socket-only */
 };
 
 static int usage(int rc)
@@ -145,9 +153,28 @@ static int stop(struct main_ctx *m)
 	return r < 0 || block_server_idle(m->server) ? sd_event_exit(m->loop, 0) : 0;
 }
 
+static void on_device_gone(void *arg, int rc)
+{
+	struct main_ctx *m = arg;
+
+	m->rc = rc;
+	if (stop(m) < 0)
+		log_err("cannot end in order");
+}
+
+static void on_kernel_gone(void *arg, bool asked)
+{
+	struct main_ctx *m = arg;
+
+	if (!m->stopping)
+		kernel_shell_lost(&m->kernel, asked);
+}
+
 static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
 {
-	return stop(arg);
+	struct main_ctx *m = arg;
+
+	return m->opt.socket_only ? stop(m) : kernel_shell_let_go(&m->kernel);
 }
 
 static int add_sources(struct main_ctx *m, struct err *e)
@@ -212,7 +239,6 @@ static int make_dirs(const struct main_ctx *m, struct err *e)
 	return 0;
 }
 
-#define RUNTIME_PATH_SIZE 128
 /* <run_dir>/disk/<name>.<suffix>; for a socket the suffix has at most 7 bytes. */
 static void runtime_path(const struct main_ctx *m, const char *suffix, char buf[RUNTIME_PATH_SIZE])
 {
@@ -228,13 +254,16 @@ static int make_server(struct main_ctx *m, struct err *e)
 		.blk = m->blk,
 		.name = m->opt.name,
 		.for_kernel = !m->opt.socket_only,
+		.kernel_gone = on_kernel_gone,
 		.arg = m,
 	};
 	char path[RUNTIME_PATH_SIZE];
 	int rc = block_server_new(&sc, &m->server, e);
 
+	if (rc < 0 || !m->opt.socket_only)
+		return rc;
 	runtime_path(m, "export", path);
-	return rc ? rc : block_server_listen(m->server, path, e);
+	return block_server_listen(m->server, path, e);
 }
 
 static int make_control(struct main_ctx *m, struct err *e)
@@ -249,6 +278,23 @@ static int make_control(struct main_ctx *m, struct err *e)
 		return rc;
 	rc = disk_ctl_add(m->ctl, &m->ctl_ctx);
 	return rc < 0 ? err_set(e, rc, "control commands") : 0;
+}
+
+/* Last of all: from then on a guest may wait for us. */
+static int make_device(struct main_ctx *m, struct err *e)
+{
+	char path[RUNTIME_PATH_SIZE];
+	const struct kernel_shell_conf kc = {
+		.loop = m->loop,
+		.server = m->server,
+		.index_path = path,
+		.nbd_index = &m->ctl_ctx.nbd_index,
+		.gone = on_device_gone,
+		.arg = m,
+	};
+
+	runtime_path(m, "nbd", path);
+	return kernel_shell_start(&m->kernel, &kc, e);
 }
 
 static void be_unkillable(void)
@@ -288,17 +334,34 @@ static int set_up(struct main_ctx *m, struct err *e)
 	rc = make_server(m, e);
 	if (!rc)
 		rc = make_control(m, e);
-	return rc ? rc : add_sources(m, e);
+	if (!rc)
+		rc = add_sources(m, e);
+	return rc || m->opt.socket_only ? rc : make_device(m, e);
 }
 
 static void tear_down(struct main_ctx *m)
 {
 	sd_event_source_disable_unref(m->stop_timer);
+	kernel_shell_fini(&m->kernel);
 	ctl_server_free(m->ctl);
 	block_server_free(m->server);
 	blk_close(m->blk);
 	sd_event_unref(m->loop);
 	conf_free(m->conf);
+}
+
+static int serve(struct main_ctx *m)
+{
+	int r;
+
+	log_info("serving %s: %" PRIu64 " bytes in blocks of %" PRIu32 ", by %s", m->disk->path,
+		 m->blk->size, m->blk->block, m->blk->engine);
+	sd_notify(0, "READY=1");
+	r = sd_event_loop(m->loop);
+	if (r >= 0)
+		return m->rc;
+	log_err("event loop: %s", strerrordesc_np(-r));
+	return r;
 }
 
 int main(int argc, char **argv)
@@ -320,12 +383,7 @@ int main(int argc, char **argv)
 	if (rc < 0)
 		log_err("%s", e.text);
 	else
-		log_info("serving %s: %llu bytes in blocks of %u, by %s", m.disk->path,
-			 (unsigned long long)m.blk->size, m.blk->block, m.blk->engine);
-	if (!rc && sd_event_loop(m.loop) < 0) {
-		log_err("event loop failed");
-		rc = -EIO;
-	}
+		rc = serve(&m);
 	tear_down(&m);
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -2,7 +2,7 @@
 # Epoch-consistent disks.  disk: everything but the main.
 
 ARCHIVES += disk
-disk_PKGS := liburing
+disk_PKGS := liburing libsystemd libnl-3.0 libnl-genl-3.0
 disk_SRCS := \
 	disk/blk_file.c \
 	disk/blk_plain.c \
@@ -14,7 +14,11 @@ disk_SRCS := \
 	disk/block_session.c \
 	disk/buf_pool.c \
 	disk/disk_ctl.c \
+	disk/kernel_shell.c \
+	disk/nbd_device.c \
 	disk/nbd_hello.c \
+	disk/nbd_nl.c \
+	disk/nbd_sysfs.c \
 	disk/nbd_wire.c \
 	disk/range_lock.c
 
