@@ -137,6 +137,8 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 SELF_SUFFICIENT := check check-unit check-long demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
 	lab-xstate deps
+SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
+	bench-peer bench-suspend lab-guest-module lab-module-failovers lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -183,7 +185,8 @@ endef
 $(foreach p,$(BUILT),$(eval $(call objects,$($(p)_SRCS)): private PKGS := $($(p)_PKGS)))
 $(foreach p,$(BUILT),$(eval $(call link-rules,bin/$(p),$($(p)_SRCS),$($(p)_ARCHIVES),$($(p)_PKGS),$($(p)_LDFLAGS))))
 # A unit test or fuzz target may use any archive; the linker takes what it needs.
-$(foreach t,$(TESTS_BUILT),$(eval $(call link-rules,unit/$(t),tests/unit/$(t).c,$(ARCHIVES),cmocka,$($(t)_LDFLAGS))))
+$(foreach t,$(TESTS_BUILT),$(if $($(t)_PKGS),$(eval $(call objects,tests/unit/$(t).c): private PKGS := $($(t)_PKGS))))
+$(foreach t,$(TESTS_BUILT),$(eval $(call link-rules,unit/$(t),tests/unit/$(t).c,$(ARCHIVES),cmocka $($(t)_PKGS),$($(t)_LDFLAGS))))
 $(foreach t,$(FUZZ_BUILT),$(eval $(call link-rules,fuzz/$(t),tests/fuzz/$(t).c,$(ARCHIVES),,-fsanitize=fuzzer)))
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(C_FILES))
@@ -247,6 +250,10 @@ else
 fuzz:	## each fuzz target for FUZZ_SECONDS
 	@$(SELF) BUILD=fuzz CC=clang fuzz
 endif
+
+.PHONY: nbd-clients
+nbd-clients: deps all	## the disk server under NBD clients
+	$(Q)tests/nbd-clients $(B)/bin
 
 valgrind: tests	## the unit tests under valgrind
 	@rm -f $(RESULTS)

@@ -1,6 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Epoch-consistent disks: nothing yet, they come with an issue of their own.
+# Epoch-consistent disks.  disk: everything but the main.
 
 ARCHIVES += disk
-disk_PKGS :=
-disk_SRCS :=
+disk_PKGS := liburing libsystemd libnl-3.0 libnl-genl-3.0
+disk_SRCS := \
+	disk/blk_file.c \
+	disk/blk_plain.c \
+	disk/blk_step.c \
+	disk/blk_uring.c \
+	disk/block_listen.c \
+	disk/block_request.c \
+	disk/block_server.c \
+	disk/block_session.c \
+	disk/buf_pool.c \
+	disk/disk_ctl.c \
+	disk/kernel_shell.c \
+	disk/nbd_device.c \
+	disk/nbd_hello.c \
+	disk/nbd_nl.c \
+	disk/nbd_sysfs.c \
+	disk/nbd_wire.c \
+	disk/range_lock.c
+
+LIBEXEC_PROGRAMS += romulus-disk
+romulus-disk_SRCS := disk/disk_main.c
+romulus-disk_ARCHIVES := disk lib
+romulus-disk_PKGS := libsystemd

@@ -3,8 +3,9 @@
  * What the block server shows each write of the guest before it is completed: the stream to the
  * backup when there is one, the dirty bitmap when there is none. The server knows only this.
  *
- * All calls come from the server's thread, in the order of arrival; two overlapping writes are
- * never between admit() and done() at once.
+ * All calls come from the server's thread. A write is shown in the order of arrival, but one that overlaps an earlier
+ * one is shown when that is done: two overlapping writes are never between admit() and done() at once, and every write
+ * that was admitted is carried out, also when the connection that brought it has died.
  */
 #ifndef DISK_WRITE_SINK_H
 #define DISK_WRITE_SINK_H
@@ -23,8 +24,10 @@ enum write_op {
 
 struct write_req {
 	enum write_op op;
-	uint64_t off;	  /* bytes, multiple of 512 */
-	uint32_t len;	  /* bytes, multiple of 512, not 0 but for FLUSH */
+	bool fua;     /* wanted durable by itself, as if a FLUSH of it followed */
+	uint64_t off; /* bytes, multiple of the disk's block */
+	uint32_t
+		len; /* bytes, multiple of the disk's block, not 0 but for FLUSH; only DATA is bounded by 1 MiB */
 	const void *data; /* the server's, until done() */
 };
 
@@ -33,9 +36,8 @@ struct write_sink;
 struct write_sink_ops {
 	/*
 	 * A write has arrived. 0: taken, go on with it; the sink has queued or marked what it needs. -EAGAIN: not now;
-	 * keep it and all later writes, and ask again after the sink's wake-up (it calls the function that
-	 * block_server_set_sink() was given, in the server's thread). Nothing else may be returned: a sink cannot
-	 * fail a guest's write.
+	 * keep it and all later writes, and ask again when block_server_wake() was called. Nothing else may be
+	 * returned: a sink cannot fail a guest's write.
 	 */
 	int (*admit)(struct write_sink *s, const struct write_req *w);
 

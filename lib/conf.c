@@ -21,8 +21,8 @@ struct target {
 	size_t n_keys;
 	void *out;
 	unsigned int *source_line; /* by key; NULL: not wanted */
-	/* romulus.conf alone has a list of peers. */
-	struct conf *peers_of;
+	/* romulus.conf alone has lists. */
+	struct conf *lists_of;
 };
 
 /* ---- one value ---- */
@@ -274,50 +274,116 @@ static int load_group(const struct target *t, config_setting_t *group, const cha
 	return rc;
 }
 
-static int load_peer(const struct target *t, config_setting_t *group, struct err *e)
+/* One of romulus.conf's lists of groups; each has a name. */
+struct list {
+	const char *name; /* "peers" */
+	const char *one;  /* "peer" */
+	const char *form; /* of one, for messages */
+	const struct conf_key *keys;
+	size_t n_keys;
+	char *array;
+	size_t stride;
+	size_t max;
+	size_t *n;
+	size_t name_offset;
+	size_t line_offset;
+};
+
+static bool is_there(const struct list *l, const char *name)
 {
-	struct conf *c = t->peers_of;
-	struct conf_peer *p = &c->peer[c->n_peers];
+	for (size_t i = 0; i < *l->n; i++) {
+		if (!strcmp(l->array + i * l->stride + l->name_offset, name))
+			return true;
+	}
+	return false;
+}
+
+static int load_item(const struct target *t, const struct list *l, config_setting_t *group,
+		     struct err *e)
+{
 	unsigned int lines[CONF_MAX_KEYS] = {0};
-	struct target pt = {.path = t->path, .out = p, .source_line = lines};
+	unsigned int line = config_setting_source_line(group);
+	char *item = l->array + *l->n * l->stride;
+	const struct target it = {.path = t->path,
+				  .keys = l->keys,
+				  .n_keys = l->n_keys,
+				  .out = item,
+				  .source_line = lines};
 	int rc;
 
-	p->line = config_setting_source_line(group);
-	if (c->n_peers == CONF_MAX_PEERS)
-		return err_setx(e, -EINVAL, "%s:%u: more than %d peers", t->path, p->line,
-				CONF_MAX_PEERS);
+	if (*l->n == l->max)
+		return err_setx(e, -EINVAL, "%s:%u: more than %zu %s", t->path, line, l->max,
+				l->name);
 	if (!config_setting_is_group(group))
-		return err_setx(e, -EINVAL,
-				"%s:%u: a peer must be { name = \"...\"; address = \"...\"; }",
-				t->path, p->line);
-	pt.keys = conf_peer_keys(&pt.n_keys);
-	rc = put_defaults(&pt, e);
+		return err_setx(e, -EINVAL, "%s:%u: a %s must be %s", t->path, line, l->one,
+				l->form);
+	memcpy(item + l->line_offset, &line, sizeof(line));
+	rc = put_defaults(&it, e);
 	if (!rc)
-		rc = load_group(&pt, group, "", e);
+		rc = load_group(&it, group, "", e);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < pt.n_keys; i++) {
-		if (!pt.keys[i].dflt && (!lines[i] || !*(const char *)field_of(&pt, &pt.keys[i])))
-			return err_setx(e, -EINVAL, "%s:%u: a peer without %s", t->path, p->line,
-					pt.keys[i].name);
+	for (size_t i = 0; i < it.n_keys; i++) {
+		if (!it.keys[i].dflt && (!lines[i] || !*(const char *)field_of(&it, &it.keys[i])))
+			return err_setx(e, -EINVAL, "%s:%u: a %s without %s", t->path, line, l->one,
+					it.keys[i].name);
 	}
-	if (conf_peer(c, p->name))
-		return err_setx(e, -EINVAL, "%s:%u: peer \"%s\" is there twice", t->path, p->line,
-				p->name);
-	c->n_peers++;
+	if (is_there(l, item + l->name_offset))
+		return err_setx(e, -EINVAL, "%s:%u: %s \"%s\" is there twice", t->path, line,
+				l->one, item + l->name_offset);
+	++*l->n;
 	return 0;
 }
 
-static int load_peers(const struct target *t, config_setting_t *list, struct err *e)
+static int load_list(const struct target *t, const struct list *l, config_setting_t *list,
+		     struct err *e)
 {
 	int rc = 0;
 
 	if (!config_setting_is_list(list))
-		return err_setx(e, -EINVAL, "%s:%u: peers must be a list: ( { ... }, { ... } )",
-				t->path, config_setting_source_line(list));
+		return err_setx(e, -EINVAL, "%s:%u: %s must be a list: ( { ... }, { ... } )",
+				t->path, config_setting_source_line(list), l->name);
 	for (int i = 0; !rc && i < config_setting_length(list); i++)
-		rc = load_peer(t, config_setting_get_elem(list, (unsigned int)i), e);
+		rc = load_item(t, l, config_setting_get_elem(list, (unsigned int)i), e);
 	return rc;
+}
+
+static int load_peers(const struct target *t, config_setting_t *list, struct err *e)
+{
+	struct conf *c = t->lists_of;
+	struct list l = {
+		.name = "peers",
+		.one = "peer",
+		.form = "{ name = \"...\"; address = \"...\"; }",
+		.array = (char *)c->peer,
+		.stride = sizeof(c->peer[0]),
+		.max = CONF_MAX_PEERS,
+		.n = &c->n_peers,
+		.name_offset = offsetof(struct conf_peer, name),
+		.line_offset = offsetof(struct conf_peer, line),
+	};
+
+	l.keys = conf_peer_keys(&l.n_keys);
+	return load_list(t, &l, list, e);
+}
+
+static int load_disks(const struct target *t, config_setting_t *list, struct err *e)
+{
+	struct conf *c = t->lists_of;
+	struct list l = {
+		.name = "disks",
+		.one = "disk",
+		.form = "{ name = \"...\"; path = \"...\"; }",
+		.array = (char *)c->disk,
+		.stride = sizeof(c->disk[0]),
+		.max = CONF_MAX_DISKS,
+		.n = &c->n_disks,
+		.name_offset = offsetof(struct conf_disk, name),
+		.line_offset = offsetof(struct conf_disk, line),
+	};
+
+	l.keys = conf_disk_keys(&l.n_keys);
+	return load_list(t, &l, list, e);
 }
 
 static int load_root(const struct target *t, config_setting_t *root, struct err *e)
@@ -328,8 +394,10 @@ static int load_root(const struct target *t, config_setting_t *root, struct err 
 		config_setting_t *s = config_setting_get_elem(root, (unsigned int)i);
 		const char *name = config_setting_name(s);
 
-		if (t->peers_of && !strcmp(name, "peers"))
+		if (t->lists_of && !strcmp(name, "peers"))
 			rc = load_peers(t, s, e);
+		else if (t->lists_of && !strcmp(name, "disks"))
+			rc = load_disks(t, s, e);
 		else if (!is_group(t, name))
 			rc = load_leaf(t, s, name, e);
 		else if (config_setting_is_group(s))
@@ -411,6 +479,29 @@ static int load_text(const struct target *t, const char *text, struct err *e)
 
 /* ---- what belongs together ---- */
 
+/* Two servers of one disk, or two journals in one file, would destroy each other's data. */
+static int check_disks(const struct conf *c, struct err *e)
+{
+	for (size_t i = 0; i < c->n_disks; i++) {
+		const struct conf_disk *a = &c->disk[i];
+
+		if (!strcmp(a->path, a->journal))
+			return err_setx(e, -EINVAL, "%s:%u: disk \"%s\" is its own journal",
+					c->path, a->line, a->name);
+		for (size_t j = 0; j < i; j++) {
+			const struct conf_disk *b = &c->disk[j];
+
+			if (!strcmp(a->path, b->path) || !strcmp(a->path, b->journal) ||
+			    !strcmp(a->journal, b->path) ||
+			    (*a->journal && !strcmp(a->journal, b->journal)))
+				return err_setx(e, -EINVAL,
+						"%s:%u: disks \"%s\" and \"%s\" share a file",
+						c->path, a->line, b->name, a->name);
+		}
+	}
+	return 0;
+}
+
 static int check_together(struct conf *c, struct err *e)
 {
 	const struct timing_conf tc = {
@@ -430,7 +521,7 @@ static int check_together(struct conf *c, struct err *e)
 	if (conf_peer(c, c->host_name))
 		return err_setx(e, -EINVAL, "%s:%u: peer \"%s\" has the name of this host", c->path,
 				conf_peer(c, c->host_name)->line, c->host_name);
-	return 0;
+	return check_disks(c, e);
 }
 
 static int own_name(struct conf *c, struct err *e)
@@ -454,7 +545,7 @@ int conf_load(const char *path, const struct conf **out, struct err *e)
 {
 	autofree char *text = NULL;
 	autofree struct conf *c = mem_zalloc(sizeof(*c));
-	struct target t = {.path = path, .out = c, .peers_of = c};
+	struct target t = {.path = path, .out = c, .lists_of = c};
 	int rc;
 
 	if (!c)

@@ -21,6 +21,7 @@ struct timing;
 
 #define CONF_DEFAULT_PATH CONF_DIR "/romulus.conf"
 #define CONF_MAX_PEERS 32
+#define CONF_MAX_DISKS 64
 #define CONF_MAX_KEYS 40
 #define CONF_MAX_BYTES (1u << 20)
 #define CONF_ADDRESS_SIZE 256
@@ -33,6 +34,23 @@ struct conf_peer {
 	char address[CONF_ADDRESS_SIZE]; /* IP address or host name, not resolved here */
 	uint16_t port;
 	unsigned int line; /* of its group in the file */
+};
+
+/* When an epoch of a disk counts as held by the backup: docs/disk.md. */
+enum conf_disk_mode {
+	CONF_DISK_MEMORY,
+	CONF_DISK_FLUSH,
+	CONF_DISK_EPOCH,
+};
+
+struct conf_disk {
+	char name[NAME_SIZE];
+	char path[CONF_PATH_SIZE];    /* a raw file or a block device */
+	char journal[CONF_PATH_SIZE]; /* empty: <state_dir>/disk/<name>.journal */
+	uint64_t queue_bytes;	      /* writes that the backup has not acknowledged */
+	uint64_t stall_ns;	      /* how long they may hold up the guest */
+	uint64_t mode;		      /* enum conf_disk_mode */
+	unsigned int line;
 };
 
 /* Sizes are bytes, times are nanoseconds. */
@@ -50,6 +68,8 @@ struct conf {
 
 	struct conf_peer peer[CONF_MAX_PEERS];
 	size_t n_peers;
+	struct conf_disk disk[CONF_MAX_DISKS];
+	size_t n_disks;
 
 	/* Defaults of each VM. vm_state_timing() gives what holds for one VM. */
 	uint64_t epoch_period_ns;
@@ -97,6 +117,8 @@ MUST_CHECK int conf_load_vm(const struct conf *c, const char *vm, struct conf_vm
 
 /* The configured peer of this name or NULL; owned by c. */
 const struct conf_peer *conf_peer(const struct conf *c, const char *name);
+/* The same of a disk. */
+const struct conf_disk *conf_disk(const struct conf *c, const char *name);
 
 /* The host's default times. Per-VM ones: vm_state_timing(). */
 void conf_timing(const struct conf *c, struct timing *t);
@@ -137,9 +159,10 @@ struct conf_key {
 	const char *help; /* one sentence */
 };
 
-/* The schema of romulus.conf without its peers, of one peer, and of vm.d files. conf_schema.c. */
+/* The schema of romulus.conf without its lists, of one peer, of one disk, and of vm.d files. conf_schema.c. */
 const struct conf_key *conf_keys(size_t *n);
 const struct conf_key *conf_peer_keys(size_t *n);
+const struct conf_key *conf_disk_keys(size_t *n);
 const struct conf_key *conf_vm_keys(size_t *n);
 
 #endif

@@ -19,8 +19,9 @@
 #define FIELD(type, field) \
 	.offset = offsetof(struct type, field), .size = SIZEOF_FIELD(struct type, field)
 
-/* In the order of enum log_level and of the values of the wire's policy. */
+/* In the order of enum log_level, enum conf_disk_mode and the values of the wire's policy. */
 static const char *const log_levels[] = {"err", "warn", "info", "debug", NULL};
+static const char *const disk_modes[] = {"memory", "flush", "epoch", NULL};
 static const char *const policies[] = {"hold", "primary-wins", "backup-wins", NULL};
 
 static const struct conf_key keys[] = {
@@ -183,6 +184,42 @@ static const struct conf_key peer_keys[] = {
 	 .help = "TCP port where its romulusd listens."},
 };
 
+static const struct conf_key disk_keys[] = {
+	{.name = "name",
+	 .type = CONF_NAME,
+	 FIELD(conf_disk, name),
+	 .help = "What guests' configurations call it, the same on both hosts."},
+	{.name = "path",
+	 .type = CONF_PATH,
+	 FIELD(conf_disk, path),
+	 .help = "Raw file, logical volume or partition that holds the data."},
+	{.name = "journal",
+	 .type = CONF_PATH,
+	 .dflt = "",
+	 FIELD(conf_disk, journal),
+	 .help = "File for what the backup holds and has not applied yet; empty: disk/NAME.journal in paths.state-dir."},
+	{.name = "queue-limit",
+	 .type = CONF_SIZE,
+	 .min = MIB(16),
+	 .max = GIB(64),
+	 .dflt = "256MiB",
+	 FIELD(conf_disk, queue_bytes),
+	 .help = "Writes that the backup has not acknowledged; at the limit, further ones wait."},
+	{.name = "stall-timeout",
+	 .type = CONF_DURATION,
+	 .min = MS(10),
+	 .max = SEC(5), /* well below kernel nbd's ten seconds */
+	 .dflt = "2s",
+	 FIELD(conf_disk, stall_ns),
+	 .help = "When writes have waited for so long, protection is left and the guest goes on."},
+	{.name = "mode",
+	 .type = CONF_ENUM,
+	 .values = disk_modes,
+	 .dflt = "memory",
+	 FIELD(conf_disk, mode),
+	 .help = "When the backup acknowledges an epoch: memory, flush or epoch."},
+};
+
 static const struct conf_key vm_keys[] = {
 	{.name = "to",
 	 .type = CONF_NAME,
@@ -230,6 +267,12 @@ const struct conf_key *conf_peer_keys(size_t *n)
 	return peer_keys;
 }
 
+const struct conf_key *conf_disk_keys(size_t *n)
+{
+	*n = ARRAY_SIZE(disk_keys);
+	return disk_keys;
+}
+
 const struct conf_key *conf_vm_keys(size_t *n)
 {
 	*n = ARRAY_SIZE(vm_keys);
@@ -241,6 +284,15 @@ const struct conf_peer *conf_peer(const struct conf *c, const char *name)
 	for (size_t i = 0; i < c->n_peers; i++) {
 		if (!strcmp(c->peer[i].name, name))
 			return &c->peer[i];
+	}
+	return NULL;
+}
+
+const struct conf_disk *conf_disk(const struct conf *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_disks; i++) {
+		if (!strcmp(c->disk[i].name, name))
+			return &c->disk[i];
 	}
 	return NULL;
 }
@@ -314,4 +366,7 @@ void conf_print(const struct conf *c, FILE *out)
 	for (size_t i = 0; i < c->n_peers; i++)
 		fprintf(out, "peers[%zu] = \"%s\" at %s port %u;  # %s:%u\n", i, c->peer[i].name,
 			c->peer[i].address, c->peer[i].port, c->path, c->peer[i].line);
+	for (size_t i = 0; i < c->n_disks; i++)
+		fprintf(out, "disks[%zu] = \"%s\" at %s;  # %s:%u\n", i, c->disk[i].name,
+			c->disk[i].path, c->path, c->disk[i].line);
 }

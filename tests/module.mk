@@ -4,6 +4,8 @@
 ARCHIVES += testlib
 testlib_PKGS :=
 testlib_SRCS := \
+	tests/lib/block_world.c \
+	tests/lib/fake_disk.c \
 	tests/lib/fake_guest.c \
 	tests/lib/golden.c \
 	tests/lib/loopback.c \
@@ -21,6 +23,7 @@ SHELL_SCRIPTS += \
 	tests/check-layering-test \
 	tests/dist-check \
 	tests/install-deps \
+	tests/nbd-clients \
 	tests/run \
 	tests/run-test
 
@@ -29,6 +32,12 @@ CHECKS += docs=tests/check-docs~$(B)/bin
 
 # The real romulusd and romulus with scripts for workers.
 CHECKS += host=tests/check-host~$(B)/bin
+
+# A disk server under NBD clients that nobody here wrote.
+CHECKS += nbd-clients=tests/nbd-clients~$(B)/bin
+TEST_PROGRAMS += nbd_client
+nbd_client_SRCS := tests/nbd_client.c
+nbd_client_PKGS := libnbd
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)

@@ -40,6 +40,10 @@ static void check_range(const struct conf *c)
 	assert(c->n_peers <= CONF_MAX_PEERS);
 	for (size_t i = 0; i < c->n_peers; i++)
 		assert(name_ok(c->peer[i].name) && c->peer[i].port && *c->peer[i].address);
+	assert(c->n_disks <= CONF_MAX_DISKS);
+	for (size_t i = 0; i < c->n_disks; i++)
+		assert(name_ok(c->disk[i].name) && c->disk[i].path[0] == '/' &&
+		       c->disk[i].mode <= CONF_DISK_EPOCH);
 }
 
 static void load(const char *path)

@@ -10,6 +10,9 @@ UNIT_TESTS += \
 	tests/unit/test_backup.c \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
+	tests/unit/test_blk_io.c \
+	tests/unit/test_block_server.c \
+	tests/unit/test_block_session.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
@@ -32,6 +35,9 @@ UNIT_TESTS += \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
 	tests/unit/test_names.c \
+	tests/unit/test_nbd_device.c \
+	tests/unit/test_nbd_hello.c \
+	tests/unit/test_nbd_wire.c \
 	tests/unit/test_netbuf.c \
 	tests/unit/test_page_codec.c \
 	tests/unit/test_persist.c \
@@ -39,6 +45,7 @@ UNIT_TESTS += \
 	tests/unit/test_primary.c \
 	tests/unit/test_primary_shell.c \
 	tests/unit/test_queue.c \
+	tests/unit/test_range_lock.c \
 	tests/unit/test_rd.c \
 	tests/unit/test_sm.c \
 	tests/unit/test_spawn.c \
@@ -61,7 +68,12 @@ test_conn_LDFLAGS := -Wl,--wrap=tls_write
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
+test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
+test_nbd_device_LDFLAGS := -Wl,--wrap=genl_connect,--wrap=genl_ctrl_resolve,--wrap=genl_ctrl_resolve_grp \
+	-Wl,--wrap=nl_socket_get_fd,--wrap=nl_socket_set_nonblocking,--wrap=nl_socket_add_membership \
+	-Wl,--wrap=nl_send_auto,--wrap=nl_recvmsgs,--wrap=nl_cb_set,--wrap=nl_cb_err
+test_nbd_device_PKGS := libnl-3.0 libnl-genl-3.0
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 
 # valgrind 3.19 does not know pidfd_open.

@@ -78,6 +78,7 @@ static void defaults(void **state)
 	assert_string_equal(c->tls_ca, CONF_DIR "/ca.pem");
 	assert_int_equal(c->log_level, LOG_AT_INFO);
 	assert_int_equal(c->n_peers, 0);
+	assert_int_equal(c->n_disks, 0);
 	conf_timing(c, &t);
 	assert_int_equal(t.epoch_period_ns, c->epoch_period_ns);
 	assert_true(t.suspend_timeout_ns > 0);
@@ -132,6 +133,37 @@ static void every_key(void **state)
 	conf_free(c);
 }
 
+static void disks(void **state)
+{
+	const struct conf *c = NULL;
+	const struct conf_disk *d;
+	struct err e = ERR_INIT;
+	int rc = load(
+		*state,
+		"disks = ( { name = \"a\"; path = \"/dev/vg0/a\"; },\n"
+		"  { name = \"b\"; path = \"/b\"; journal = \"/b.j\"; queue-limit = \"1GiB\";\n"
+		"    stall-timeout = \"10ms\"; mode = \"epoch\"; } );\n",
+		&c, &e);
+
+	assert_string_equal(e.text, "");
+	assert_int_equal(rc, 0);
+	assert_int_equal(c->n_disks, 2);
+	d = conf_disk(c, "a");
+	assert_string_equal(d->path, "/dev/vg0/a");
+	assert_string_equal(d->journal, "");
+	assert_int_equal(d->queue_bytes, 256ull << 20);
+	assert_int_equal(d->stall_ns, 2000000000);
+	assert_int_equal(d->mode, CONF_DISK_MEMORY);
+	assert_int_equal(d->line, 1);
+	d = conf_disk(c, "b");
+	assert_string_equal(d->journal, "/b.j");
+	assert_int_equal(d->queue_bytes, 1ull << 30);
+	assert_int_equal(d->stall_ns, 10000000);
+	assert_int_equal(d->mode, CONF_DISK_EPOCH);
+	assert_null(conf_disk(c, "c"));
+	conf_free(c);
+}
+
 /* Each text is refused, and the message has these words. */
 static void refusals(void **state)
 {
@@ -181,6 +213,30 @@ static void refusals(void **state)
 		 ":2: peer \"b\" is there twice"},
 		{"host = { name = \"h\"; };\npeers = ( { name = \"h\"; address = \"b\"; } );",
 		 "has the name of this host"},
+		{"disks = { name = \"a\"; };", "disks must be a list"},
+		{"disks = ( \"/dev/a\" );", "a disk must be {"},
+		{"disks = ( { name = \"a\"; } );", "a disk without path"},
+		{"disks = ( { path = \"/a\"; } );", "a disk without name"},
+		{"disks = ( { name = \"a\"; path = \"a\"; } );", "not an absolute path"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; mode = \"none\"; } );",
+		 "none of: memory, flush, epoch"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; stall-timeout = \"6s\"; } );",
+		 "must be 10ms to 5s"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; queue-limit = \"1MiB\"; } );",
+		 "must be 16MiB to 64GiB"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; size = 1; } );", "unknown key \"size\""},
+		{"disks = ( { name = \"a\"; path = \"/a\"; },\n{ name = \"a\"; path = \"/b\"; } );",
+		 ":2: disk \"a\" is there twice"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; },\n{ name = \"b\"; path = \"/a\"; } );",
+		 ":2: disks \"a\" and \"b\" share a file"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; },\n"
+		 "{ name = \"b\"; path = \"/b\"; journal = \"/a\"; } );",
+		 "share a file"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; journal = \"/j\"; },\n"
+		 "{ name = \"b\"; path = \"/b\"; journal = \"/j\"; } );",
+		 "share a file"},
+		{"disks = ( { name = \"a\"; path = \"/a\"; journal = \"/a\"; } );",
+		 "is its own journal"},
 		{"host = {", "syntax error"},
 		{"log = { level = \"info\"; };\nlog = { level = \"info\"; };", "duplicate"},
 		{"@include \"/etc/passwd\"\n", ":1: @ directives"},
@@ -236,6 +292,21 @@ static void too_many_peers(void **state)
 	snprintf(text + n, sizeof(text) - n, ");");
 	assert_int_equal(load(*state, text, &c, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "more than 32 peers"));
+}
+
+static void too_many_disks(void **state)
+{
+	const struct conf *c = NULL;
+	struct err e = ERR_INIT;
+	char text[8192];
+	size_t n = (size_t)sprintf(text, "disks = (");
+
+	for (int i = 0; i <= CONF_MAX_DISKS; i++)
+		n += (size_t)sprintf(text + n, "%s{name=\"d%d\";path=\"/d%d\";}", i ? "," : "", i,
+				     i);
+	snprintf(text + n, sizeof(text) - n, ");");
+	assert_int_equal(load(*state, text, &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "more than 64 disks"));
 }
 
 static void no_memory(void **state)
@@ -403,6 +474,9 @@ static void schema(void **state)
 	k = conf_peer_keys(&n);
 	for (size_t i = 0; i < n; i++)
 		assert_true(k[i].offset + k[i].size <= sizeof(struct conf_peer));
+	k = conf_disk_keys(&n);
+	for (size_t i = 0; i < n; i++)
+		assert_true(k[i].offset + k[i].size <= sizeof(struct conf_disk));
 }
 
 static void prints_sources(void **state)
@@ -414,7 +488,8 @@ static void prints_sources(void **state)
 
 	assert_int_equal(load(*state,
 			      "host = {\n name = \"hosta\"; };\n"
-			      "peers = ( { name = \"hostb\"; address = \"b\"; } );",
+			      "peers = ( { name = \"hostb\"; address = \"b\"; } );\n"
+			      "disks = ( { name = \"root\"; path = \"/dev/r\"; } );",
 			      &c, &e),
 			 0);
 	conf_print(c, out);
@@ -424,6 +499,7 @@ static void prints_sources(void **state)
 	assert_non_null(strstr(text, "defaults.epoch-period = \"50ms\";  # default\n"));
 	assert_non_null(strstr(text, "log.level = \"info\";  # default\n"));
 	assert_non_null(strstr(text, "peers[0] = \"hostb\" at b port 7403"));
+	assert_non_null(strstr(text, "disks[0] = \"root\" at /dev/r;"));
 	conf_free(c);
 }
 
@@ -432,7 +508,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),	  cmocka_unit_test(every_key),
 		cmocka_unit_test(refusals),	  cmocka_unit_test(files),
-		cmocka_unit_test(too_many_peers), cmocka_unit_test(no_memory),
+		cmocka_unit_test(too_many_peers), cmocka_unit_test(disks),
+		cmocka_unit_test(too_many_disks), cmocka_unit_test(no_memory),
 		cmocka_unit_test(vm_files),	  cmocka_unit_test(durations),
 		cmocka_unit_test(sizes),	  cmocka_unit_test(formats),
 		cmocka_unit_test(schema),	  cmocka_unit_test(prints_sources),

@@ -94,33 +94,36 @@ static void manual_has_the_schema(void **state)
 	compare(&m, "KEYS", k, n);
 	k = conf_peer_keys(&n);
 	compare(&m, "PEERS", k, n);
+	k = conf_disk_keys(&n);
+	compare(&m, "DISKS", k, n);
 	k = conf_vm_keys(&n);
 	compare(&m, "VM FILES", k, n);
 }
 
-/* Takes the comment sign from "# key = value;", and from the list of peers when peers is set. */
-static void uncomment(FILE *in, FILE *out, bool peers)
+/* Takes the comment sign from "# key = value;", and from the lists when lists is set. */
+static void uncomment(FILE *in, FILE *out, bool lists)
 {
 	char line[512];
-	bool in_peers = false;
+	bool in_list = false;
 
 	while (fgets(line, sizeof(line), in)) {
 		char *hash = strchr(line, '#');
 		char key[64];
 		int end = 0;
 
-		in_peers |= peers && !strncmp(line, "# peers = (", 11);
+		in_list |= lists &&
+			   (!strncmp(line, "# peers = (", 11) || !strncmp(line, "# disks = (", 11));
 		if (hash && strspn(line, " \t") == (size_t)(hash - line) &&
-		    (in_peers || (sscanf(hash, "# %63[a-z-] = %n", key, &end) == 1 && end &&
-				  strchr(hash, ';') == hash + strlen(hash) - 2)))
+		    (in_list || (sscanf(hash, "# %63[a-z-] = %n", key, &end) == 1 && end &&
+				 strchr(hash, ';') == hash + strlen(hash) - 2)))
 			*hash = ' ';
-		if (in_peers && strstr(line, ");"))
-			in_peers = false;
+		if (in_list && strstr(line, ");"))
+			in_list = false;
 		fputs(line, out);
 	}
 }
 
-static const struct conf *load_shipped(bool uncommented, bool peers)
+static const struct conf *load_shipped(bool uncommented, bool lists)
 {
 	char path[] = "/tmp/test_conf_docs.XXXXXX";
 	FILE *in = fopen(SHIPPED, "r");
@@ -131,7 +134,7 @@ static const struct conf *load_shipped(bool uncommented, bool peers)
 	assert_non_null(in);
 	assert_non_null(out);
 	if (uncommented)
-		uncomment(in, out, peers);
+		uncomment(in, out, lists);
 	fclose(in);
 	fclose(out);
 	if (conf_load(uncommented ? path : SHIPPED, &c, &e) < 0)
@@ -161,13 +164,16 @@ static void shipped_file_has_every_default(void **state)
 	conf_free(full);
 }
 
-static void shipped_peers_are_right(void **state)
+static void shipped_lists_are_right(void **state)
 {
 	const struct conf *c = load_shipped(true, true);
 
 	assert_int_equal(c->n_peers, 2);
 	assert_int_equal(conf_peer(c, "hostb")->port, 7403);
 	assert_int_equal(conf_peer(c, "hostc")->port, 7404);
+	assert_int_equal(c->n_disks, 2);
+	assert_string_equal(conf_disk(c, "web-root")->path, "/dev/vg0/web-root");
+	assert_int_equal(conf_disk(c, "web-data")->mode, CONF_DISK_FLUSH);
 	conf_free(c);
 }
 
@@ -176,7 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(manual_has_the_schema),
 		cmocka_unit_test(shipped_file_has_every_default),
-		cmocka_unit_test(shipped_peers_are_right),
+		cmocka_unit_test(shipped_lists_are_right),
 	};
 
 	return RUN_TESTS("conf_docs", tests);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See disk_ctl.h. The answer's members are in romulus-disk(8). */
+#include "disk/disk_ctl.h"
+
+#include "disk/blk_io.h"
+#include "disk/block_server.h"
+#include "lib/clock.h"
+#include "lib/ctl_server.h"
+#include "lib/ctl_std.h"
+#include "lib/json_out.h"
+
+static void put_hist(struct json *j, const char *key, const struct hist *h)
+{
+	struct json *o = json_out_object(j, key);
+
+	json_out_u64(o, "count", h->count);
+	json_out_u64(o, "p50", hist_percentile(h, 0.50) / NS_PER_US);
+	json_out_u64(o, "p99", hist_percentile(h, 0.99) / NS_PER_US);
+	json_out_u64(o, "max", h->max / NS_PER_US);
+}
+
+static void put_stats(struct json *j, const struct block_stats *st)
+{
+	json_out_u64(j, "reads", st->reads);
+	json_out_u64(j, "writes", st->writes);
+	json_out_u64(j, "zeroes", st->zeroes);
+	json_out_u64(j, "discards", st->discards);
+	json_out_u64(j, "flushes", st->flushes);
+	json_out_u64(j, "read_bytes", st->read_bytes);
+	json_out_u64(j, "write_bytes", st->write_bytes);
+	json_out_u64(j, "errors", st->errors);
+	json_out_u64(j, "refused", st->refused);
+	json_out_u64(j, "dropped", st->dropped);
+	json_out_u64(j, "connections", st->connections);
+	json_out_u64(j, "in_flight", st->in_flight);
+	json_out_u64(j, "parked", st->parked);
+	json_out_u64(j, "blocked", st->blocked);
+	json_out_u64(j, "waiting", st->waiting);
+	json_out_u64(j, "on_disk", st->on_disk);
+	json_out_u64(j, "held", st->held);
+	put_hist(j, "read_us", &st->read_ns);
+	put_hist(j, "write_us", &st->write_ns);
+	put_hist(j, "flush_us", &st->flush_ns);
+}
+
+static int on_status(void *ctx, struct ctl_request *rq, struct err *e)
+{
+	const struct disk_ctl *c = ctx;
+	const struct nbdwire_export *ex = block_server_export(c->server);
+
+	json_out_text(rq->reply, "disk", ex->name);
+	json_out_u64(rq->reply, "size", ex->size);
+	json_out_u64(rq->reply, "block", ex->block);
+	json_out_text(rq->reply, "engine", c->blk->engine);
+	if (c->nbd_index < 0)
+		json_out_text(rq->reply, "device", NULL);
+	else
+		json_out_textf(rq->reply, "device", "/dev/nbd%d", c->nbd_index);
+	put_stats(rq->reply, block_server_stats(c->server));
+	return 0;
+}
+
+int disk_ctl_add(struct ctl_server *s, struct disk_ctl *ctx)
+{
+	const struct ctl_command status = {"status", "  what the disk does", 0, 0, on_status, ctx};
+	int rc = ctl_std_add(s, "romulus-disk");
+
+	return rc ? rc : ctl_server_add(s, &status);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket of romulus-disk: status. The loop's thread. */
+#ifndef DISK_DISK_CTL_H
+#define DISK_DISK_CTL_H
+
+#include "lib/compiler.h"
+
+struct blk_dev;
+struct block_server;
+struct ctl_server;
+
+struct disk_ctl {
+	struct block_server *server;
+	const struct blk_dev *blk;
+	int nbd_index; /* -1: no kernel device */
+};
+
+/* ctx is borrowed for the server's life; its owner keeps nbd_index right. 0 or negative errno. */
+MUST_CHECK int disk_ctl_add(struct ctl_server *s, struct disk_ctl *ctx);
+
+#endif
