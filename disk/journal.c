@@ -357,6 +357,7 @@ int journal_commit(struct journal *j, uint64_t epoch)
 	if (!p.direct) {
 		ring_mark(j, JOURNAL_COMMIT, &p);
 		j->lag_bytes += p.count.bytes;
+		j->lag_records += p.count.records;
 		j->committed_since = MIN(j->committed_since, j->now);
 		if (j->o.ack == JOURNAL_ACK_EPOCH ||
 		    (j->o.ack == JOURNAL_ACK_FLUSH && p.count.flushed))

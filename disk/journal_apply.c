@@ -246,6 +246,7 @@ static void mark_done(struct journal *j)
 		it->done = true;
 		j->sb_waiting += it->size;
 		j->lag_bytes -= it->payload_len;
+		j->lag_records -= it->n_recs;
 	}
 	j->sb.applied_epoch = commit->epoch;
 	j->sb.session = commit->session;
@@ -263,12 +264,20 @@ static void finish(struct journal *j)
 	j->round.step = ROUND_NONE;
 }
 
-/* The last COMMIT that is in the ring, if it is not applied. */
+/* There is a COMMIT in the ring that is not applied. */
 static bool has_work(const struct journal *j)
 {
 	if (j->sb.state != JOURNAL_CONSISTENT && j->sb.state != JOURNAL_OUTDATED)
 		return false;
 	return j->it_commit > j->it_first && !item_at(j, j->it_commit - 1)->done;
+}
+
+/* And a durable one: the superblock must never name one that a loss of power takes away. */
+static uint64_t safe_end(const struct journal *j)
+{
+	uint64_t end = JOURNAL_MUTANT(JM_APPLY_UNDURABLE) ? j->it_commit : j->it_commit_safe;
+
+	return end > j->it_first && !item_at(j, end - 1)->done ? end : 0;
 }
 
 bool apply_finished(const struct journal *j)
@@ -318,7 +327,7 @@ static void round_begin(struct journal *j)
 		}
 		return;
 	}
-	r->end = j->it_commit;
+	r->end = safe_end(j);
 	if (JOURNAL_MUTANT(JM_COMMIT_NOT_WAITED)) {
 		/* Not even a mutant of the ends: everything that was written is taken for committed. */
 		for (uint64_t n = j->it_first; n < j->it_written; n++)
@@ -327,29 +336,23 @@ static void round_begin(struct journal *j)
 	r->empty = !has_writes(j);
 }
 
-/* Write-ahead: true when the superblock that names the round, and its COMMIT, are durable. */
+/* Write-ahead: true when the superblock that names the round's COMMIT, which is durable, is durable as well. */
 static bool round_marked(struct journal *j)
 {
 	struct round *r = &j->round;
-	bool durable = j->it_durable >= r->end || JOURNAL_MUTANT(JM_APPLY_UNDURABLE);
 
-	if (r->direct)
+	if (r->direct || r->empty || JOURNAL_MUTANT(JM_NO_APPLYING_WRITTEN) ||
+	    JOURNAL_MUTANT(JM_APPLY_UNDURABLE))
 		return true;
-	if (r->empty)
-		return durable;
-	if (JOURNAL_MUTANT(JM_NO_APPLYING_WRITTEN)) {
-		j->sync_urgent = MAX(j->sync_urgent, r->end);
-		return durable;
-	}
 	if (!r->sb_seq) {
 		if (j->sb_busy)
 			return false;
 		j->sb.applying_lsn = item_at(j, r->end - 1)->lsn;
 		if (sb_put(j))
 			r->sb_seq = j->sb.seq;
-		return JOURNAL_MUTANT(JM_APPLY_UNDURABLE);
+		return false;
 	}
-	return durable && (j->sb_durable_seq >= r->sb_seq || JOURNAL_MUTANT(JM_APPLY_UNDURABLE));
+	return j->sb_durable_seq >= r->sb_seq;
 }
 
 /* True: the disk is synced. */
@@ -391,8 +394,12 @@ void apply_advance(struct journal *j)
 
 	if (j->rc)
 		return;
-	if (round_due(j) <= j->now)
-		round_begin(j);
+	if (round_due(j) <= j->now) {
+		if (j->n_direct || safe_end(j))
+			round_begin(j);
+		else if (j->lag_records || j->starved || j->change.kind != CHANGE_NONE)
+			j->sync_urgent = MAX(j->sync_urgent, j->it_commit);
+	}
 	if (r->step == ROUND_MARK && round_marked(j))
 		next_pass(j);
 	if (r->step == ROUND_LOAD && pass_load(j))
@@ -407,5 +414,8 @@ void apply_advance(struct journal *j)
 
 uint64_t apply_deadline(const struct journal *j)
 {
-	return round_due(j);
+	uint64_t due = round_due(j);
+
+	/* What is due but not durable waits for the sync. */
+	return due <= j->now && !j->n_direct && !safe_end(j) ? CLOCK_NEVER : due;
 }

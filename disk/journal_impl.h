@@ -62,7 +62,7 @@ struct pending {
 
 enum round_step {
 	ROUND_NONE,
-	ROUND_MARK,  /* the superblock that says so becomes durable */
+	ROUND_MARK,  /* COMMIT is durable; the superblock that names it becomes so */
 	ROUND_LOAD,  /* what was spilled is read */
 	ROUND_WRITE, /* the disk is written */
 	ROUND_SYNC,  /* and synced */
@@ -154,7 +154,8 @@ struct journal {
 	uint64_t it_written;
 	uint64_t it_ram; /* the first whose memory is not given back */
 	uint64_t it_head;
-	uint64_t it_commit; /* one past the last COMMIT that is written; 0 none */
+	uint64_t it_commit;	 /* one past the last COMMIT that is written; 0 none */
+	uint64_t it_commit_safe; /* the same, that is durable */
 	uint32_t n_direct;  /* not done */
 	struct rec *recs;
 	uint64_t rec_first;
@@ -193,6 +194,7 @@ struct journal {
 	struct round round;
 	uint64_t committed_since; /* ns: the oldest that is not applied; CLOCK_NEVER: none */
 	uint64_t lag_bytes;
+	uint64_t lag_records;
 	struct extent *ext;
 	struct pass_rec *src;
 	struct heap_node *scratch;

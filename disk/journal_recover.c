@@ -369,7 +369,11 @@ static int replay(struct journal *j, struct walk *w, struct walk *inner, struct 
 	uint64_t end;
 	int rc = 0;
 
-	/* What was read may not have been durable yet; and a second try must know of this one. */
+	/* What was read may not have been durable yet; the superblock may not name what can still go away. */
+	if (!JOURNAL_MUTANT(JM_REPLAY_UNSYNCED))
+		rc = block_do(j->file, BLOCK_SYNC, 0, NULL, 0);
+	if (rc < 0)
+		return err_set(e, rc, "sync the journal");
 	j->sb.applying_lsn = MAX(j->sb.applying_lsn, last);
 	if (!JOURNAL_MUTANT(JM_REPLAY_UNSYNCED))
 		rc = put_one(j->file, &j->sb, j->sb_block);

@@ -100,7 +100,10 @@ static void note_durable(struct journal *j, uint64_t end)
 	for (uint64_t n = j->it_durable; n < end; n++) {
 		const struct item *it = item_at(j, n);
 
-		if (it->type == JOURNAL_COMMIT && it->session_no == j->session_no)
+		if (it->type != JOURNAL_COMMIT)
+			continue;
+		j->it_commit_safe = n + 1;
+		if (it->session_no == j->session_no)
 			j->durable_epoch = it->epoch;
 	}
 	j->it_durable = MAX(j->it_durable, end);

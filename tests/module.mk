@@ -4,6 +4,8 @@
 ARCHIVES += testlib
 testlib_PKGS :=
 testlib_SRCS := \
+	tests/lib/block_crash.c \
+	tests/lib/block_rec.c \
 	tests/lib/fake_guest.c \
 	tests/lib/golden.c \
 	tests/lib/loopback.c \
