@@ -218,8 +218,10 @@ void change_advance(struct journal *j)
 		return;
 	if (c->step == CHANGE_DRAIN && drained(j)) {
 		c->step = CHANGE_SYNC;
-		if (c->kind == CHANGE_COPY && JOURNAL_MUTANT(JM_COPY_BEFORE_SYNCING))
+		if (c->kind == CHANGE_COPY && JOURNAL_MUTANT(JM_COPY_BEFORE_SYNCING)) {
 			open_copy(j);
+			j->ev.state(j->ev_arg, c->state, "");
+		}
 	}
 	if (c->step == CHANGE_SYNC && disk_synced(j))
 		c->step = CHANGE_SB1;

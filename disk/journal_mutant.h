@@ -30,7 +30,6 @@ enum journal_mutant {
 	JM_RECOVER_NO_SYNC,	/* the disk is not synced after the replay */
 	JM_KEEP_INCARNATION,	/* the ring goes on under the old incarnation */
 	JM_STAY_CONSISTENT,	/* a rebooted backup is as good as before */
-	JM_REPLAY_SYNCING,	/* the ring is replayed over a first copy */
 	/* running */
 	JM_APPLY_UNDURABLE,	/* the disk is written before the COMMIT is durable */
 	JM_NO_APPLYING_WRITTEN, /* a round begins without a superblock that says so */

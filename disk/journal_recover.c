@@ -427,8 +427,7 @@ int recover(struct journal *j, struct err *e)
 {
 	int rc = 0;
 
-	if (j->sb.state == JOURNAL_CONSISTENT || j->sb.state == JOURNAL_OUTDATED ||
-	    (j->sb.state == JOURNAL_SYNCING && JOURNAL_MUTANT(JM_REPLAY_SYNCING)))
+	if (j->sb.state == JOURNAL_CONSISTENT || j->sb.state == JOURNAL_OUTDATED)
 		rc = read_ring(j, e);
 	else if (j->sb.state == JOURNAL_FAILED)
 		snprintf(j->why, sizeof(j->why), "an error of an earlier time; copy the disk again");

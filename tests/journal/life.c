@@ -107,7 +107,7 @@ static void choose_opts(struct life *l)
 
 	journal_opts_init(o);
 	o->geo = (struct journal_geometry){
-		.uuid = {7}, .disk_size = DISK_SIZE, .block_size = 512};
+		.uuid = {7}, .disk_size = DISK_SIZE, .block_size = l->unit * SECTOR};
 	o->geo.ring_size = (64 + below(l, 64)) * JOURNAL_BLOCK;
 	o->ack = (enum journal_ack)below(l, 3);
 	o->batch_bytes = (uint32_t)(1 + below(l, 4)) * JOURNAL_BLOCK;
@@ -147,6 +147,8 @@ static bool life_init(struct life *l, uint64_t seed)
 	*l = (struct life){.seed = seed, .io_seed = seed ^ 0x1234, .inc_seed = seed ^ 0x99};
 	l->state = l->asked = JOURNAL_EMPTY;
 	l->tag = 2;
+	l->unit = below(l, 4) ? 1 : 8;
+	l->commit_rate = below(l, 4) ? 140 : 5 + (unsigned int)below(l, 20);
 	l->session = 100;
 	l->snaps = malloc((SNAPS_MAX + 1) * sizeof(*l->snaps));
 	l->file_view = calloc(1, FILE_MAX);
@@ -286,7 +288,8 @@ static void append(struct life *l)
 	} else if (!below(l, 10)) {
 		rec = (struct journal_rec){.op = JOURNAL_FLUSH};
 	}
-	n = MIN(n, SECTORS - at);
+	at -= at % l->unit;
+	n = MIN((n + l->unit - 1) / l->unit * l->unit, SECTORS - at);
 	if (rec.op != JOURNAL_FLUSH) {
 		rec.off = (uint64_t)at * SECTOR;
 		rec.len = n * SECTOR;
@@ -474,9 +477,9 @@ static void in_session(struct life *l)
 		end(l);
 	else if (what < 160 && !l->blocked && l->state != JOURNAL_SYNCING)
 		end(l);
-	else if (what < 300)
+	else if (what < 160 + l->commit_rate)
 		commit(l);
-	else if (what < 350)
+	else if (what < 450)
 		journal_push(l->j);
 	else if (!l->blocked && l->n_ended < ENDED_MAX)
 		append(l);

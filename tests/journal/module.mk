@@ -18,3 +18,17 @@ CHECKS += journal-prefixes=$(B)/bin/journal-prefixes~--prefixes~10000
 .PHONY: journal-prefixes
 journal-prefixes: $(B)/bin/journal-prefixes	## N losses of power in lives of a disk's journal
 	$(Q)$(B)/bin/journal-prefixes --prefixes $(if $(filter file,$(origin N)),10000,$(N))
+
+TEST_PROGRAMS += journal-mutants
+journal-mutants_SRCS := tests/journal/mutants_main.c \
+	tests/journal/mutant_coalesce.c \
+	tests/journal/mutant_journal.c \
+	tests/journal/mutant_apply.c \
+	tests/journal/mutant_change.c \
+	tests/journal/mutant_fmt.c \
+	tests/journal/mutant_recover.c \
+	tests/journal/mutant_ring.c \
+	tests/journal/mutant_sb.c
+journal-mutants_ARCHIVES := journallib testlib disk lib
+
+CHECKS += journal-mutants=$(B)/bin/journal-mutants

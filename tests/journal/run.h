@@ -68,6 +68,8 @@ struct life {
 	uint64_t ended_epoch[ENDED_MAX];
 	unsigned int n_ended;
 	uint64_t tag;
+	unsigned int unit;	  /* sectors that a record is a multiple of */
+	unsigned int commit_rate; /* of 1000 steps */
 
 	enum journal_state state; /* told */
 	enum journal_state asked;
@@ -82,7 +84,7 @@ struct life {
 	uint64_t blocked_for; /* steps */
 	char why[512];	      /* what went wrong, "" nothing */
 	/* how much of what was seen */
-	unsigned long drops, kills, copies, activations, eagain, efbig, laps;
+	unsigned long drops, kills, copies, activations, eagain, efbig;
 };
 
 /* Lives it. False: something went wrong already, life.why. */
