@@ -52,8 +52,8 @@ static int transfer(int fd, struct block_req copy)
 	while (copy.len) {
 		const struct iovec *v = &copy.iov[first];
 		int n = copy.n_iov - first;
-		ssize_t r = copy.op == BLOCK_READ ? preadv(fd, v, n, (off_t)copy.off) :
-						    pwritev(fd, v, n, (off_t)copy.off);
+		ssize_t r = copy.op == BLOCK_READ ? preadv(fd, v, n, (off_t)copy.off)
+						  : pwritev(fd, v, n, (off_t)copy.off);
 
 		if (r < 0 && errno == EINTR)
 			continue;

@@ -19,8 +19,8 @@ struct file_store;
  * Opens what is there. direct: past the page cache, as it must be for anything that is to survive. Block size: a
  * device's own; 512 for a file, 4096 if want_4k.
  */
-MUST_CHECK int file_store_open(const char *path, bool direct, bool want_4k,
-			       struct file_store **out, struct err *e);
+MUST_CHECK int file_store_open(const char *path, bool direct, bool want_4k, struct file_store **out,
+			       struct err *e);
 void file_store_free(struct file_store *f);
 /* Valid as long as f. */
 struct block_store *file_store_blocks(struct file_store *f);

@@ -77,8 +77,8 @@ static int format_intent(struct block_store *file, const struct journal_geometry
 	return rc;
 }
 
-int journal_format(struct block_store *file, const struct journal_geometry *g,
-		   uint64_t incarnation, struct err *e)
+int journal_format(struct block_store *file, const struct journal_geometry *g, uint64_t incarnation,
+		   struct err *e)
 {
 	autofree uint8_t *block = mem_aligned(JOURNAL_BLOCK, JOURNAL_BLOCK);
 	struct journal_sb sb = {
@@ -167,16 +167,18 @@ static int check_stores(const struct journal *j, struct err *e)
 		return err_setx(e, -EINVAL, "the journal is another disk's");
 	if (want->disk_size != is->disk_size || want->block_size != is->block_size ||
 	    want->ring_size != is->ring_size)
-		return err_setx(e, -EINVAL,
-				"the journal was made for a disk of %llu bytes in blocks of %u and %llu "
-				"bytes of ring",
-				(unsigned long long)is->disk_size, is->block_size,
-				(unsigned long long)is->ring_size);
+		return err_setx(
+			e, -EINVAL,
+			"the journal was made for a disk of %llu bytes in blocks of %u and %llu "
+			"bytes of ring",
+			(unsigned long long)is->disk_size, is->block_size,
+			(unsigned long long)is->ring_size);
 	if (j->file->size < journal_file_size(is))
 		return err_setx(e, -EINVAL, "the journal's file was cut to %llu bytes",
 				(unsigned long long)j->file->size);
 	if (j->disk->size < is->disk_size || is->block_size % j->disk->block_size)
-		return err_setx(e, -EINVAL, "the disk has %llu bytes in blocks of %u, not %llu of %u",
+		return err_setx(e, -EINVAL,
+				"the disk has %llu bytes in blocks of %u, not %llu of %u",
 				(unsigned long long)j->disk->size, j->disk->block_size,
 				(unsigned long long)is->disk_size, is->block_size);
 	return 0;
@@ -358,7 +360,6 @@ int journal_commit(struct journal *j, uint64_t epoch)
 		ring_mark(j, JOURNAL_COMMIT, &p);
 		j->lag_bytes += p.count.bytes;
 		j->lag_records += p.count.records;
-		j->committed_since = MIN(j->committed_since, j->now);
 		if (j->o.ack == JOURNAL_ACK_EPOCH ||
 		    (j->o.ack == JOURNAL_ACK_FLUSH && p.count.flushed))
 			j->sync_urgent = j->it_head;

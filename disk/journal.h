@@ -51,8 +51,9 @@ struct journal_opts {
 	struct journal_geometry geo; /* must be what the file says */
 	uint64_t incarnation;	     /* random, not 0; another one at each opening */
 	enum journal_ack ack;
-	uint32_t batch_bytes;	   /* payload of a batch: whole blocks, ..1 MiB; the longest WRITE */
-	uint64_t ram_bytes;	   /* copies of what is not applied; at least 4 batches */
+	uint32_t batch_bytes; /* payload of a batch: whole blocks, ..1 MiB; the longest WRITE */
+	uint64_t
+		ram_bytes; /* copies of what is not applied; at least 4 batches, and a block for each open epoch */
 	uint32_t max_items;	   /* batches and COMMITs not yet applied; a power of 2 */
 	uint32_t max_records;	   /* writes not yet applied; a power of 2, at least 1024 */
 	uint64_t sync_ns;	   /* what was written is synced at the latest after this ... */
@@ -179,9 +180,9 @@ struct journal_stats {
 	uint64_t ring_used; /* bytes that cannot be written yet */
 	uint64_t lag_bytes; /* committed, not applied */
 	uint64_t ram_used;
-	uint64_t spilled; /* batches read again from the ring, ever */
-	uint64_t merged;  /* bytes that a later write made needless, ever */
-	uint64_t replayed; /* epochs, by journal_open() */
+	uint64_t spilled;	    /* batches read again from the ring, ever */
+	uint64_t merged;	    /* bytes that a later write made needless, ever */
+	uint64_t replayed;	    /* epochs, by journal_open() */
 	char why[JOURNAL_WHY_SIZE]; /* FAILED: the reason */
 };
 void journal_stats(const struct journal *j, struct journal_stats *st);

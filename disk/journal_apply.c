@@ -154,9 +154,10 @@ static bool pass_load(struct journal *j)
 		if (digest_of(j->load + it->load_off, journal_whole(it->payload_len)) !=
 			    it->payload_digest &&
 		    !JOURNAL_MUTANT(JM_NO_PAYLOAD_DIGEST))
-			journal_fail_with(j, -EBADMSG,
-					  "the journal lost a part of epoch %llu: its digest is wrong",
-					  (unsigned long long)it->epoch);
+			journal_fail_with(
+				j, -EBADMSG,
+				"the journal lost a part of epoch %llu: its digest is wrong",
+				(unsigned long long)it->epoch);
 	}
 	return !j->rc;
 }

@@ -72,7 +72,8 @@ int journal_geometry_check(const struct journal_geometry *g, struct err *e)
 	static const uint8_t none[JOURNAL_UUID_SIZE];
 
 	if (g->block_size != 512 && g->block_size != 4096)
-		return err_setx(e, -EINVAL, "a disk with blocks of %u bytes; 512 and 4096 are known",
+		return err_setx(e, -EINVAL,
+				"a disk with blocks of %u bytes; 512 and 4096 are known",
 				g->block_size);
 	if (!g->disk_size || g->disk_size > JOURNAL_DISK_MAX || g->disk_size % g->block_size)
 		return err_setx(e, -EINVAL, "a disk of %llu bytes cannot be followed",
@@ -138,8 +139,8 @@ int journal_sb_decode(struct journal_sb *sb, const void *block, unsigned int slo
 		return err_setx(e, -EBADMSG, "no superblock is there");
 	version = rd_u16(&r);
 	if (version != FORMAT_VERSION)
-		return err_setx(e, -EPROTO, "a journal of version %u, this program knows %u", version,
-				FORMAT_VERSION);
+		return err_setx(e, -EPROTO, "a journal of version %u, this program knows %u",
+				version, FORMAT_VERSION);
 	sb->state = (enum journal_state)rd_u8(&r);
 	rd_zero(&r, 1);
 	sb->seq = rd_u64(&r);
@@ -247,7 +248,8 @@ static bool item_makes_sense(const struct journal_item *it)
 		return false;
 	if (batch != (it->n_descs > 0) || it->n_descs > JOURNAL_DESCS)
 		return false;
-	if (it->payload_len > JOURNAL_PAYLOAD_MAX || (!batch && (it->payload_len || it->payload_digest)))
+	if (it->payload_len > JOURNAL_PAYLOAD_MAX ||
+	    (!batch && (it->payload_len || it->payload_digest)))
 		return false;
 	if (!commit && (it->batches || it->records || it->bytes))
 		return false;

@@ -35,12 +35,12 @@ struct item {
 	uint32_t size;	   /* in the ring and in memory */
 	uint32_t load_off; /* where it is read to; of the present pass */
 	enum journal_item_type type;
-	bool direct;	/* not for the ring: a first copy's */
-	bool open;	/* records still come */
-	bool written;	/* its write into the ring is complete */
-	bool spilled;	/* its memory was given up, the ring has it */
-	bool copied;	/* its records are on the disk, if not synced; or are void */
-	bool done;	/* nothing needs it any more */
+	bool direct;  /* not for the ring: a first copy's */
+	bool open;    /* records still come */
+	bool written; /* its write into the ring is complete */
+	bool spilled; /* its memory was given up, the ring has it */
+	bool copied;  /* its records are on the disk, if not synced; or are void */
+	bool done;    /* nothing needs it any more */
 	struct block_req req;
 };
 
@@ -78,8 +78,8 @@ struct round {
 	bool direct;
 	bool empty; /* no writes at all */
 	bool synced;
-	uint64_t end;	 /* items before this; the last one is the COMMIT, if not direct */
-	uint64_t sb_seq; /* MARK: waits for it */
+	uint64_t end;	     /* items before this; the last one is the COMMIT, if not direct */
+	uint64_t sb_seq;     /* MARK: waits for it */
 	uint64_t pass_first; /* items of the present pass: [first, next) */
 	uint64_t pass_next;
 	uint32_t n_recs;
@@ -137,7 +137,7 @@ struct journal {
 	uint64_t sb_synced_seq; /* what the sync in flight makes durable */
 	uint64_t sb_tail_item;	/* whose place the one in flight has as tail */
 	uint64_t sb_tail_pos;
-	uint64_t sb_waiting;	/* bytes of the ring that the next one frees */
+	uint64_t sb_waiting; /* bytes of the ring that the next one frees */
 
 	/* sync of the file */
 	struct block_req sync_req;
@@ -156,7 +156,7 @@ struct journal {
 	uint64_t it_head;
 	uint64_t it_commit;	 /* one past the last COMMIT that is written; 0 none */
 	uint64_t it_commit_safe; /* the same, that is durable */
-	uint32_t n_direct;  /* not done */
+	uint32_t n_direct;	 /* not done */
 	struct rec *recs;
 	uint64_t rec_first;
 	uint64_t rec_head;

@@ -40,10 +40,11 @@ int recover_sb(struct block_store *file, struct journal_sb *sb, struct err *e)
 			return err_setx(e, rc[i], "%s", why[i].text);
 	}
 	if (rc[0] && rc[1])
-		return err_setx(e, -EBADMSG,
-				"the journal has no valid superblock (A: %s; B: %s); it must be made "
-				"anew, and the disk copied again",
-				why[0].text, why[1].text);
+		return err_setx(
+			e, -EBADMSG,
+			"the journal has no valid superblock (A: %s; B: %s); it must be made "
+			"anew, and the disk copied again",
+			why[0].text, why[1].text);
 	pick = rc[0] ? 1 : 0;
 	if (!rc[0] && !rc[1])
 		pick = (got[1].seq > got[0].seq) != JOURNAL_MUTANT(JM_OLDER_SUPERBLOCK);
@@ -296,8 +297,9 @@ static int replay_batch(struct walk *w)
 			rc = block_do(w->j->disk, BLOCK_WRITE, d->off, p, d->len);
 			p += d->len;
 		} else {
-			rc = block_do(w->j->disk, d->op == JOURNAL_ZERO ? BLOCK_ZERO : BLOCK_DISCARD,
-				      d->off, NULL, d->len);
+			rc = block_do(w->j->disk,
+				      d->op == JOURNAL_ZERO ? BLOCK_ZERO : BLOCK_DISCARD, d->off,
+				      NULL, d->len);
 		}
 	}
 	return rc;
@@ -430,7 +432,8 @@ int recover(struct journal *j, struct err *e)
 	if (j->sb.state == JOURNAL_CONSISTENT || j->sb.state == JOURNAL_OUTDATED)
 		rc = read_ring(j, e);
 	else if (j->sb.state == JOURNAL_FAILED)
-		snprintf(j->why, sizeof(j->why), "an error of an earlier time; copy the disk again");
+		snprintf(j->why, sizeof(j->why),
+			 "an error of an earlier time; copy the disk again");
 	if (rc < 0)
 		return rc;
 	if (j->sb.state == JOURNAL_CONSISTENT && !JOURNAL_MUTANT(JM_STAY_CONSISTENT))

@@ -41,8 +41,8 @@ static void free_ram(struct journal *j)
 
 static bool ram_fits(const struct journal *j, uint32_t bytes)
 {
-	uint64_t need = stretch(j->ram_head, bytes, j->ram_size) +
-			(uint64_t)j->n_pend * JOURNAL_BLOCK;
+	uint64_t need =
+		stretch(j->ram_head, bytes, j->ram_size) + (uint64_t)j->n_pend * JOURNAL_BLOCK;
 
 	return need <= j->ram_size - (j->ram_head - j->ram_tail);
 }
@@ -94,6 +94,9 @@ int ring_room(struct journal *j, uint32_t bytes)
 		fits = false;
 	if (!fits)
 		return stuck(j) ? -EFBIG : -EAGAIN;
+	/* Not even an empty memory would do; half of it may be lost to where it ends. */
+	if (2ull * bytes + (uint64_t)j->n_pend * JOURNAL_BLOCK > j->ram_size)
+		return -EFBIG;
 	spill(j, bytes);
 	return ram_fits(j, bytes) ? 0 : -EAGAIN;
 }

@@ -8,6 +8,7 @@ testlib_SRCS := \
 	tests/lib/block_rec.c \
 	tests/lib/fake_guest.c \
 	tests/lib/golden.c \
+	tests/lib/journal_rig.c \
 	tests/lib/loopback.c \
 	tests/lib/pki.c \
 	tests/lib/samples.c \

@@ -137,8 +137,8 @@ const char *oracle_judge(const struct oracle *o, const struct life *l, const str
 		return flipped && *f->why ? NULL : "FAILED";
 	if (f->state != after(o->told) && f->state != after(o->asked))
 		return "a state that nobody was told of";
-	if (f->state == JOURNAL_ACTIVE ? f->gens.current != o->gen :
-					 o->asked == JOURNAL_ACTIVE && o->told != o->asked &&
+	if (f->state == JOURNAL_ACTIVE ? f->gens.current != o->gen
+				       : o->asked == JOURNAL_ACTIVE && o->told != o->asked &&
 						 f->gens.current == o->gen)
 		return "the generation is not the state's";
 	if (f->state == JOURNAL_SYNCING || f->state == JOURNAL_EMPTY)

@@ -52,7 +52,8 @@ int main(int argc, char **argv)
 		efbig += l.efbig;
 		life_fini(&l);
 	}
-	printf("lives=%" PRIu64 " copies=%lu drops=%lu kills=%lu activations=%lu again=%lu too-big=%lu\n",
+	printf("lives=%" PRIu64
+	       " copies=%lu drops=%lu kills=%lu activations=%lu again=%lu too-big=%lu\n",
 	       lives, copies, drops, kills, activations, eagain, efbig);
 	printf("journal: prefixes=%" PRIu64 " torn=%" PRIu64 " recovered=%" PRIu64
 	       " refused=%" PRIu64 " bad=%" PRIu64 "\n",

@@ -17,7 +17,10 @@
 #define SNAPS_MAX 400
 #define ENDED_MAX 16
 
-enum { STORE_FILE, STORE_DISK };
+enum {
+	STORE_FILE,
+	STORE_DISK
+};
 
 /* What each sector holds: 0 zeroes, ANYTHING, or a number that its bytes are made from. */
 #define ANYTHING 1

@@ -105,7 +105,8 @@ static const char *again(struct trial *t, const struct found *before)
 	if (f.rc || f.state != before->state || f.session != before->session ||
 	    f.epoch != before->epoch)
 		return "a second recovery finds something else";
-	return memcmp(t->saved, t->image[STORE_DISK], DISK_SIZE) ? "a second recovery writes" : NULL;
+	return memcmp(t->saved, t->image[STORE_DISK], DISK_SIZE) ? "a second recovery writes"
+								 : NULL;
 }
 
 static void try_one(struct trial *t, struct tally *n)

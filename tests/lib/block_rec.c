@@ -173,8 +173,8 @@ static void take_place(struct block_rec *s, const struct block_req *r)
 static void settle(struct block_rec *s, enum rec_kind kind, enum block_op op, size_t entry)
 {
 	if (s->log && op != BLOCK_READ)
-		(void)add(s->log, (struct rec_entry){
-					  .kind = kind, .op = op, .store = s->id, .ref = entry});
+		(void)add(s->log,
+			  (struct rec_entry){.kind = kind, .op = op, .store = s->id, .ref = entry});
 }
 
 static int rec_wait(struct block_store *base)
