@@ -106,7 +106,7 @@ LINTS :=
 CHECKS :=
 
 MODULES := lib replicator netbuffer disk tools guest man etc docs \
-	tests tests/unit tests/sim tests/fuzz $(if $(wildcard tests/lab/module.mk),tests/lab)
+	tests tests/unit tests/sim tests/journal tests/fuzz $(if $(wildcard tests/lab/module.mk),tests/lab)
 include $(MODULES:%=%/module.mk)
 
 PROGRAMS := $(SBIN_PROGRAMS) $(LIBEXEC_PROGRAMS) $(TEST_PROGRAMS)

@@ -26,3 +26,15 @@ LIBEXEC_PROGRAMS += romulus-disk
 romulus-disk_SRCS := disk/disk_main.c
 romulus-disk_ARCHIVES := disk lib
 romulus-disk_PKGS := libsystemd
+# Epoch-consistent disks.
+disk_PKGS :=
+	disk/block_store.c \
+	disk/coalesce.c \
+	disk/file_store.c \
+	disk/journal.c \
+	disk/journal_apply.c \
+	disk/journal_change.c \
+	disk/journal_fmt.c \
+	disk/journal_recover.c \
+	disk/journal_ring.c \
+	disk/journal_sb.c

@@ -16,6 +16,7 @@ UNIT_TESTS += \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
+	tests/unit/test_coalesce.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_conf.c \
 	tests/unit/test_conf_docs.c \
@@ -30,6 +31,9 @@ UNIT_TESTS += \
 	tests/unit/test_frame.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
+	tests/unit/test_journal.c \
+	tests/unit/test_journal_faults.c \
+	tests/unit/test_journal_fmt.c \
 	tests/unit/test_json.c \
 	tests/unit/test_liveness.c \
 	tests/unit/test_log.c \
