@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Epoch-consistent disks: nothing yet, they come with an issue of their own.
+# Epoch-consistent disks (docs/disk.md).
 
 ARCHIVES += disk
 disk_PKGS :=
-disk_SRCS :=
+disk_SRCS := \
+	disk/disk_barrier.c \
+	disk/epoch_word.c

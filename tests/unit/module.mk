@@ -20,7 +20,9 @@ UNIT_TESTS += \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_dirty.c \
+	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
+	tests/unit/test_epoch_word.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
