@@ -4,5 +4,6 @@
 ARCHIVES += disk
 disk_PKGS :=
 disk_SRCS := \
+	disk/dirty_map.c \
 	disk/disk_barrier.c \
 	disk/epoch_word.c

@@ -20,6 +20,7 @@ UNIT_TESTS += \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_dirty.c \
+	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
 	tests/unit/test_epoch_word.c \
