@@ -4,6 +4,9 @@
 ARCHIVES += disk
 disk_PKGS :=
 disk_SRCS := \
+	disk/data_ring.c \
 	disk/dirty_map.c \
 	disk/disk_barrier.c \
+	disk/epoch_log.c \
+	disk/epoch_numbers.c \
 	disk/epoch_word.c

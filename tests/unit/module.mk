@@ -23,6 +23,7 @@ UNIT_TESTS += \
 	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
+	tests/unit/test_epoch_log.c \
 	tests/unit/test_epoch_word.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
