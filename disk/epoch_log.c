@@ -27,11 +27,10 @@ struct extent {
 	uint64_t len;
 };
 
-/* An epoch with records or a flush. The newest one is still counted. */
+/* An epoch with records. The newest one is still counted. */
 struct epoch_entry {
 	uint64_t epoch;
 	struct epoch_numbers numbers;
-	bool flush;
 };
 
 /* A table used as a ring: entry i of head - tail is at i % size. */
@@ -166,21 +165,18 @@ static bool epoch_fits(const struct epoch_log *l, uint64_t epoch)
 	return span_fits(&l->epochs_at, 1) || epoch_at(l, l->epochs_at.head - 1)->epoch == epoch;
 }
 
-/* The entry that is counted, made when it is not there: epoch_fits() was asked. */
-static struct epoch_entry *epoch_entry(struct epoch_log *l, uint64_t epoch)
+/* Has the entry that is counted be this epoch's; there is room for it. */
+static void epoch_open(struct epoch_log *l, uint64_t epoch)
 {
-	struct epoch_entry *x = NULL;
-
 	if (span_used(&l->epochs_at) > 0) {
-		x = epoch_at(l, l->epochs_at.head - 1);
+		struct epoch_entry *x = epoch_at(l, l->epochs_at.head - 1);
+
 		if (x->epoch == epoch)
-			return x;
+			return;
 		x->numbers = epoch_count_get(&l->count);
 	}
-	x = epoch_at(l, l->epochs_at.head++);
-	*x = (struct epoch_entry){.epoch = epoch};
+	*epoch_at(l, l->epochs_at.head++) = (struct epoch_entry){.epoch = epoch};
 	epoch_count_init(&l->count);
-	return x;
 }
 
 static void add_extent(struct epoch_log *l, uint64_t off, uint64_t len, uint64_t epoch)
@@ -208,6 +204,7 @@ static void add_rec(struct epoch_log *l, const struct write_req *w, uint64_t epo
 	x->r.w.data = NULL;
 	if (w->op == WRITE_DATA && all_zero(w->data, w->len)) {
 		x->r.w.op = WRITE_ZERO;
+		x->r.sync = false;
 		l->stats.zeroes += w->len;
 	}
 	if (x->r.w.op == WRITE_DATA)
@@ -215,9 +212,10 @@ static void add_rec(struct epoch_log *l, const struct write_req *w, uint64_t epo
 			memcpy(data_ring_take(&l->data, w->len, &x->data_end), w->data, w->len);
 	else
 		x->data_end = l->data.head;
-	(void)epoch_entry(l, epoch);
-	epoch_count_add(&l->count, &x->r.w);
-	add_extent(l, w->off, w->len, epoch);
+	epoch_open(l, epoch);
+	epoch_count_add(&l->count, &x->r.w, x->r.sync);
+	if (w->len > 0)
+		add_extent(l, w->off, w->len, epoch);
 	*(sync ? &l->stats.synced : &l->stats.streamed) += w->len;
 }
 
@@ -234,8 +232,9 @@ static bool next_piece(const struct epoch_log *l, const struct write_req *w, uin
 			marked = false;
 			same = w->len - *done;
 		}
-		if (!marked && w->op == WRITE_DATA)
-			same = MIN(same, (uint64_t)EPOCH_REC_MAX);
+		if (!marked)
+			same = MIN(same, (uint64_t)(w->op == WRITE_DATA ? EPOCH_REC_MAX
+									: EPOCH_REC_BARE_MAX));
 		*piece = (struct write_req){.op = w->op, .off = off, .len = (uint32_t)same};
 		if (w->op == WRITE_DATA)
 			piece->data = (const uint8_t *)w->data + *done;
@@ -254,7 +253,7 @@ struct need {
 
 static struct need need_of(const struct epoch_log *l, const struct write_req *w)
 {
-	struct need n = {.records = 0};
+	struct need n = {.records = w->op == WRITE_FLUSH};
 	struct write_req piece;
 	uint32_t done = 0;
 
@@ -303,12 +302,6 @@ static int stream_write(struct epoch_log *l, const struct write_req *w)
 
 	if (!tag(l, &epoch))
 		return -ENOTCONN;
-	if (w->op == WRITE_FLUSH) {
-		if (!epoch_fits(l, epoch))
-			return refuse(l);
-		epoch_entry(l, epoch)->flush = true;
-		return 0;
-	}
 	need = need_of(l, w);
 	if (!could_ever_fit(l, need)) {
 		drop(l, "a write is larger than the queue");
@@ -316,6 +309,8 @@ static int stream_write(struct epoch_log *l, const struct write_req *w)
 	}
 	if (!fits_now(l, need, epoch))
 		return refuse(l);
+	if (w->op == WRITE_FLUSH)
+		add_rec(l, w, epoch, false);
 	while (next_piece(l, w, &done, &piece)) {
 		add_rec(l, &piece, epoch, false);
 		sent += piece.len;
@@ -490,13 +485,6 @@ int epoch_log_end(struct epoch_log *l, uint64_t epoch, struct epoch_numbers *out
 	else
 		*out = x->numbers;
 	return 0;
-}
-
-bool epoch_log_has_flush(const struct epoch_log *l, uint64_t epoch)
-{
-	const struct epoch_entry *x = find_epoch(l, epoch);
-
-	return x && x->flush;
 }
 
 int epoch_log_settle(struct epoch_log *l, uint64_t epoch)

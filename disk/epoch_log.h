@@ -37,6 +37,8 @@ struct err;
 
 /* The longest record with data; longer writes become several. */
 #define EPOCH_REC_MAX UINT32_C(262144)
+/* The longest without. */
+#define EPOCH_REC_BARE_MAX (UINT32_C(1) << 30)
 #define EPOCH_LOG_QUEUE_MIN (UINT64_C(4) << 20)
 #define EPOCH_LOG_QUEUE_MAX (UINT64_C(64) << 30)
 #define EPOCH_LOG_NONE UINT64_MAX
@@ -55,9 +57,9 @@ struct epoch_log_conf {
 
 /* One record, as the worker sends it. */
 struct epoch_rec {
-	struct write_req w; /* never FLUSH. Data is the log's until epoch_log_taken() */
+	struct write_req w; /* data is the log's until epoch_log_taken() */
 	uint64_t epoch;
-	bool sync; /* from the copier, not from the guest */
+	bool sync; /* WRITE_DATA: from the copier, not from the guest */
 };
 
 struct epoch_log_stats {
@@ -118,8 +120,6 @@ void epoch_log_taken(struct epoch_log *l, size_t n);
  * STREAMING, or no longer since the word is void.
  */
 MUST_CHECK int epoch_log_end(struct epoch_log *l, uint64_t epoch, struct epoch_numbers *out);
-/* A guest's flush arrived in the epoch, which was not settled yet. */
-bool epoch_log_has_flush(const struct epoch_log *l, uint64_t epoch);
 
 /*
  * The backup keeps `epoch`, and all before, even if it restarts: forget their extents. That is ACKED when

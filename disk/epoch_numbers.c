@@ -10,21 +10,20 @@ void epoch_count_init(struct epoch_count *c)
 	c->records = c->bytes = 0;
 }
 
-void epoch_count_add(struct epoch_count *c, const struct write_req *r)
+void epoch_count_add(struct epoch_count *c, const struct write_req *r, bool sync)
 {
 	uint8_t head[16];
 	struct wr w = wr_init(head, sizeof(head));
 
 	wr_u64(&w, r->off);
 	wr_u32(&w, r->len);
-	wr_u32(&w, (uint32_t)r->op);
+	wr_u32(&w, sync ? EPOCH_OP_SYNC : (uint32_t)r->op);
 	assert(wr_ok(&w));
 	digest_update(&c->running, head, sizeof(head));
 	c->records++;
-	if (r->op != WRITE_DATA)
-		return;
-	digest_update(&c->running, r->data, r->len);
 	c->bytes += r->len;
+	if (r->op == WRITE_DATA)
+		digest_update(&c->running, r->data, r->len);
 }
 
 struct epoch_numbers epoch_count_get(const struct epoch_count *c)

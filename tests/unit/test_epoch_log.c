@@ -132,7 +132,7 @@ static void records_have_the_epoch_of_their_arrival(void **state)
 	assert_int_equal(epoch_log_end(r.l, 1, &numbers), -EINVAL);
 	assert_int_equal(epoch_log_end(r.l, 0, &numbers), -EAGAIN);
 	epoch_count_init(&count);
-	epoch_count_add(&count, &recs[0].w);
+	epoch_count_add(&count, &recs[0].w, false);
 	epoch_log_taken(r.l, 1);
 	/* What is newer is not mixed in, and is asked for by its number. */
 	assert_int_equal(epoch_log_next(r.l, 0, recs, 8, MIB), 0);
@@ -144,14 +144,14 @@ static void records_have_the_epoch_of_their_arrival(void **state)
 	assert_true(recs[0].epoch == 1 && recs[0].w.len == 512);
 	assert_int_equal(recs[1].w.op, WRITE_DISCARD);
 	epoch_count_init(&count);
-	epoch_count_add(&count, &recs[0].w);
-	epoch_count_add(&count, &recs[1].w);
+	epoch_count_add(&count, &recs[0].w, false);
+	epoch_count_add(&count, &recs[1].w, false);
 	epoch_log_taken(r.l, 2);
 	/* Epoch 2 begins with a write before END(1) is asked: its count is kept. */
 	epoch_word_store(&r.word, 2);
 	assert_int_equal(put(&r, WRITE_DATA, 0, K), 0);
 	assert_int_equal(epoch_log_end(r.l, 1, &numbers), 0);
-	assert_true(numbers.records == 2 && numbers.bytes == 512);
+	assert_true(numbers.records == 2 && numbers.bytes == 512 + 2 * MIB);
 	assert_true(numbers.digest == epoch_count_get(&count).digest);
 	assert_int_equal(epoch_log_end(r.l, 0, &numbers), -EINVAL);
 	rig_stop(&r);
@@ -401,22 +401,44 @@ static void the_copier_has_half(void **state)
 	rig_stop(&r);
 }
 
-static void knows_flushes(void **state)
+static void flushes_travel_in_their_place(void **state)
 {
+	struct epoch_rec recs[8];
 	struct rig r;
 
 	rig_start(&r, 0);
 	assert_int_equal(put(&r, WRITE_DATA, 0, K), 0);
-	epoch_word_store(&r.word, 1);
 	assert_int_equal(put(&r, WRITE_FLUSH, 0, 0), 0);
-	epoch_word_store(&r.word, 2);
-	assert_false(epoch_log_has_flush(r.l, 0));
-	assert_true(epoch_log_has_flush(r.l, 1));
-	assert_false(epoch_log_has_flush(r.l, 2));
-	end_and_settle(&r, 0);
-	end_and_settle(&r, 1);
-	assert_false(epoch_log_has_flush(r.l, 1));
+	assert_int_equal(put(&r, WRITE_DATA, K, K), 0);
+	assert_int_equal(epoch_log_next(r.l, 0, recs, 8, MIB), 3);
+	assert_int_equal(recs[1].w.op, WRITE_FLUSH);
+	assert_true(recs[1].w.len == 0 && recs[1].w.off == 0);
+	epoch_log_leave(r.l);
+	assert_true(dirty_map_count(r.map) == 2);
 	rig_stop(&r);
+}
+
+/* The wire's numbers for an op must not change unseen. */
+static void counts_what_the_wire_says(void **state)
+{
+	static const uint8_t head[16] = {0, 16, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 5};
+	uint8_t bytes[16 + 512];
+	struct write_req w = {.op = WRITE_DATA, .off = K, .len = 512, .data = bytes + 16};
+	struct epoch_count c;
+
+	memset(bytes, 9, sizeof(bytes));
+	memcpy(bytes, head, sizeof(head));
+	epoch_count_init(&c);
+	epoch_count_add(&c, &w, true);
+	assert_true(epoch_count_get(&c).digest == digest_of(bytes, sizeof(bytes)));
+	bytes[12] = WRITE_DATA;
+	epoch_count_init(&c);
+	epoch_count_add(&c, &w, false);
+	assert_true(epoch_count_get(&c).digest == digest_of(bytes, sizeof(bytes)));
+	assert_int_equal(WRITE_DATA, 1);
+	assert_int_equal(WRITE_ZERO, 2);
+	assert_int_equal(WRITE_DISCARD, 3);
+	assert_int_equal(WRITE_FLUSH, 4);
 }
 
 static void a_protected_guest_sees_no_disk_error(void **state)
@@ -443,8 +465,10 @@ static void epochs_are_bounded(void **state)
 	uint64_t n = 0;
 
 	rig_start(&r, 0);
-	for (n = 0; put(&r, WRITE_FLUSH, 0, 0) == 0; n++)
+	for (n = 0; put(&r, WRITE_FLUSH, 0, 0) == 0; n++) {
 		epoch_word_store(&r.word, n + 1);
+		take_all(&r, n);
+	}
 	assert_true(n == 4096);
 	assert_int_equal(put(&r, WRITE_DATA, 0, K), -EAGAIN);
 	for (uint64_t i = 0; i < n; i++)
@@ -511,7 +535,8 @@ int main(void)
 		cmocka_unit_test(what_can_never_fit_leaves_at_once),
 		cmocka_unit_test(a_word_that_cannot_be_followed),
 		cmocka_unit_test(the_copier_has_half),
-		cmocka_unit_test(knows_flushes),
+		cmocka_unit_test(flushes_travel_in_their_place),
+		cmocka_unit_test(counts_what_the_wire_says),
 		cmocka_unit_test(a_protected_guest_sees_no_disk_error),
 		cmocka_unit_test(epochs_are_bounded),
 		cmocka_unit_test(refuses_and_fails_in_a_defined_way),
