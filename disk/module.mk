@@ -9,4 +9,5 @@ disk_SRCS := \
 	disk/disk_barrier.c \
 	disk/epoch_log.c \
 	disk/epoch_numbers.c \
-	disk/epoch_word.c
+	disk/epoch_word.c \
+	disk/generation.c

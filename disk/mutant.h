@@ -22,6 +22,7 @@ enum disk_mutant {
 	DISK_MUTANT_TRUST_LOST_INTENT,	/* an intent log that could not be read counts as empty */
 	DISK_MUTANT_FINISH_AFTER_PEER, /* the source keeps its bitmap when the target has adopted */
 	DISK_MUTANT_ACTIVATE_KEEPS_BASE, /* an activation does not say what its bitmap counts from */
+	DISK_MUTANT_SETTLE_WHEN_ACKED,	 /* what the target holds in memory alone counts as there */
 	/* epoch log and copier */
 	DISK_MUTANT_SEND_DIRTY,	     /* guest writes to blocks that are yet to be copied are sent */
 	DISK_MUTANT_FORGET_EXTENTS,  /* a break forgets what was not settled */

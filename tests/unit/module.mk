@@ -28,6 +28,8 @@ UNIT_TESTS += \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
+	tests/unit/test_generation.c \
+	tests/unit/test_generation_sim.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
 	tests/unit/test_json.c \
