@@ -398,6 +398,11 @@ uint64_t epoch_log_epoch(const struct epoch_log *l)
 	return l->word ? epoch_word_load(l->word) : EPOCH_LOG_NONE;
 }
 
+uint64_t epoch_log_last_tag(const struct epoch_log *l)
+{
+	return l->last_tag;
+}
+
 /* ---- the worker's part -------------------------------------------------- */
 
 int epoch_log_begin(struct epoch_log *l, const struct epoch_word *word)

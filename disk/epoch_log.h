@@ -104,6 +104,8 @@ MUST_CHECK int epoch_log_add_sync(struct epoch_log *l, uint64_t off, uint32_t le
 bool epoch_log_sync_room(const struct epoch_log *l, uint64_t bytes);
 /* The epoch that runs; EPOCH_LOG_NONE when ALONE or the word is void. */
 uint64_t epoch_log_epoch(const struct epoch_log *l);
+/* The epoch that the last write or record got. While STREAMING. */
+uint64_t epoch_log_last_tag(const struct epoch_log *l);
 
 /*
  * The oldest records that were not taken, of epochs up to `upto`: at most max, all of one epoch, no more

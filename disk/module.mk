@@ -10,4 +10,6 @@ disk_SRCS := \
 	disk/epoch_log.c \
 	disk/epoch_numbers.c \
 	disk/epoch_word.c \
-	disk/generation.c
+	disk/generation.c \
+	disk/intent_log.c \
+	disk/lru.c

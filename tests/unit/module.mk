@@ -32,6 +32,7 @@ UNIT_TESTS += \
 	tests/unit/test_generation_sim.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
+	tests/unit/test_intent_log.c \
 	tests/unit/test_json.c \
 	tests/unit/test_liveness.c \
 	tests/unit/test_log.c \
