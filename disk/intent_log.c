@@ -111,8 +111,8 @@ static bool is_marked(const struct intent_log *il, uint64_t region)
 	return dirty_map_any(il->conf.map, region * INTENT_REGION_SIZE, INTENT_REGION_SIZE);
 }
 
-/* A place, by taking that of the region that was not written for longest, unless it is in the range. */
-static bool make_place(struct intent_log *il, uint64_t first, uint64_t last)
+/* A place, by taking that of the region that was not written for longest. */
+static bool make_place(struct intent_log *il)
 {
 	uint64_t region;
 	uint64_t epoch;
@@ -120,8 +120,8 @@ static bool make_place(struct intent_log *il, uint64_t first, uint64_t last)
 	if (!lru_full(&il->hot))
 		return true;
 	lru_oldest(&il->hot, &region, &epoch);
-	/* It was written before all others: they are not settled either, or of this very write. */
-	if (!is_settled(il, epoch) || (region >= first && region <= last))
+	/* It was written before all others, so none of them is settled either. */
+	if (!is_settled(il, epoch))
 		return false;
 	lru_drop(&il->hot, region);
 	il->stats.evicted++;
@@ -178,13 +178,13 @@ void intent_log_touch(struct intent_log *il, uint64_t off, uint64_t len, uint64_
 
 	if (!range_of(il, off, len, &first, &last))
 		return;
-	/* Those that have a place first, so that none of the range makes way for another of it. */
+	/* Those that have a place first: not settled now, none of them makes way for another of the range. */
 	for (uint64_t r = first; r <= last; r++)
 		(void)!lru_touch(&il->hot, r, epoch);
 	for (uint64_t r = first; r <= last; r++) {
 		if (lru_has(&il->hot, r) || !test(il->want, r))
 			continue;
-		if (make_place(il, first, last)) {
+		if (make_place(il)) {
 			lru_add(&il->hot, r, epoch);
 			continue;
 		}
