@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Epoch-consistent disks.  disk: everything but the main.
+# Epoch-consistent disks (docs/disk.md).
 
 ARCHIVES += disk
 disk_PKGS := liburing libsystemd libnl-3.0 libnl-genl-3.0
@@ -38,3 +39,13 @@ disk_PKGS :=
 	disk/journal_recover.c \
 	disk/journal_ring.c \
 	disk/journal_sb.c
+disk_SRCS := \
+	disk/data_ring.c \
+	disk/dirty_map.c \
+	disk/disk_barrier.c \
+	disk/epoch_log.c \
+	disk/epoch_numbers.c \
+	disk/epoch_word.c \
+	disk/generation.c \
+	disk/intent_log.c \
+	disk/lru.c

@@ -25,15 +25,22 @@ UNIT_TESTS += \
 	tests/unit/test_digest.c \
 	tests/unit/test_disk_port.c \
 	tests/unit/test_dirty.c \
+	tests/unit/test_dirty_map.c \
+	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
+	tests/unit/test_epoch_log.c \
+	tests/unit/test_epoch_word.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_frame.c \
+	tests/unit/test_generation.c \
+	tests/unit/test_generation_sim.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
 	tests/unit/test_journal.c \
 	tests/unit/test_journal_faults.c \
 	tests/unit/test_journal_fmt.c \
+	tests/unit/test_intent_log.c \
 	tests/unit/test_json.c \
 	tests/unit/test_liveness.c \
 	tests/unit/test_log.c \

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules of the disks broken on purpose, to prove that the tests' oracles would see it. DISK_MUTANT(x) is a
+ * constant false everywhere but in the tests that compile a module once more with DISK_MUTATION defined.
+ */
+#ifndef DISK_MUTANT_H
+#define DISK_MUTANT_H
+
+#ifdef DISK_MUTATION
+extern int disk_mutant;
+#define DISK_MUTANT(name) (disk_mutant == (name))
+#else
+#define DISK_MUTANT(name) 0
+#endif
+
+enum disk_mutant {
+	DISK_MUTANT_NONE,
+	/* generation */
+	DISK_MUTANT_OWN_DIRT_ONLY,	/* what the target wrote by itself is not copied over */
+	DISK_MUTANT_ALONE_SAME_CURRENT, /* going alone makes no new generation */
+	DISK_MUTANT_HISTORY_BY_BITMAP,	/* an older generation is answered from the bitmap */
+	DISK_MUTANT_TRUST_LOST_INTENT,	/* an intent log that could not be read counts as empty */
+	DISK_MUTANT_FINISH_AFTER_PEER, /* the source keeps its bitmap when the target has adopted */
+	DISK_MUTANT_ACTIVATE_KEEPS_BASE, /* an activation does not say what its bitmap counts from */
+	DISK_MUTANT_SETTLE_WHEN_ACKED,	 /* what the target holds in memory alone counts as there */
+	/* epoch log and copier */
+	DISK_MUTANT_SEND_DIRTY,	     /* guest writes to blocks that are yet to be copied are sent */
+	DISK_MUTANT_FORGET_EXTENTS,  /* a break forgets what was not settled */
+	DISK_MUTANT_SETTLE_TOO_MUCH, /* settling an epoch settles the one after it */
+	DISK_MUTANT_CLEAR_WHEN_READ, /* a copied block is clean before its record is queued */
+	DISK_MUTANT_DONE_WITHOUT_EPOCH, /* done when the bitmap is empty */
+	DISK_MUTANT_COPY_AHEAD_OF_HASH, /* chunks are copied while the peer is hashing them */
+	DISK_MUTANT_VERDICT_ANYHOW,	/* a verdict counts although the guest wrote meanwhile */
+	DISK_MUTANT_COUNT
+};
+
+#endif
