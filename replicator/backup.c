@@ -69,8 +69,11 @@ static void end(struct backup *b, uint64_t now, struct backup_actions *out)
 	go(b, BACKUP_ENDED, now);
 }
 
+/* Neither the standby nor its disks can be run from here on. */
 static void abandon(struct backup *b, uint64_t now, struct backup_actions *out)
 {
+	if (b->n_disks && !MUTANT(MUTANT_FORGET_LEAVE))
+		act(out, BACT_DISKS_LEAVE);
 	act(out, BACT_ABANDON);
 	go(b, BACKUP_ABANDONING, now);
 }
@@ -87,6 +90,8 @@ static void session_over(struct backup *b, uint64_t now, struct backup_actions *
 		break;
 	case BACKUP_STANDING:
 		/* P2: what is not a whole epoch never counts. */
+		b->complete = EPOCH_NONE;
+		b->held = 0;
 		if (!MUTANT(MUTANT_KEEP_PARTIAL))
 			act(out, BACT_DROP_PARTIAL);
 		if (MUTANT(MUTANT_ABANDON_ON_LOSS))
@@ -106,8 +111,18 @@ static void protocol_error(struct backup *b, uint64_t now, struct backup_actions
 	session_over(b, now, out);
 }
 
+/* P2: the standby is run from memory and disks of the same epoch, or not at all. */
+static bool ready(const struct backup *b)
+{
+	if (b->applying && !MUTANT(MUTANT_ACTIVATE_UNAPPLIED))
+		return false;
+	return !b->n_disks || b->disks_active || MUTANT(MUTANT_RUN_BEFORE_DISKS);
+}
+
 static void activate(struct backup *b, struct backup_actions *out)
 {
+	if (!ready(b))
+		return;
 	if (MUTANT(MUTANT_TELL_EARLY) && b->link_up)
 		act(out, BACT_TAKEOVER)->term = b->term;
 	act(out, BACT_ACTIVATE)->epoch = b->committed;
@@ -122,9 +137,13 @@ static void decide(struct backup *b, uint64_t now, struct backup_actions *out)
 	if (!MUTANT(MUTANT_NO_TERM))
 		act(out, BACT_PERSIST_TERM)->term = b->term;
 	go(b, BACKUP_ACTIVATING, now);
-	/* P2: the newest acknowledged epoch first. */
-	if (!b->applying || MUTANT(MUTANT_ACTIVATE_UNAPPLIED))
-		activate(b, out);
+	b->complete = EPOCH_NONE;
+	b->held = 0;
+	/* Beside what the memory still has to apply: either may take its time. */
+	if (b->n_disks)
+		act(out, BACT_DISKS_ACTIVATE)->epoch =
+			b->committed - MUTANT(MUTANT_DISKS_OTHER_EPOCH);
+	activate(b, out);
 }
 
 /* ---- what the time decides ---- */
@@ -195,6 +214,73 @@ static void ack(struct backup_actions *out, uint64_t epoch, uint64_t term)
 	a->term = term;
 }
 
+static uint16_t all_disks(const struct backup *b)
+{
+	return (uint16_t)((UINT32_C(1) << b->n_disks) - 1);
+}
+
+static bool is_durable(const struct backup *b, uint64_t epoch)
+{
+	for (unsigned int i = 0; i < b->n_disks; i++) {
+		if (!epoch_reached(b->durable[i], epoch))
+			return false;
+	}
+	return true;
+}
+
+static uint16_t harden_bit(uint64_t epoch)
+{
+	return (uint16_t)(1u << epoch % 16);
+}
+
+/* What is committed, in order, as far as it is as durable as the mode wants it. */
+static void ack_committed(struct backup *b, struct backup_actions *out)
+{
+	while (b->acked != b->committed) {
+		uint64_t n = epoch_next(b->acked);
+
+		if (b->to_harden & harden_bit(n) && !is_durable(b, n))
+			break;
+		b->to_harden &= (uint16_t)~harden_bit(n);
+		b->acked = n;
+		if (!MUTANT(MUTANT_ACK_BEFORE_HELD))
+			ack(out, n, b->complete_term);
+		if (MUTANT(MUTANT_ACK_AHEAD))
+			ack(out, epoch_next(n), b->complete_term);
+	}
+}
+
+/* The one decision for memory and disks. */
+static void commit(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	bool memory = b->complete != EPOCH_NONE;
+	bool disks = b->held == all_disks(b);
+
+	if (MUTANT(MUTANT_COMMIT_WITHOUT_MEMORY) && disks && b->n_disks && !memory &&
+	    b->committed != EPOCH_NONE) {
+		b->complete = epoch_next(b->committed);
+		b->complete_term = b->term;
+		memory = true;
+	}
+	if (!memory || (!disks && !MUTANT(MUTANT_COMMIT_WITHOUT_DISKS)))
+		return;
+	b->committed = b->complete;
+	b->complete = EPOCH_NONE;
+	if (MUTANT(MUTANT_COMMIT_ANY_EPOCH))
+		b->acked = b->committed - 1;
+	if (b->ack_mode == BACKUP_ACK_EPOCH || (b->ack_mode == BACKUP_ACK_FLUSH && b->flushed))
+		b->to_harden |= MUTANT(MUTANT_ACK_NOT_DURABLE) ? 0 : harden_bit(b->committed);
+	b->held = 0;
+	b->flushed = false;
+	b->applying = true;
+	if (b->n_disks)
+		act(out, BACT_DISKS_COMMIT)->epoch = b->committed;
+	ack_committed(b, out);
+	act(out, BACT_APPLY)->epoch = b->committed;
+	if (b->state == BACKUP_BUILDING)
+		go(b, BACKUP_STANDING, now);
+}
+
 static void epoch_complete(struct backup *b, uint64_t now, const struct backup_event *ev,
 			   struct backup_actions *out)
 {
@@ -202,7 +288,9 @@ static void epoch_complete(struct backup *b, uint64_t now, const struct backup_e
 
 	if (!commits(b))
 		return;
-	if (!in_order || b->applying ||
+	/* P6: more than so many the primary may not have outstanding. */
+	if (!in_order || b->applying || b->complete != EPOCH_NONE ||
+	    epoch_distance(b->committed, b->acked) >= PRIMARY_MAX_OUTSTANDING ||
 	    (ev->term != b->term && !MUTANT(MUTANT_ACK_AFTER_DECISION))) {
 		protocol_error(b, now, out);
 		return;
@@ -212,14 +300,11 @@ static void epoch_complete(struct backup *b, uint64_t now, const struct backup_e
 	 * may go alone. The word may have waited in a stall, so it is no sign of life for P5.
 	 */
 	liveness_excuse(&b->peer, now);
-	b->committed = ev->epoch;
-	b->applying = true;
-	ack(out, ev->epoch, ev->term);
-	if (MUTANT(MUTANT_ACK_AHEAD))
-		ack(out, epoch_next(ev->epoch), ev->term);
-	act(out, BACT_APPLY)->epoch = ev->epoch;
-	if (b->state == BACKUP_BUILDING)
-		go(b, BACKUP_STANDING, now);
+	b->complete = ev->epoch;
+	b->complete_term = ev->term;
+	if (MUTANT(MUTANT_ACK_BEFORE_HELD))
+		ack(out, ev->epoch, ev->term);
+	commit(b, now, out);
 }
 
 static void applied(struct backup *b, const struct backup_event *ev, struct backup_actions *out)
@@ -230,6 +315,92 @@ static void applied(struct backup *b, const struct backup_event *ev, struct back
 	b->applied = ev->epoch;
 	if (b->state == BACKUP_ACTIVATING)
 		activate(b, out);
+}
+
+/* ---- disks ---- */
+
+static void disks(struct backup *b, uint64_t now, const struct backup_event *ev,
+		  struct backup_actions *out)
+{
+	if (b->state != BACKUP_BUILDING)
+		return;
+	if (b->n_disks || b->complete != EPOCH_NONE || !ev->n_disks ||
+	    ev->n_disks > BACKUP_MAX_DISKS || ev->ack_mode < BACKUP_ACK_MEMORY ||
+	    ev->ack_mode > BACKUP_ACK_EPOCH) {
+		protocol_error(b, now, out);
+		return;
+	}
+	b->n_disks = ev->n_disks;
+	b->ack_mode = ev->ack_mode;
+}
+
+static void disk_held(struct backup *b, uint64_t now, const struct backup_event *ev,
+		      struct backup_actions *out)
+{
+	if (!commits(b) || ev->disk >= b->n_disks || ev->epoch != epoch_next(b->committed))
+		return;
+	b->held |= (uint16_t)(1u << ev->disk);
+	b->flushed = b->flushed || ev->flush;
+	commit(b, now, out);
+}
+
+static void disk_durable(struct backup *b, const struct backup_event *ev,
+			 struct backup_actions *out)
+{
+	if (ev->disk >= b->n_disks || !epoch_reached(b->committed, ev->epoch) ||
+	    epoch_reached(b->durable[ev->disk], ev->epoch))
+		return;
+	b->durable[ev->disk] = ev->epoch;
+	if (commits(b))
+		ack_committed(b, out);
+}
+
+static void disks_active(struct backup *b, const struct backup_event *ev,
+			 struct backup_actions *out)
+{
+	if (b->state != BACKUP_ACTIVATING || !b->n_disks || b->disks_active)
+		return;
+	/* P2 */
+	if (ev->epoch != b->committed && !MUTANT(MUTANT_DISKS_OTHER_EPOCH))
+		return;
+	b->disks_active = true;
+	if (!MUTANT(MUTANT_RUN_BEFORE_DISKS))
+		activate(b, out);
+}
+
+static void disk_failed(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	switch (b->state) {
+	case BACKUP_BUILDING:
+	case BACKUP_STANDING:
+	case BACKUP_ACTIVATING:
+		if (MUTANT(MUTANT_DISK_FAILURE_IGNORED))
+			break;
+		/* P2: memory without its disks is nothing to stand by with. The primary hears why. */
+		if (b->link_up)
+			act(out, BACT_REFUSE);
+		b->link_up = false;
+		abandon(b, now, out);
+		break;
+	case BACKUP_WAITING:
+	case BACKUP_ACTIVE: /* the VM's own disk by now: its server answers the guest */
+	case BACKUP_ABANDONING:
+	case BACKUP_ENDED:
+		break;
+	}
+}
+
+/* The primary gives the VM away: nobody's silence has to be waited for, and no policy asked. */
+static void handover(struct backup *b, uint64_t now, const struct backup_event *ev,
+		     struct backup_actions *out)
+{
+	if (b->state != BACKUP_STANDING || !b->link_up || MUTANT(MUTANT_HANDOVER_IGNORED))
+		return;
+	/* P2: it has let out what it says we committed. */
+	if (ev->epoch == EPOCH_NONE || !epoch_reached(b->acked, ev->epoch))
+		protocol_error(b, now, out);
+	else
+		decide(b, now, out);
 }
 
 static void standby_failed(struct backup *b, uint64_t now, struct backup_actions *out)
@@ -415,6 +586,24 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 	case BEV_ABANDONED:
 		abandoned(b, now, out);
 		break;
+	case BEV_DISKS:
+		disks(b, now, ev, out);
+		break;
+	case BEV_DISK_HELD:
+		disk_held(b, now, ev, out);
+		break;
+	case BEV_DISK_DURABLE:
+		disk_durable(b, ev, out);
+		break;
+	case BEV_DISK_FAILED:
+		disk_failed(b, now, out);
+		break;
+	case BEV_DISKS_ACTIVE:
+		disks_active(b, ev, out);
+		break;
+	case BEV_HANDOVER:
+		handover(b, now, ev, out);
+		break;
 	case BEV_COUNT:
 		break;
 	}
@@ -440,8 +629,13 @@ void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now)
 		.term = conf->term,
 		.committed = EPOCH_NONE,
 		.applied = EPOCH_NONE,
+		.complete = EPOCH_NONE,
+		.acked = EPOCH_NONE,
+		.ack_mode = BACKUP_ACK_MEMORY,
 		.link_up = true,
 	};
+	for (unsigned int i = 0; i < BACKUP_MAX_DISKS; i++)
+		b->durable[i] = EPOCH_NONE;
 	liveness_init(&b->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
 }
 
@@ -489,8 +683,8 @@ bool backup_is_protecting(const struct backup *b, uint64_t now)
 
 bool backup_may_run(const struct backup *b)
 {
-	/* P3: it was decided. P2: the newest committed epoch is in it. */
-	return b->state == BACKUP_ACTIVATING && !b->applying;
+	/* P3: it was decided. P2: the newest committed epoch is in it, and in its disks. */
+	return b->state == BACKUP_ACTIVATING && ready(b);
 }
 
 bool backup_heartbeats(const struct backup *b)
@@ -508,6 +702,12 @@ void backup_check(const struct backup *b)
 	assert(epoch_reached(b->committed, b->applied));
 	assert(!b->applying || b->committed != EPOCH_NONE);
 	assert(b->applying || b->applied == b->committed || MUTANT(MUTANT_ACK_AFTER_DECISION));
+	assert(epoch_reached(b->committed, b->acked));
+	assert(epoch_distance(b->committed, b->acked) <= PRIMARY_MAX_OUTSTANDING);
+	assert(b->complete == EPOCH_NONE || !b->applying);
+	assert(!(b->held & ~all_disks(b)));
+	assert(b->state != BACKUP_ACTIVE || !b->n_disks || b->disks_active ||
+	       MUTANT(MUTANT_RUN_BEFORE_DISKS));
 	/* Nothing is activated that was not committed. */
 	assert(!standing || b->committed != EPOCH_NONE);
 	assert(b->state != BACKUP_BUILDING || (b->committed == EPOCH_NONE && b->link_up));

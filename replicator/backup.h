@@ -28,12 +28,29 @@ enum backup_state {
 	BACKUP_ENDED,	   /* final */
 };
 
+#define BACKUP_MAX_DISKS 16
+
+/* What an acknowledgement waits for when all of an epoch is held. Values are on the wire (DISKS). */
+enum backup_ack_mode {
+	BACKUP_ACK_MEMORY = 1, /* nothing more */
+	BACKUP_ACK_FLUSH = 2,  /* the journals, of an epoch in which the guest flushed a disk */
+	BACKUP_ACK_EPOCH = 3,  /* the journals, of each */
+};
+
 /*
  * What the core relies on:
  * - BEV_EPOCH_COMPLETE: lengths, digest and order are verified and every page of the epoch is held
  *   here. Not fed between BACT_APPLY and its answer.
  * - BEV_ACTIVATED: the VM runs here; that it may was durable before it did.
  * - Heartbeats are sent while backup_heartbeats() says so (P5).
+ *
+ * Of a VM with disks (docs/disk.md; "port" is what is said at each disk's port there):
+ * - BEV_DISKS comes when DISKS has, before anything of an epoch. DISKS_OK and REFUSE of what does not fit
+ *   are the shell's.
+ * - BEV_DISK_HELD: the disk has all of the epoch, as DISK_END counts it. Said once for each epoch, in order.
+ * - BEV_DISK_DURABLE: the journal, with the commit of the epoch, is. Stands for all epochs before.
+ * - BEV_DISK_FAILED: ERROR, or the server died, or it broke this contract. Also when it could not BEGIN.
+ * - After BEV_ABANDONED no disk of the session can be activated any more: all are OUTDATED, durably.
  */
 enum backup_event_type {
 	BEV_TICK,
@@ -48,6 +65,12 @@ enum backup_event_type {
 	BEV_FAILOVER, /* operator; `force` = although the primary was heard or the policy says no */
 	BEV_ACTIVATED, /* BACT_ACTIVATE was carried out: the VM runs */
 	BEV_ABANDONED, /* BACT_ABANDON was carried out: nothing is left of the standby */
+	BEV_DISKS,     /* the VM has n_disks; ack_mode */
+	BEV_DISK_HELD, /* port: HELD; disk, epoch, `flush`: the guest was answered a flush in it */
+	BEV_DISK_DURABLE, /* port: DURABLE; disk, epoch */
+	BEV_DISK_FAILED,  /* port: ERROR or its end; disk */
+	BEV_DISKS_ACTIVE, /* port: every disk has answered ACTIVE; epoch */
+	BEV_HANDOVER, /* the primary wants us to run the VM; epoch: the newest whose ACK it has */
 	BEV_COUNT
 };
 
@@ -58,11 +81,15 @@ struct backup_event {
 	enum leave_reason leave;
 	bool force;
 	uint64_t at_ns; /* HEARTBEAT: when it came; 0: now */
+	uint8_t disk;
+	uint8_t n_disks;
+	enum backup_ack_mode ack_mode;
+	bool flush;
 };
 
 enum backup_action_type {
 	BACT_HELLO_OK, /* start the session (older standbys are gone before BEV_HELLO is fed) */
-	BACT_ACK,      /* epoch: it is committed; then apply it */
+	BACT_ACK,      /* epoch: it is committed */
 	BACT_APPLY,    /* epoch: feed the committed epoch; then BEV_APPLIED or _STANDBY_FAILED */
 	BACT_DROP_PARTIAL, /* forget what was received of an incomplete epoch */
 	BACT_PERSIST_TERM, /* term: durable before the next action; retried until it is */
@@ -77,6 +104,15 @@ enum backup_action_type {
 	BACT_ANSWER,  /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
 	BACT_DISCONNECT,
 	BACT_END,
+	BACT_DISKS_COMMIT, /* port: COMMIT(epoch), every disk; then BEV_DISK_DURABLE of each */
+	/*
+	 * Port: ACTIVATE(epoch), every disk: what is committed and not applied is, the rest is dropped. Then
+	 * BEV_DISKS_ACTIVE or _FAILED. A disk makes its new generation before the first write of the guest,
+	 * not here: of an activation that comes to nothing no history may be left.
+	 */
+	BACT_DISKS_ACTIVATE,
+	BACT_DISKS_LEAVE, /* port: LEAVE, every disk: what is committed is kept, OUTDATED */
+	BACT_REFUSE, /* REFUSE(INTERNAL) with the disk's error as its text; then the end of the link */
 };
 
 /* Why a request was refused; the tool turns it into a sentence. */
@@ -98,7 +134,7 @@ struct backup_action {
 	enum backup_event_type request; /* ANSWER: BEV_FAILOVER or BEV_SUPERSEDE */
 };
 
-#define BACKUP_MAX_ACTIONS 8
+#define BACKUP_MAX_ACTIONS 12
 struct backup_actions {
 	unsigned int n;
 	struct backup_action a[BACKUP_MAX_ACTIONS];
@@ -122,6 +158,17 @@ struct backup {
 	uint64_t term;	    /* the session's */
 	uint64_t committed; /* newest committed epoch, EPOCH_NONE */
 	uint64_t applied;   /* newest applied epoch, EPOCH_NONE */
+	uint64_t
+		complete; /* the epoch whose memory is here and which is not committed, EPOCH_NONE */
+	uint64_t acked;	  /* newest acknowledged epoch, EPOCH_NONE */
+	uint64_t complete_term;
+	uint8_t n_disks;
+	enum backup_ack_mode ack_mode;
+	uint16_t held;	    /* disks that hold all of the epoch after `committed`, as bits */
+	bool flushed;	    /* ... and the guest flushed one of them in it */
+	uint16_t to_harden; /* epochs not acknowledged that must be durable: bit n % 16 */
+	uint64_t durable[BACKUP_MAX_DISKS];
+	bool disks_active;
 	bool link_up;
 	bool applying;
 	bool bye_wanted;  /* BYE_OK is owed when the standby is gone */

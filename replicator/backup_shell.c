@@ -228,6 +228,12 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 	case BACT_END:
 		finish(s);
 		break;
+	case BACT_DISKS_COMMIT:
+	case BACT_DISKS_ACTIVATE:
+	case BACT_DISKS_LEAVE:
+	case BACT_REFUSE:
+		/* Only BEV_DISKS brings them about, which nobody feeds. */
+		die("%s of a VM without disks", backup_action_name(a->type));
 	}
 }
 

@@ -29,6 +29,9 @@ const char *primary_event_name(enum primary_event_type t)
 		[PEV_GUEST_EVENT] = "guest-event",
 		[PEV_UNPROTECT] = "unprotect",
 		[PEV_GUEST_GONE_DONE] = "guest-gone",
+		[PEV_DISKS_SYNCED] = "disks-synced",
+		[PEV_DISK_DROPPED] = "disk-dropped",
+		[PEV_DISK_ERROR] = "disk-error",
 	};
 
 	return (unsigned int)t < PEV_COUNT ? names[t] : "?";
@@ -48,6 +51,10 @@ const char *primary_action_name(enum primary_action_type t)
 		[PACT_DESTROY_GUEST] = "destroy-guest",
 		[PACT_END_GUEST] = "end-guest",
 		[PACT_END] = "end",
+		[PACT_DISKS_SYNC] = "disks-sync",
+		[PACT_DISKS_LEAVE] = "disks-leave",
+		[PACT_SEND_HANDOVER] = "send-handover",
+		[PACT_PERSIST_HANDOVER] = "persist-handover",
 	};
 
 	return (unsigned int)t < ARRAY_SIZE(names) ? names[t] : "?";
@@ -88,6 +95,12 @@ const char *backup_event_name(enum backup_event_type t)
 		[BEV_FAILOVER] = "failover",
 		[BEV_ACTIVATED] = "activated",
 		[BEV_ABANDONED] = "abandoned",
+		[BEV_DISKS] = "disks",
+		[BEV_DISK_HELD] = "disk-held",
+		[BEV_DISK_DURABLE] = "disk-durable",
+		[BEV_DISK_FAILED] = "disk-failed",
+		[BEV_DISKS_ACTIVE] = "disks-active",
+		[BEV_HANDOVER] = "handover",
 	};
 
 	return (unsigned int)t < BEV_COUNT ? names[t] : "?";
@@ -108,6 +121,10 @@ const char *backup_action_name(enum backup_action_type t)
 		[BACT_ANSWER] = "answer",
 		[BACT_DISCONNECT] = "disconnect",
 		[BACT_END] = "end",
+		[BACT_DISKS_COMMIT] = "disks-commit",
+		[BACT_DISKS_ACTIVATE] = "disks-activate",
+		[BACT_DISKS_LEAVE] = "disks-leave",
+		[BACT_REFUSE] = "refuse",
 	};
 
 	return (unsigned int)t < ARRAY_SIZE(names) ? names[t] : "?";

@@ -17,19 +17,26 @@ extern int core_mutant;
 enum core_mutant {
 	MUTANT_NONE,
 	/* primary */
-	MUTANT_RELEASE_WHEN_SENT,    /* output let out before its ACK */
-	MUTANT_RELEASE_AHEAD,	     /* ACK(n) releases n + 1 too */
-	MUTANT_ACK_ANY_TERM,	     /* an ACK of another term counts */
-	MUTANT_ACK_ANY_EPOCH,	     /* an ACK of an epoch never sent counts */
-	MUTANT_OPEN_WHEN_LOST,	     /* opens on silence under every policy */
-	MUTANT_OPEN_ON_LINK_DOWN,    /* primary-wins does not wait for the failure timeout */
-	MUTANT_OPEN_WITHOUT_BYE_OK,  /* BYE without an answer counts as answered */
-	MUTANT_NO_LEASE,	     /* a late ACK counts */
-	MUTANT_PROTECTED_SUSPECT,    /* "protected" although the peer was not heard */
-	MUTANT_DEPOSE_ANY_TERM,	     /* destroys the guest on a stale word */
-	MUTANT_NO_RECONNECT,	     /* LOST does not try again */
-	MUTANT_NO_OUTSTANDING_BOUND, /* takes checkpoints without end */
-	MUTANT_OPEN_DURING_PAUSE,    /* opens while a checkpoint may close a lane again */
+	MUTANT_RELEASE_WHEN_SENT,      /* output let out before its ACK */
+	MUTANT_RELEASE_AHEAD,	       /* ACK(n) releases n + 1 too */
+	MUTANT_ACK_ANY_TERM,	       /* an ACK of another term counts */
+	MUTANT_ACK_ANY_EPOCH,	       /* an ACK of an epoch never sent counts */
+	MUTANT_OPEN_WHEN_LOST,	       /* opens on silence under every policy */
+	MUTANT_OPEN_ON_LINK_DOWN,      /* primary-wins does not wait for the failure timeout */
+	MUTANT_OPEN_WITHOUT_BYE_OK,    /* BYE without an answer counts as answered */
+	MUTANT_NO_LEASE,	       /* a late ACK counts */
+	MUTANT_PROTECTED_SUSPECT,      /* "protected" although the peer was not heard */
+	MUTANT_DEPOSE_ANY_TERM,	       /* destroys the guest on a stale word */
+	MUTANT_NO_RECONNECT,	       /* LOST does not try again */
+	MUTANT_NO_OUTSTANDING_BOUND,   /* takes checkpoints without end */
+	MUTANT_OPEN_DURING_PAUSE,      /* opens while a checkpoint may close a lane again */
+	MUTANT_COPY_UNSYNCED,	       /* checkpoint 0 does not wait for the disks */
+	MUTANT_DROP_IGNORED,	       /* a disk that left the stream does not end protection */
+	MUTANT_ERROR_TO_GUEST,	       /* a protected guest is shown its disk's error */
+	MUTANT_NO_DISKS_LEAVE,	       /* the disks are not told that the session is over */
+	MUTANT_RELEASE_AFTER_HANDOVER, /* an ACK counts although the peer may run the VM */
+	MUTANT_ALONE_AFTER_HANDOVER,   /* primary-wins forgets that it handed the VM over */
+	MUTANT_HANDOVER_FORGOTTEN,     /* ... once its worker died */
 	/* backup */
 	MUTANT_ACK_AHEAD,	    /* ACK(n + 1) with ACK(n) */
 	MUTANT_ACK_AFTER_DECISION,  /* still commits while it activates */
@@ -42,6 +49,15 @@ enum core_mutant {
 	MUTANT_TELL_EARLY,	    /* says "the VM runs here" before it does */
 	MUTANT_ABANDON_ON_LOSS,	    /* destroys a good standby when the link breaks */
 	MUTANT_PROTECTING_SUSPECT,
+	MUTANT_COMMIT_WITHOUT_DISKS,  /* commits when the memory is there */
+	MUTANT_COMMIT_WITHOUT_MEMORY, /* ... or when the disks are */
+	MUTANT_ACK_BEFORE_HELD,	      /* acknowledges what the disks do not hold */
+	MUTANT_ACK_NOT_DURABLE,	      /* the ack mode is not obeyed */
+	MUTANT_RUN_BEFORE_DISKS,      /* completes the standby while a disk is not there yet */
+	MUTANT_DISKS_OTHER_EPOCH,     /* the disks are activated one epoch before the memory */
+	MUTANT_FORGET_LEAVE,	      /* abandons without the disks */
+	MUTANT_DISK_FAILURE_IGNORED,  /* a standby without one of its disks stands by */
+	MUTANT_HANDOVER_IGNORED,      /* goes on standing by */
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */

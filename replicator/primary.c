@@ -28,10 +28,12 @@ static const struct sm_state states[] = {
 			     0},
 	[PRIMARY_SYNCING] = {"syncing", BIT(PROTECTED) | BIT(LOST) | BIT(LEAVING) | BIT(DEPOSED),
 			     0},
-	[PRIMARY_PROTECTED] = {"protected", BIT(LOST) | BIT(LEAVING) | BIT(DEPOSED), 0},
+	[PRIMARY_PROTECTED] = {"protected", BIT(LOST) | BIT(LEAVING) | BIT(HANDING) | BIT(DEPOSED),
+			       0},
 	[PRIMARY_LOST] = {"lost", BIT(CONNECTING) | BIT(COPYING) | BIT(DEPOSED) | BIT(ENDED),
 			  SM_INITIAL},
 	[PRIMARY_LEAVING] = {"leaving", BIT(CONNECTING) | BIT(LOST) | BIT(DEPOSED) | BIT(ENDED), 0},
+	[PRIMARY_HANDING] = {"handing-over", BIT(LOST) | BIT(DEPOSED), 0},
 	[PRIMARY_DEPOSED] = {"deposed", BIT(ENDED), 0},
 	[PRIMARY_ENDED] = {"ended", 0, SM_FINAL},
 };
@@ -111,6 +113,7 @@ static void session_reset(struct primary *p)
 	p->aborts = 0;
 	p->calm = 0;
 	p->pressure = false;
+	p->synced = false;
 }
 
 static void disconnect(struct primary *p, struct primary_actions *out)
@@ -119,6 +122,38 @@ static void disconnect(struct primary *p, struct primary_actions *out)
 		return;
 	p->closing = true;
 	act(out, PACT_DISCONNECT);
+}
+
+/*
+ * Disks first: their copy may take hours, in which the memory's would grow old and log-dirty would slow the guest.
+ * What is written meanwhile is in the stream, so they stay in sync while the memory follows.
+ */
+static void start_copy(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	p->streaming = p->conf.disks;
+	act(out, p->streaming ? PACT_DISKS_SYNC : PACT_START_COPY);
+	if (p->streaming && MUTANT(MUTANT_COPY_UNSYNCED)) {
+		p->synced = true;
+		act(out, PACT_START_COPY);
+	}
+	go(p, PRIMARY_COPYING, now);
+}
+
+/* P4: nobody takes their stream any more, and no error waits for a better answer. */
+static void disks_leave(struct primary *p, struct primary_actions *out)
+{
+	if (!p->streaming)
+		return;
+	p->streaming = false;
+	if (!MUTANT(MUTANT_NO_DISKS_LEAVE))
+		act(out, PACT_DISKS_LEAVE);
+}
+
+/* The first copy is given up; nothing is held for it. */
+static void copy_over(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	disks_leave(p, out);
+	go(p, PRIMARY_CONNECTING, now);
 }
 
 static void want_open(struct primary *p)
@@ -131,6 +166,7 @@ static void want_open(struct primary *p)
 static void lost(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	disconnect(p, out);
+	disks_leave(p, out);
 	throttle(p, THROTTLE_NONE, out);
 	if (p->leave_force)
 		want_open(p);
@@ -142,6 +178,7 @@ static void finish(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	if (has_session(p) && p->state != PRIMARY_LEAVING)
 		act(out, PACT_SEND_BYE)->leave = p->leave;
+	disks_leave(p, out);
 	throttle(p, THROTTLE_NONE, out);
 	if (p->leave == LEAVE_GUEST_SHUTDOWN || p->leave == LEAVE_GUEST_CRASH)
 		act(out, PACT_END_GUEST)->leave = p->leave;
@@ -160,6 +197,7 @@ static void set_leaving(struct primary *p, enum leave_reason reason)
 static void send_bye(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	act(out, PACT_SEND_BYE)->leave = p->leave;
+	disks_leave(p, out);
 	throttle(p, THROTTLE_NONE, out);
 	go(p, PRIMARY_LEAVING, now);
 	if (MUTANT(MUTANT_OPEN_WITHOUT_BYE_OK))
@@ -186,7 +224,7 @@ static void resync(struct primary *p, uint64_t now, enum leave_reason reason,
 {
 	if (p->state == PRIMARY_COPYING) {
 		disconnect(p, out);
-		go(p, PRIMARY_CONNECTING, now);
+		copy_over(p, now, out);
 	} else if (guarded(p)) {
 		p->leave = reason;
 		send_bye(p, now, out);
@@ -220,6 +258,9 @@ static bool may_go_alone(const struct primary *p, uint64_t now)
 {
 	if (has_session(p) || will_open(p))
 		return false;
+	/* P3: who was handed the VM may run it although nobody hears of it. */
+	if (p->handed && !MUTANT(MUTANT_ALONE_AFTER_HANDOVER))
+		return false;
 	if (MUTANT(MUTANT_OPEN_ON_LINK_DOWN) && p->conf.policy == POLICY_PRIMARY_WINS)
 		return true;
 	return (p->conf.policy == POLICY_PRIMARY_WINS || MUTANT(MUTANT_OPEN_WHEN_LOST)) &&
@@ -234,7 +275,7 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 	case PRIMARY_COPYING:
 		if (silent) {
 			disconnect(p, out);
-			go(p, PRIMARY_CONNECTING, now);
+			copy_over(p, now, out);
 		}
 		break;
 	case PRIMARY_SYNCING:
@@ -245,6 +286,10 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 	case PRIMARY_LEAVING:
 		if (!will_open(p) &&
 		    (silent || now >= p->state_since_ns + p->conf.timing.bye_timeout_ns))
+			lost(p, now, out);
+		break;
+	case PRIMARY_HANDING:
+		if (silent || now >= p->state_since_ns + p->conf.timing.bye_timeout_ns)
 			lost(p, now, out);
 		break;
 	case PRIMARY_LOST:
@@ -262,6 +307,15 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 
 /* ---- events ---- */
 
+/* Only under primary-wins does anything follow from it, after a crash too. */
+static void set_handed(struct primary *p, bool handed, struct primary_actions *out)
+{
+	if (p->handed != handed && p->conf.policy == POLICY_PRIMARY_WINS &&
+	    !MUTANT(MUTANT_HANDOVER_FORGOTTEN))
+		act(out, PACT_PERSIST_HANDOVER)->handed = handed;
+	p->handed = handed;
+}
+
 static void link_up(struct primary *p, uint64_t now, const struct primary_event *ev,
 		    struct primary_actions *out)
 {
@@ -274,13 +328,12 @@ static void link_up(struct primary *p, uint64_t now, const struct primary_event 
 	/* A term that the peer spent on an activation that never ran. */
 	p->conf.term = MAX(p->conf.term, ev->term);
 	p->alone_decided = false;
-	if (p->held) {
-		/* HELLO_OK: whatever could have gone alone is abandoned. */
+	/* HELLO_OK: whatever could have gone alone is abandoned. */
+	set_handed(p, false, out);
+	if (p->held)
 		want_open(p);
-		return;
-	}
-	act(out, PACT_START_COPY);
-	go(p, PRIMARY_COPYING, now);
+	else
+		start_copy(p, now, out);
 }
 
 static void link_down(struct primary *p, uint64_t now, struct primary_actions *out)
@@ -300,8 +353,9 @@ static void link_down(struct primary *p, uint64_t now, struct primary_actions *o
 	if (p->failures < UINT32_MAX)
 		p->failures++;
 	if (p->state == PRIMARY_COPYING)
-		go(p, PRIMARY_CONNECTING, now);
-	else if (guarded(p) || (p->state == PRIMARY_LEAVING && !will_open(p)))
+		copy_over(p, now, out);
+	else if (guarded(p) || p->state == PRIMARY_HANDING ||
+		 (p->state == PRIMARY_LEAVING && !will_open(p)))
 		lost(p, now, out);
 }
 
@@ -317,6 +371,7 @@ static void peer_activated(struct primary *p, uint64_t now, const struct primary
 	p->connecting = false;
 	disconnect(p, out);
 	p->open_wanted = false;
+	p->streaming = false;
 	p->conf.term = MAX(p->conf.term, ev->term);
 	act(out, PACT_DESTROY_GUEST)->term = ev->term;
 	go(p, PRIMARY_DEPOSED, now);
@@ -333,8 +388,7 @@ static void output_opened(struct primary *p, uint64_t now, struct primary_action
 	if (p->leaving) {
 		finish(p, now, out);
 	} else if (has_session(p)) {
-		act(out, PACT_START_COPY);
-		go(p, PRIMARY_COPYING, now);
+		start_copy(p, now, out);
 	} else if (p->state != PRIMARY_CONNECTING) {
 		go(p, PRIMARY_CONNECTING, now);
 	}
@@ -423,8 +477,8 @@ static bool ack_is_true(const struct primary *p, const struct primary_event *ev)
 static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
 		struct primary_actions *out)
 {
-	/* In LOST, LEAVING and after, an ACK comes too late: the peer may have gone alone (P3). */
-	if (!guarded(p))
+	/* In LOST, LEAVING, HANDING and after, an ACK comes too late: the peer may have gone alone (P3). */
+	if (!guarded(p) && !(MUTANT(MUTANT_RELEASE_AFTER_HANDOVER) && p->state == PRIMARY_HANDING))
 		return;
 	if (!ack_is_true(p, ev)) {
 		lost(p, now, out);
@@ -442,6 +496,8 @@ static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
 		p->oldest_unacked_since_ns = lease_of(p, epoch_next(p->acked));
 	if (p->state == PRIMARY_SYNCING)
 		go(p, PRIMARY_PROTECTED, now);
+	else if (MUTANT(MUTANT_RELEASE_AFTER_HANDOVER) && p->state == PRIMARY_HANDING)
+		return;
 	else if (now - p->state_since_ns >= GOOD_SESSION * p->conf.timing.failure_timeout_ns)
 		p->failures = 0;
 }
@@ -478,6 +534,42 @@ static void unprotect(struct primary *p, uint64_t now, const struct primary_even
 	p->leave_force = true;
 	if (waiting)
 		want_open(p);
+	else if (p->state == PRIMARY_HANDING)
+		lost(p, now, out);
+}
+
+/* ---- disks ---- */
+
+static void disks_synced(struct primary *p, struct primary_actions *out)
+{
+	if (p->state != PRIMARY_COPYING || !has_session(p) || !p->streaming || p->synced)
+		return;
+	p->synced = true;
+	act(out, PACT_START_COPY);
+}
+
+/* P5: the peer's disks will lack what is written from now on. The guest goes on. */
+static void disk_dropped(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	if (!MUTANT(MUTANT_DROP_IGNORED) && p->streaming)
+		resync(p, now, LEAVE_RESYNC, out);
+}
+
+/*
+ * P4: the guest is spared the error where a peer can run it from an epoch before the error. It runs on here,
+ * heard by nobody, in case that peer is lost as well: then it gets the error after all. With nobody to hand it
+ * to, or with disks that are not in sync, it gets it at once.
+ */
+static void disk_error(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	if (p->state != PRIMARY_PROTECTED || MUTANT(MUTANT_ERROR_TO_GUEST)) {
+		disk_dropped(p, now, out);
+		return;
+	}
+	set_handed(p, true, out);
+	act(out, PACT_SEND_HANDOVER)->epoch = p->acked;
+	throttle(p, THROTTLE_NONE, out);
+	go(p, PRIMARY_HANDING, now);
 }
 
 static void handle(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -498,7 +590,9 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 			peer_activated(p, now, ev, out);
 		break;
 	case PEV_COPY_DONE:
-		if (p->state == PRIMARY_COPYING && has_session(p) && !p->checkpointing)
+		/* P5: epoch 0 is the disks' first whole epoch too. */
+		if (p->state == PRIMARY_COPYING && has_session(p) && !p->checkpointing &&
+		    (p->synced || !p->streaming))
 			copy_done(p, now, out);
 		break;
 	case PEV_COPY_FAILED:
@@ -537,6 +631,15 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 			act(out, PACT_END);
 			go(p, PRIMARY_ENDED, now);
 		}
+		break;
+	case PEV_DISKS_SYNCED:
+		disks_synced(p, out);
+		break;
+	case PEV_DISK_DROPPED:
+		disk_dropped(p, now, out);
+		break;
+	case PEV_DISK_ERROR:
+		disk_error(p, now, out);
 		break;
 	case PEV_COUNT:
 		break;
@@ -595,6 +698,7 @@ void primary_init(struct primary *p, const struct primary_conf *conf, uint64_t n
 		.throttle_percent = THROTTLE_NONE,
 		.resync_percent = THROTTLE_NONE,
 		.held = conf->adopt,
+		.handed = conf->adopt && conf->handed,
 	};
 	liveness_init(&p->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
 	session_reset(p);
@@ -655,8 +759,12 @@ uint64_t primary_next_deadline(const struct primary *p)
 		if (!will_open(p))
 			d = MIN(p->state_since_ns + p->conf.timing.bye_timeout_ns, listen);
 		break;
+	case PRIMARY_HANDING:
+		d = MIN(p->state_since_ns + p->conf.timing.bye_timeout_ns, listen);
+		break;
 	case PRIMARY_LOST:
-		if (p->conf.policy == POLICY_PRIMARY_WINS && !has_session(p) && !will_open(p))
+		if (p->conf.policy == POLICY_PRIMARY_WINS && !p->handed && !has_session(p) &&
+		    !will_open(p))
 			d = listen;
 		break;
 	case PRIMARY_DEPOSED:
@@ -678,7 +786,7 @@ bool primary_heartbeats(const struct primary *p)
 {
 	if (p->state == PRIMARY_LOST || p->state == PRIMARY_LEAVING)
 		return !will_open(p);
-	return guarded(p) || p->state == PRIMARY_COPYING;
+	return guarded(p) || p->state == PRIMARY_COPYING || p->state == PRIMARY_HANDING;
 }
 
 void primary_check(const struct primary *p)
@@ -697,7 +805,12 @@ void primary_check(const struct primary *p)
 	assert(!guarded(p) || (p->held && has_session(p) && !will_open(p)));
 	assert(p->state != PRIMARY_LOST || p->held);
 	assert(p->state != PRIMARY_LEAVING || p->held);
+	assert(p->state != PRIMARY_HANDING || (p->held && p->handed && !will_open(p)));
 	assert(p->state != PRIMARY_CONNECTING || !p->held || will_open(p));
+	/* P5: epochs are counted of disks that are in sync, and of no others. */
+	assert(!guarded(p) || !p->conf.disks || (p->streaming && p->synced));
+	assert(!p->streaming || guarded(p) || p->state == PRIMARY_COPYING ||
+	       p->state == PRIMARY_HANDING);
 	/* P2: "protected" begins with the first commit. */
 	assert(p->state != PRIMARY_PROTECTED || p->acked != EPOCH_NONE);
 }

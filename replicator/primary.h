@@ -24,6 +24,7 @@ enum primary_state {
 	PRIMARY_PROTECTED,  /* output held, released epoch by epoch */
 	PRIMARY_LOST,	    /* peer or link lost after checkpoint 0; output held */
 	PRIMARY_LEAVING,    /* BYE sent, waiting for BYE_OK; output held */
+	PRIMARY_HANDING,    /* HANDOVER sent: the peer is to run the VM; output held, for good */
 	PRIMARY_DEPOSED,    /* the peer runs the VM: our copy is being destroyed; final */
 	PRIMARY_ENDED,	    /* nothing is left to do; final */
 };
@@ -48,6 +49,14 @@ enum leave_reason {
  *   (link down, guest event), and before the PEV_LINK_UP of a later session.
  * - Heartbeats are sent at most while primary_heartbeats() says so (P5).
  * - PACT_OPEN_OUTPUT is repeated by the shell until it is carried out; then PEV_OUTPUT_OPENED.
+ *
+ * Of a VM with disks (docs/disk.md; "port" is what is said at each disk's port there):
+ * - PEV_DISKS_SYNCED: what the copiers had to copy is in the stream, of every disk; from here on the
+ *   peer's disks differ by nothing but what is on its way. An error of a copier is PEV_DISK_DROPPED.
+ * - PEV_EPOCH_SENT of epoch n: with DISK_END(n) of every disk. A disk that cannot give its end of an
+ *   epoch has dropped out.
+ * - From PACT_DISKS_SYNC on a disk is in the stream, until PACT_DISKS_LEAVE. One that is not answers
+ *   errors to the guest by itself.
  */
 enum primary_event_type {
 	PEV_TICK,    /* time passed; nothing else happened */
@@ -67,6 +76,9 @@ enum primary_event_type {
 	PEV_GUEST_EVENT,     /* reason in `leave`: guest ended, suspended by others, changed */
 	PEV_UNPROTECT,	     /* operator; `force` = release without the peer's word */
 	PEV_GUEST_GONE_DONE, /* PACT_DESTROY_GUEST was carried out */
+	PEV_DISKS_SYNCED,    /* every disk is in sync, and stays so by its stream */
+	PEV_DISK_DROPPED, /* port: DROPPED, or its server died: a disk has left the stream by itself */
+	PEV_DISK_ERROR, /* port: ERROR: a local disk failed the guest, whose answer is kept back */
 	PEV_COUNT
 };
 
@@ -84,15 +96,38 @@ struct primary_event {
 enum primary_action_type {
 	PACT_CONNECT,	 /* open a session: HELLO(term), adopt flag if `held` */
 	PACT_DISCONNECT, /* drop the connection now, the peer is not told; then PEV_LINK_DOWN */
-	PACT_START_COPY, /* log-dirty on, live rounds; then PEV_COPY_DONE or _FAILED */
+	/* CONFIG, STATIC; log-dirty on, live rounds; then PEV_COPY_DONE or _FAILED. After PACT_DISKS_SYNC
+	   the set-up frames are sent already. */
+	PACT_START_COPY,
 	PACT_CHECKPOINT, /* epoch: hold output from the pause on; then TAKEN or ABORTED, then SENT */
-	PACT_RELEASE,	 /* epoch: let the output of this epoch out (P1) */
-	PACT_OPEN_OUTPUT,   /* release everything and stop holding; then PEV_OUTPUT_OPENED */
-	PACT_SEND_BYE,	    /* reason; then PEV_BYE_OK or PEV_LINK_DOWN */
-	PACT_THROTTLE,	    /* percent of a CPU's time that the guest may use, 100 = no cap */
-	PACT_DESTROY_GUEST, /* deposed: our copy must never speak again; then PEV_GUEST_GONE_DONE */
-	PACT_END_GUEST,	    /* obey on_poweroff/on_reboot/on_crash of a guest that ended itself */
-	PACT_END,	    /* close everything; the worker ends */
+	PACT_RELEASE,	 /* epoch: let the output of this epoch out (P1); port: ACKED(epoch) */
+	/*
+	 * Release everything and stop holding; then PEV_OUTPUT_OPENED. From here on the disks' history is
+	 * our own: their new generation is durable before.
+	 */
+	PACT_OPEN_OUTPUT,
+	PACT_SEND_BYE, /* reason; then PEV_BYE_OK or PEV_LINK_DOWN */
+	PACT_THROTTLE, /* percent of a CPU's time that the guest may use, 100 = no cap */
+	/*
+	 * Deposed: our copy must never speak again; its disks become OUTDATED and get no new generation.
+	 * Then PEV_GUEST_GONE_DONE.
+	 */
+	PACT_DESTROY_GUEST,
+	PACT_END_GUEST, /* obey on_poweroff/on_reboot/on_crash of a guest that ended itself */
+	PACT_END,	/* close everything; the worker ends */
+	/* CONFIG, STATIC, DISKS; port: BEGIN and the copiers of every disk; then PEV_DISKS_SYNCED. */
+	PACT_DISKS_SYNC,
+	/*
+	 * Port: LEAVE, every disk: the guest's I/O goes on without the stream, what was not acknowledged is
+	 * dirty, an error that was kept back is answered.
+	 */
+	PACT_DISKS_LEAVE,
+	PACT_SEND_HANDOVER, /* epoch: HANDOVER; then PEV_PEER_ACTIVATED or PEV_LINK_DOWN */
+	/*
+	 * `handed`: a HANDOVER may be with the peer, durable before the next action; retried until it is. A worker
+	 * that finds it has it in its primary_conf. PACT_END forgets it with the role.
+	 */
+	PACT_PERSIST_HANDOVER,
 };
 
 struct primary_action {
@@ -101,6 +136,7 @@ struct primary_action {
 	uint64_t term;
 	uint32_t percent;
 	enum leave_reason leave;
+	bool handed;
 };
 
 #define PRIMARY_MAX_ACTIONS 10
@@ -118,6 +154,9 @@ struct primary_conf {
 	uint32_t max_outstanding;
 	/* The worker found held output or a pinned lane: it died before. Output counts as held. */
 	bool adopt;
+	/* ... and a HANDOVER may be with the peer (PACT_PERSIST_HANDOVER). */
+	bool handed;
+	bool disks; /* the VM has any */
 };
 
 /* The states and which may follow which (lib/sm.h). */
@@ -158,6 +197,9 @@ struct primary {
 	bool alone_decided; /* primary-wins: we chose to go alone */
 	bool leaving;	    /* protection ends as soon as it may, for the reason in `leave` */
 	bool leave_force;   /* ... and without the peer's word if it does not come */
+	bool streaming;	    /* the disks are in the stream, or on their way into it */
+	bool synced;	    /* ... and in sync */
+	bool handed;	    /* HANDOVER may be with a peer that has not stood down since */
 	enum leave_reason leave;
 };
 

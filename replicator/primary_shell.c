@@ -222,6 +222,7 @@ static bool may_start_afresh(const struct primary_shell *s)
 	case PRIMARY_SYNCING:
 	case PRIMARY_PROTECTED:
 	case PRIMARY_LEAVING:
+	case PRIMARY_HANDING:
 	case PRIMARY_DEPOSED:
 	case PRIMARY_ENDED:
 		break;
@@ -321,6 +322,12 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 	case PACT_END:
 		finish(s);
 		break;
+	case PACT_DISKS_SYNC:
+	case PACT_DISKS_LEAVE:
+	case PACT_SEND_HANDOVER:
+	case PACT_PERSIST_HANDOVER:
+		/* Only a primary_conf with disks brings them about. */
+		die("%s of a VM without disks", primary_action_name(a->type));
 	}
 }
 

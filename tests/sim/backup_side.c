@@ -67,6 +67,7 @@ static void quit(struct sim *s, int slot)
 
 	net_close(s, w->conn, SIDE_B);
 	w->proc.alive = false;
+	disks_b_leave(s, slot);
 	answer_asker(s, w, true);
 }
 
@@ -90,6 +91,7 @@ void b_host_died(struct sim *s)
 	for (int i = 0; i < MAX_CONNS; i++)
 		s->net.conn[i].open[SIDE_B] = false;
 	s->standby = (struct standby){.token = s->standby.token + 1};
+	disks_b_host_died(s);
 }
 
 bool b_freeze(struct sim *s, int slot, uint64_t duration)
@@ -142,6 +144,7 @@ static void build(struct sim *s, int slot)
 			sim_fail(s, "P4", "the running VM of host B is taken for a leftover");
 		s->standby = (struct standby){.token = s->standby.token + 1};
 	}
+	s->handed = false;
 	s->b_role = ROLE_BACKUP;
 	s->b_term = MAX(s->b_term, w->hello_term);
 	w->told_hello = true;
@@ -237,6 +240,7 @@ static void take(struct sim *s, int slot, const struct msg *m)
 		.term = m->term,
 	};
 	const struct backup_event bye = {.type = BEV_BYE, .leave = m->leave};
+	const struct backup_event handover = {.type = BEV_HANDOVER, .epoch = m->epoch};
 
 	switch (m->type) {
 	case MSG_PARTIAL:
@@ -260,12 +264,23 @@ static void take(struct sim *s, int slot, const struct msg *m)
 		net_close(s, w->conn, SIDE_B);
 		post(s, slot, BEV_LINK_DOWN, 0);
 		break;
+	case MSG_DISKS:
+		disks_b_begin(s, slot);
+		break;
+	case MSG_DISK_END:
+		if (!w->deaf)
+			disks_b_end(s, slot, m);
+		break;
+	case MSG_HANDOVER:
+		b_post(s, slot, &handover);
+		break;
 	case MSG_HELLO:
 	case MSG_HELLO_OK:
 	case MSG_REFUSE:
 	case MSG_ACTIVATED:
 	case MSG_ACK:
 	case MSG_BYE_OK:
+	case MSG_DISK_PROGRESS:
 		break;
 	}
 }
@@ -279,8 +294,8 @@ void b_message(struct sim *s, int slot, const struct msg *m)
 		take(s, slot, m);
 		return;
 	}
-	if (w->n_in == MAX_CMDS) {
-		sim_fail(s, "P6", "more than %d messages wait at the backup", MAX_CMDS);
+	if (w->n_in == MAX_IN) {
+		sim_fail(s, "P6", "more than %d messages wait at the backup", MAX_IN);
 		return;
 	}
 	w->in[w->n_in++] = *m;
@@ -435,6 +450,7 @@ static void send(struct sim *s, int slot, enum msg_type type, const struct backu
 static void execute(struct sim *s, int slot, const struct backup_action *act)
 {
 	struct backup_side *w = &s->b[slot];
+	const struct msg refusal = {.type = MSG_REFUSE};
 
 	sim_trace(s, "B%d   %s epoch=%lld term=%llu", slot, backup_action_name(act->type),
 		  (long long)act->epoch, (unsigned long long)act->term);
@@ -444,6 +460,7 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 		send(s, slot, MSG_HELLO_OK, act);
 		break;
 	case BACT_ACK:
+		oracle_ack(s, slot, act->epoch);
 		send(s, slot, MSG_ACK, act);
 		break;
 	case BACT_APPLY:
@@ -478,6 +495,19 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 	case BACT_END:
 		quit(s, slot);
 		break;
+	case BACT_DISKS_COMMIT:
+		disks_b_commit(s, slot, act->epoch);
+		break;
+	case BACT_DISKS_ACTIVATE:
+		disks_b_activate(s, slot, act->epoch);
+		break;
+	case BACT_DISKS_LEAVE:
+		disks_b_leave(s, slot);
+		break;
+	case BACT_REFUSE:
+		net_send(s, w->conn, SIDE_A, &refusal);
+		net_close(s, w->conn, SIDE_B);
+		break;
 	}
 }
 
@@ -506,7 +536,8 @@ static void note_commit(struct sim *s, struct backup_side *w, uint64_t before)
 {
 	if (w->core.committed == before)
 		return;
-	w->hole = w->hole || w->arena_epoch != before + 1 || w->arena_epoch != w->core.committed;
+	w->hole = w->hole || w->arena_epoch != before + 1 || w->arena_epoch != w->core.committed ||
+		  !disks_b_hold(s, (int)(w - s->b), w->core.committed);
 	w->committed = w->arena_epoch;
 	w->committed_state = w->arena_state;
 	if (w->hole)
@@ -522,13 +553,23 @@ static void step(struct sim *s, int slot, const struct backup_event *b)
 	struct backup_side *w = &s->b[slot];
 	enum backup_state before = w->core.state;
 	uint64_t committed = w->core.committed;
+	uint64_t complete = w->core.complete;
+	bool linked = w->core.link_up;
 
+	if (b->type == BEV_DISK_FAILED)
+		w->disk_news--;
 	backup_step(&w->core, host_clock(s, SIDE_B), b, &w->todo);
 	w->done = 0;
 	if (w->core.state == BACKUP_ACTIVATING && before != BACKUP_ACTIVATING &&
-	    b->type != BEV_FAILOVER)
+	    b->type != BEV_FAILOVER && b->type != BEV_HANDOVER)
 		oracle_decided(s, w);
-	if (b->type == BEV_HEARTBEAT || b->type == BEV_HELLO || w->core.committed != committed)
+	if (b->type == BEV_HANDOVER && linked && before == BACKUP_STANDING &&
+	    w->core.state == BACKUP_STANDING && w->core.link_up)
+		sim_fail(s, "P4", "the VM is handed over and the backup does not take it");
+	/* Not what a disk said later. */
+	if (b->type == BEV_HEARTBEAT || b->type == BEV_HELLO ||
+	    (b->type == BEV_EPOCH_COMPLETE &&
+	     (w->core.committed != committed || w->core.complete != complete)))
 		w->last_heard = s->now;
 	note_commit(s, w, committed);
 	if (b->type != BEV_HEARTBEAT && b->type != BEV_TICK)
@@ -607,6 +648,7 @@ void b_event(struct sim *s, const struct ev *ev)
 	case EV_B_ABANDONED:
 		if (ev->token == s->standby.token)
 			s->standby.exists = false;
+		oracle_disks_left(s, ev->slot);
 		post(s, ev->slot, BEV_ABANDONED, 0);
 		break;
 	case EV_A_CORE:
@@ -616,6 +658,11 @@ void b_event(struct sim *s, const struct ev *ev)
 	case EV_A_EXEC:
 	case EV_A_RESTART:
 	case EV_A_GONE:
+	case EV_A_SYNCED:
+	case EV_B_DISK_HELD:
+	case EV_B_DISK_DURABLE:
+	case EV_B_DISK_APPLIED:
+	case EV_B_DISK_ACTIVE:
 	case EV_MSG:
 	case EV_HEARTBEAT:
 	case EV_GUEST:

@@ -13,7 +13,7 @@ static const struct {
 	unsigned int weight;
 } weights[] = {
 	{FAULT_CUT, 10},	{FAULT_UDP_CUT, 4},
-	{FAULT_TCP_STALL, 5},	{FAULT_RESET, 6},
+	{FAULT_TCP_STALL, 8},	{FAULT_RESET, 6},
 	{FAULT_SLOW, 3},	{FAULT_KILL_WORKER, 5},
 	{FAULT_KILL_AT, 10},	{FAULT_STOP_WORKER, 6},
 	{FAULT_STOP_AT, 5},	{FAULT_KILL_HOST, 7},
@@ -23,7 +23,9 @@ static const struct {
 	{FAULT_BURST, 2},	{FAULT_DIRTY, 2},
 	{FAULT_STANDBY, 2},	{FAULT_SLOW_APPLY, 2},
 	{FAULT_FALSE_ACK, 2},	{FAULT_FALSE_ACTIVATED, 1},
-	{FAULT_SKIP_EPOCH, 2},
+	{FAULT_SKIP_EPOCH, 2},	{FAULT_DISK_ERROR, 10},
+	{FAULT_DISK_SERVER, 5}, {FAULT_DISK_DROP, 3},
+	{FAULT_DISK_SLOW, 3},
 };
 
 static enum fault_type random_type(struct rng *r)
@@ -81,6 +83,27 @@ static void random_timing(struct rng *r, struct timing_conf *t)
 	t->epoch_period_ns = rng_between(r, hb / 2, t->failure_timeout_ns / 2);
 }
 
+/* What is rare by chance and must be seen: a VM is handed over while the link breaks and a worker dies. */
+static void plot_handover(struct rng *r, struct plan *p, uint64_t begin)
+{
+	uint64_t soon = p->timing.failure_timeout_ns;
+
+	for (int i = 0; i < 3; i++) {
+		struct fault *f = &p->fault[i];
+
+		f->side = SIDE_A;
+		f->at = i ? p->fault[0].at + rng_below(r, soon)
+			  : rng_between(r, begin + soon, p->end_of_faults - soon);
+	}
+	p->fault[0].type = FAULT_DISK_ERROR;
+	p->fault[0].arg = rng_below(r, 2);
+	p->fault[0].duration = soon;
+	p->fault[1].type = rng_percent(r, 50) ? FAULT_CUT : FAULT_TCP_STALL;
+	p->fault[1].arg = rng_percent(r, 50);
+	p->fault[2].type = rng_percent(r, 50) ? FAULT_KILL_AT : FAULT_KILL_WORKER;
+	p->fault[2].arg = rng_between(r, 1, 6);
+}
+
 void plan_random(struct sim *s, struct plan *p)
 {
 	struct rng *r = &s->rng;
@@ -92,6 +115,8 @@ void plan_random(struct sim *s, struct plan *p)
 		.loss = rng_percent(r, 30) ? rng_below(r, 30) : 0,
 		.hearts_outlive_link = rng_percent(r, 50),
 		.n = rng_below(r, 8),
+		.n_disks = rng_percent(r, 50) ? 0 : (int)rng_between(r, 1, MAX_DISKS),
+		.ack_mode = rng_between(r, BACKUP_ACK_MEMORY, BACKUP_ACK_EPOCH),
 	};
 	random_timing(r, &p->timing);
 	begin = rng_below(r, 20 * p->timing.heartbeat_period_ns);
@@ -114,6 +139,8 @@ void plan_random(struct sim *s, struct plan *p)
 		f->arg = random_arg(r, f->type);
 		f->flag = rng_percent(r, 50);
 	}
+	if (p->n_disks && p->n >= 3 && rng_percent(r, 20))
+		plot_handover(r, p, begin);
 }
 
 const char *fault_name(enum fault_type t)
@@ -143,6 +170,10 @@ const char *fault_name(enum fault_type t)
 		[FAULT_FALSE_ACK] = "false-ack",
 		[FAULT_FALSE_ACTIVATED] = "false-activated",
 		[FAULT_SKIP_EPOCH] = "skip-epoch",
+		[FAULT_DISK_ERROR] = "disk-error",
+		[FAULT_DISK_SERVER] = "disk-server-dies",
+		[FAULT_DISK_DROP] = "disk-drops-out",
+		[FAULT_DISK_SLOW] = "slow-disk",
 	};
 
 	return (unsigned int)t < FAULT_COUNT ? names[t] : "?";
@@ -173,6 +204,7 @@ static void kill_host(struct sim *s, const struct fault *f)
 		s->a.proc.alive = false;
 		s->guest.exists = false;
 		s->out = (struct output){.held = false};
+		disks_a_host_died(s);
 		for (int i = 0; i < MAX_CONNS; i++)
 			s->net.conn[i].open[SIDE_A] = false;
 	}
@@ -337,6 +369,45 @@ static void guest_fault(struct sim *s, const struct fault *f, uint64_t until)
 	}
 }
 
+static void disk_fault(struct sim *s, const struct fault *f, uint64_t until)
+{
+	int n;
+
+	if (!s->plan.n_disks || !s->host[f->side].up)
+		return;
+	n = (int)(f->arg % (uint64_t)s->plan.n_disks);
+	switch ((int)f->type) {
+	case FAULT_DISK_ERROR:
+		if (f->side == SIDE_B)
+			disks_b_break(s, n);
+		else
+			s->disk_a[n].broken_until = MAX(s->disk_a[n].broken_until, until);
+		break;
+	case FAULT_DISK_SERVER:
+		if (f->side == SIDE_B)
+			disks_b_server_dies(s, n, until);
+		else
+			disks_a_server_dies(s, n, until);
+		break;
+	case FAULT_DISK_DROP:
+		disks_a_drop_out(s, n);
+		break;
+	case FAULT_DISK_SLOW:
+		s->slow_disk_until = MAX(s->slow_disk_until, until);
+		break;
+	}
+}
+
+/* What was broken is replaced: fresh. */
+static void disks_repaired(struct sim *s)
+{
+	for (int i = 0; i < s->plan.n_disks; i++) {
+		s->disk_a[i].broken_until = 0;
+		if (s->disk_b[i].state == DISK_FAILED)
+			s->disk_b[i] = (struct disk_b){.token = s->disk_b[i].token + 1};
+	}
+}
+
 void fault_strike(struct sim *s, int n)
 {
 	const struct fault *f = &s->plan.fault[n];
@@ -393,6 +464,12 @@ void fault_strike(struct sim *s, int n)
 	case FAULT_SKIP_EPOCH:
 		s->skip_epoch = true;
 		break;
+	case FAULT_DISK_ERROR:
+	case FAULT_DISK_SERVER:
+	case FAULT_DISK_DROP:
+	case FAULT_DISK_SLOW:
+		disk_fault(s, f, until);
+		break;
 	case FAULT_NONE:
 	case FAULT_COUNT:
 		break;
@@ -406,6 +483,7 @@ void faults_end(struct sim *s)
 	s->fail_standby = false;
 	s->complete_standby = false;
 	s->skip_epoch = false;
+	disks_repaired(s);
 	s->net.loss = 0;
 	s->a.proc.trap.countdown = 0;
 	s->b_trap.countdown = 0;

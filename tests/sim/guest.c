@@ -68,8 +68,10 @@ void guest_speak(struct sim *s)
 
 	if (!s->guest.exists || s->guest.ended)
 		return;
-	if (!s->guest.suspended)
+	if (!s->guest.suspended) {
 		output_say(s);
+		disks_write(s);
+	}
 	ev_push(s, s->now + rng_between(&s->rng, MS / 2, s->t.epoch_period_ns + MS), &speak);
 }
 

@@ -7,11 +7,14 @@ ARCHIVES += simlib
 simlib_PKGS :=
 simlib_SRCS := \
 	tests/sim/backup_side.c \
+	tests/sim/disks_a.c \
+	tests/sim/disks_b.c \
 	tests/sim/event.c \
 	tests/sim/faults.c \
 	tests/sim/guest.c \
 	tests/sim/net.c \
 	tests/sim/oracle.c \
+	tests/sim/oracle_disks.c \
 	tests/sim/primary_side.c \
 	tests/sim/run.c \
 	tests/sim/scenario.c

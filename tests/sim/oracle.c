@@ -100,6 +100,8 @@ void oracle_open(struct sim *s)
 	else if (standby_can_run(s))
 		sim_fail(s, "P1", "output is opened while a standby could run (silent for %llu ms)",
 			 U(a->alone_after / MS));
+	if (s->out.reason == OPEN_ALONE && s->handed && standby_can_run(s))
+		sim_fail(s, "P3", "the primary goes alone although it handed the VM over");
 }
 
 /* ---- P2: a VM begins to run at host B ---- */
@@ -120,6 +122,7 @@ void oracle_activated(struct sim *s)
 			 U(s->plain_newest), U(d->state));
 	if (s->alone_newest > d->state)
 		s->p3_holes++;
+	oracle_disks_activated(s, d->state);
 	s->vm_ran_at_b = true;
 	s->b_activated_at = s->now;
 }
@@ -169,7 +172,8 @@ static bool standby_good(const struct sim *s)
 		const struct backup_side *w = &s->b[i];
 
 		if (w->conn == s->a.session && standing(s, w) && runs_now(s, SIDE_B, &w->proc))
-			return true;
+			return (w->disk_news || disks_b_good(s, i)) &&
+			       (s->a.disk_news || disks_a_good(s));
 	}
 	return false;
 }
@@ -256,6 +260,7 @@ void oracle_after(struct sim *s)
 	check_bounds(s);
 	check_output(s);
 	check_pause(s);
+	oracle_disks_move(s);
 }
 
 /* ---- the end ---- */
@@ -285,7 +290,8 @@ static bool settled_alone(const struct sim *s)
 	const struct primary *p = &s->a.core;
 
 	if (p->held)
-		return p->state == PRIMARY_LOST && s->plan.policy != POLICY_PRIMARY_WINS;
+		return p->state == PRIMARY_LOST &&
+		       (s->plan.policy != POLICY_PRIMARY_WINS || p->handed);
 	return (p->state == PRIMARY_CONNECTING || p->state == PRIMARY_COPYING) && output_flows(s);
 }
 
@@ -296,6 +302,8 @@ bool oracle_settled(const struct sim *s)
 
 	if (!s->host[SIDE_A].up || !s->guest.exists)
 		return settled_without_a(s);
+	if (!disks_quiet(s))
+		return false;
 	/* A standby may be left where its primary went alone and was unprotected out of reach. */
 	if (!s->a.proc.alive)
 		return !s->a.durable_role && (cur < 0 || s->standby.runs || s->operator_forced ||
@@ -309,5 +317,6 @@ bool oracle_settled(const struct sim *s)
 	if (s->wants_out)
 		return false;
 	return cur >= 0 && s->b[cur].core.state == BACKUP_STANDING &&
-	       primary_is_protected(p, host_clock(s, SIDE_A)) && output_flows(s);
+	       primary_is_protected(p, host_clock(s, SIDE_A)) && output_flows(s) &&
+	       disks_a_good(s) && disks_b_good(s, cur);
 }

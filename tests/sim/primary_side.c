@@ -78,6 +78,9 @@ static void data_start(struct sim *s)
 {
 	struct primary_side *a = &s->a;
 	const struct msg bye = {.type = MSG_BYE, .leave = a->cmd.leave};
+	const struct msg disks = {.type = MSG_DISKS};
+	const struct msg handover = {.type = MSG_HANDOVER, .epoch = a->cmd.epoch};
+	struct ev synced = worker_event(s, EV_A_SYNCED);
 	uint64_t copy = s->t.heartbeat_period_ns * (s->now < s->net.slow_until ? 4 : 1);
 
 	switch (a->cmd.type) {
@@ -98,6 +101,17 @@ static void data_start(struct sim *s)
 		break;
 	case CMD_BYE:
 		net_send(s, a->conn, SIDE_B, &bye);
+		break;
+	case CMD_DISKS_SYNC:
+		if (!a->conn)
+			break;
+		net_send(s, a->conn, SIDE_B, &disks);
+		synced.conn = a->conn;
+		ev_push(s, s->now + sim_delay(s, copy, 10 * copy), &synced);
+		break;
+	case CMD_HANDOVER:
+		s->handed = s->handed || a->conn;
+		net_send(s, a->conn, SIDE_B, &handover);
 		break;
 	}
 }
@@ -164,6 +178,7 @@ static void pause_begins(struct sim *s)
 	s->guest.suspended_at = s->now;
 	a->captured = ++s->guest.state;
 	output_switch(s, a->conn ? a->conn : a->session, a->cmd.epoch);
+	disks_barrier(s, a->cmd.epoch, a->captured);
 	data_after(s, DATA_PAUSED, rng_between(&s->rng, 500 * US, 3 * MS));
 }
 
@@ -210,6 +225,11 @@ static void epoch_sent(struct sim *s)
 		.at_ns = host_clock(s, SIDE_A),
 	};
 
+	/* That a disk has left is on its way to the core; the epoch cannot be whole. */
+	if (!disks_send_ends(s, a->conn, a->cmd.epoch)) {
+		data_idle(s);
+		return;
+	}
 	if (s->skip_epoch && a->cmd.epoch)
 		s->skip_epoch = false;
 	else
@@ -320,10 +340,16 @@ void a_message(struct sim *s, const struct msg *m, uint32_t conn)
 	case MSG_CLOSE:
 		data_link_gone(s);
 		break;
+	case MSG_DISK_PROGRESS:
+		disks_a_progress(s, m);
+		break;
 	case MSG_HELLO:
 	case MSG_PARTIAL:
 	case MSG_EPOCH:
 	case MSG_BYE:
+	case MSG_DISKS:
+	case MSG_DISK_END:
+	case MSG_HANDOVER:
 		break;
 	}
 }
@@ -362,6 +388,10 @@ static void worker_ends(struct sim *s)
 	a->conn = 0;
 	a->heart_conn = 0;
 	a->proc.alive = false;
+	/* The disks hear of it. What was owed to the guest died with the worker. */
+	for (int i = 0; i < MAX_DISKS; i++)
+		s->disk_a[i].owed = false;
+	disks_a_leave(s);
 }
 
 static void protection_ends(struct sim *s)
@@ -429,6 +459,21 @@ static void execute(struct sim *s, const struct primary_action *act)
 	case PACT_END:
 		protection_ends(s);
 		break;
+	case PACT_DISKS_SYNC:
+		disks_a_begin(s);
+		command(s, CMD_DISKS_SYNC, act);
+		break;
+	case PACT_DISKS_LEAVE:
+		disks_a_leave(s);
+		break;
+	case PACT_SEND_HANDOVER:
+		for (int i = 0; i < MAX_DISKS; i++)
+			s->disk_a[i].owed = false;
+		command(s, CMD_HANDOVER, act);
+		break;
+	case PACT_PERSIST_HANDOVER:
+		s->a.durable_handed = act->handed;
+		break;
 	}
 }
 
@@ -462,6 +507,8 @@ static void step(struct sim *s, const struct primary_event *p)
 
 	if (p->type == PEV_UNPROTECT)
 		s->wants_out = true;
+	if (p->type == PEV_DISK_DROPPED)
+		a->disk_news--;
 	alone = a->core.alone_decided;
 	primary_step(&a->core, host_clock(s, SIDE_A), p, &a->todo);
 	if (a->core.alone_decided && !alone)
@@ -470,6 +517,10 @@ static void step(struct sim *s, const struct primary_event *p)
 	if (p->type == PEV_HEARTBEAT)
 		a->last_heard = s->now;
 	a->done = 0;
+	/* It was there to be handed over. */
+	for (int i = 0; i < s->plan.n_disks && p->type == PEV_DISK_ERROR; i++)
+		s->disk_a[i].owed = s->disk_a[i].error_since && before == PRIMARY_PROTECTED &&
+				    a->core.state != PRIMARY_LOST;
 	if (p->type != PEV_HEARTBEAT && p->type != PEV_TICK)
 		sim_trace(s, "A <- %s epoch=%lld", primary_event_name(p->type),
 			  (long long)p->epoch);
@@ -515,12 +566,18 @@ void a_start(struct sim *s)
 		.arena_pages = ARENA,
 		.max_outstanding = s->plan.max_outstanding,
 		.adopt = s->out.held,
+		.handed = a->durable_handed,
+		.disks = s->plan.n_disks > 0,
 	};
 	const struct primary_event first = {.type = PEV_TICK};
 	const struct primary_event ended = {.type = PEV_GUEST_EVENT, .leave = s->guest.reason};
 	uint32_t n_connects = a->n_connects;
 
-	*a = (struct primary_side){.durable_role = true, .n_connects = n_connects};
+	*a = (struct primary_side){
+		.durable_role = true,
+		.durable_handed = a->durable_handed,
+		.n_connects = n_connects,
+	};
 	a->proc = (struct process){.alive = true, .gen = ++s->next_gen, .tick_at = NEVER};
 	a->started = s->now;
 	a->last_heard = s->now;
@@ -608,6 +665,10 @@ void a_event(struct sim *s, const struct ev *ev)
 	case EV_A_RESTART:
 		restart(s, ev);
 		break;
+	case EV_A_SYNCED:
+		if (ev->conn == s->a.conn)
+			disks_a_synced(s);
+		break;
 	case EV_A_GONE:
 		s->guest.exists = false;
 		post(s, PEV_GUEST_GONE_DONE, 0);
@@ -621,6 +682,10 @@ void a_event(struct sim *s, const struct ev *ev)
 	case EV_B_COMPLETED:
 	case EV_B_ACTIVATED:
 	case EV_B_ABANDONED:
+	case EV_B_DISK_HELD:
+	case EV_B_DISK_DURABLE:
+	case EV_B_DISK_APPLIED:
+	case EV_B_DISK_ACTIVE:
 	case EV_MSG:
 	case EV_HEARTBEAT:
 	case EV_GUEST:

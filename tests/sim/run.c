@@ -123,6 +123,7 @@ static void dispatch(struct sim *s, const struct ev *ev)
 	case EV_A_EXEC:
 	case EV_A_RESTART:
 	case EV_A_GONE:
+	case EV_A_SYNCED:
 		a_event(s, ev);
 		break;
 	case EV_B_CORE:
@@ -135,6 +136,12 @@ static void dispatch(struct sim *s, const struct ev *ev)
 	case EV_B_ACTIVATED:
 	case EV_B_ABANDONED:
 		b_event(s, ev);
+		break;
+	case EV_B_DISK_HELD:
+	case EV_B_DISK_DURABLE:
+	case EV_B_DISK_APPLIED:
+	case EV_B_DISK_ACTIVE:
+		disks_event(s, ev);
 		break;
 	case EV_MSG:
 		net_arrive(s, ev);

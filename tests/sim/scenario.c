@@ -33,6 +33,9 @@ enum outcome {
 #define HOLD POLICY_HOLD
 #define PRIMARY POLICY_PRIMARY_WINS
 #define BACKUP POLICY_BACKUP_WINS
+#define MEMORY BACKUP_ACK_MEMORY
+#define FLUSH BACKUP_ACK_FLUSH
+#define EPOCH BACKUP_ACK_EPOCH
 
 static const struct scenario {
 	const char *name;
@@ -122,11 +125,134 @@ static const struct scenario {
 	{"standby-completes-itself-hold", HOLD, PROTECTED, {FAULT(STANDBY, B, .at = T5, .arg = 1)}},
 };
 
-/* Plans that strike each of a worker's actions in turn, from its first one on and in the steady state. */
+#define DISK(what, ...) FAULT(DISK_##what, __VA_ARGS__, .duration = SEC)
+
+/* The failure matrix of docs/disk.md. */
+static const struct disk_scenario {
+	int disks;
+	enum backup_ack_mode ack_mode;
+	struct scenario s;
+} disk_scenarios[] = {
+	{2, MEMORY, {"disk-host-death", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
+	{2, FLUSH, {"disk-host-death-flush", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
+	{3, EPOCH, {"disk-host-death-epoch", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
+	{2,
+	 MEMORY,
+	 {"disk-host-death-slow-journal",
+	  BACKUP,
+	  WORLD_IS_WELL,
+	  {DISK(SLOW, B, .at = T5 - 300 * MS), FAULT(KILL_HOST, A, .at = T5)}}},
+	{2,
+	 EPOCH,
+	 {"disk-link-cut",
+	  BACKUP,
+	  TAKEN_OVER,
+	  {FAULT(CUT, A, .at = T5, .duration = 3 * SEC, .arg = 1)}}},
+	{2,
+	 FLUSH,
+	 {"disk-link-cut-hold",
+	  HOLD,
+	  PROTECTED,
+	  {FAULT(CUT, A, .at = T5, .duration = 3 * SEC, .arg = 1)}}},
+	{2, FLUSH, {"disk-link-reset", BACKUP, PROTECTED, {FAULT(RESET, A, .at = T5)}}},
+	{2,
+	 FLUSH,
+	 {"disk-primary-worker-killed", BACKUP, PROTECTED, {FAULT(KILL_WORKER, A, .at = T5)}}},
+	{2,
+	 FLUSH,
+	 {"disk-backup-worker-killed", BACKUP, PROTECTED, {FAULT(KILL_WORKER, B, .at = T5)}}},
+	{2,
+	 MEMORY,
+	 {"disk-backup-reboots",
+	  BACKUP,
+	  PROTECTED,
+	  {FAULT(KILL_HOST, B, .at = T5, .duration = 2 * SEC, .flag = true)}}},
+	{2,
+	 MEMORY,
+	 {"disk-backup-reboots-slow-journal",
+	  BACKUP,
+	  PROTECTED,
+	  {DISK(SLOW, B, .at = T5 - 300 * MS),
+	   FAULT(KILL_HOST, B, .at = T5, .duration = 2 * SEC, .flag = true)}}},
+	{2, FLUSH, {"disk-error", BACKUP, TAKEN_OVER, {DISK(ERROR, A, .at = T5)}}},
+	{1, MEMORY, {"disk-error-hold", HOLD, TAKEN_OVER, {DISK(ERROR, A, .at = T5)}}},
+	{3, EPOCH, {"disk-error-primary-wins", PRIMARY, TAKEN_OVER, {DISK(ERROR, A, .at = T5)}}},
+	{2,
+	 MEMORY,
+	 {"disk-error-link-cut",
+	  PRIMARY,
+	  WORLD_IS_WELL,
+	  {DISK(ERROR, A, .at = T5), FAULT(CUT, A, .at = T5, .duration = 3 * SEC, .arg = 1)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-no-answer",
+	  PRIMARY,
+	  TAKEN_OVER,
+	  {FAULT(CUT, A, .at = T5, .duration = 4 * SEC), DISK(ERROR, A, .at = T5)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-backup-dead",
+	  HOLD,
+	  HELD,
+	  {FAULT(KILL_HOST, B, .at = T5), DISK(ERROR, A, .at = T5 + 100 * MS)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-backup-dead-primary-wins",
+	  PRIMARY,
+	  HELD,
+	  {FAULT(KILL_HOST, B, .at = T5), DISK(ERROR, A, .at = T5)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-backup-reboots",
+	  PRIMARY,
+	  PROTECTED,
+	  {FAULT(KILL_HOST, B, .at = T5, .duration = 3 * SEC, .flag = true),
+	   DISK(ERROR, A, .at = T5)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-both-hosts",
+	  BACKUP,
+	  WORLD_IS_WELL,
+	  {DISK(ERROR, A, .at = T5), DISK(ERROR, B, .at = T5 + 50 * MS)}}},
+	{1,
+	 MEMORY,
+	 {"disk-error-unprotected",
+	  PRIMARY,
+	  ALONE,
+	  {FAULT(KILL_HOST, B, .at = T5), DISK(ERROR, A, .at = 8 * SEC)}}},
+	{2, MEMORY, {"disk-drops-out", BACKUP, PROTECTED, {DISK(DROP, A, .at = T5)}}},
+	{2, MEMORY, {"disk-server-dies-primary", BACKUP, PROTECTED, {DISK(SERVER, A, .at = T5)}}},
+	{2, EPOCH, {"disk-server-dies-backup", BACKUP, PROTECTED, {DISK(SERVER, B, .at = T5)}}},
+	{2, MEMORY, {"disk-fails-backup", BACKUP, PROTECTED, {DISK(ERROR, B, .at = T5)}}},
+	{1,
+	 MEMORY,
+	 {"disk-fails-backup-host-death",
+	  BACKUP,
+	  WORLD_IS_WELL,
+	  {DISK(ERROR, B, .at = T5), FAULT(KILL_HOST, A, .at = T5 + 20 * MS)}}},
+	{2,
+	 MEMORY,
+	 {"disk-journal-full",
+	  HOLD,
+	  PROTECTED,
+	  {FAULT(DISK_SLOW, B, .at = T5, .duration = 4 * SEC)}}},
+	{2,
+	 EPOCH,
+	 {"disk-journal-slow",
+	  HOLD,
+	  PROTECTED,
+	  {FAULT(DISK_SLOW, B, .at = T5, .duration = 4 * SEC)}}},
+	{2, MEMORY, {"disk-unprotect", BACKUP, ENDED, {FAULT(UNPROTECT, A, .at = T5)}}},
+};
+
+/*
+ * Plans that strike each of a worker's actions in turn, from its first one on and in the steady state, or from the
+ * instant of the first fault on.
+ */
 static const struct sweep {
 	const char *name;
 	enum peer_loss_policy policy;
-	struct fault fault[2];
+	struct fault fault[3];
 } sweeps[] = {
 	{"primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .flag = false)}},
 	{"backup-killed-at-any-action", BACKUP, {FAULT(KILL_AT, B, .flag = false)}},
@@ -152,6 +278,28 @@ static const struct sweep {
 	 PRIMARY,
 	 {FAULT(KILL_AT, A, .flag = false),
 	  FAULT(CUT, A, .at = 200 * MS, .duration = 3 * SEC, .arg = 1)}},
+};
+
+/* With one disk. */
+static const struct sweep disk_sweeps[] = {
+	{"disk-primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .flag = false)}},
+	{"disk-backup-killed-at-any-action", BACKUP, {FAULT(KILL_AT, B, .flag = false)}},
+	{"disk-primary-stopped-at-any-action", BACKUP, {FAULT(STOP_AT, A, .duration = 3 * SEC)}},
+	{"disk-backup-stopped-at-any-action", BACKUP, {FAULT(STOP_AT, B, .duration = 3 * SEC)}},
+	{"disk-primary-killed-at-any-action-of-a-handover",
+	 PRIMARY,
+	 {FAULT(KILL_AT, A, .at = 3 * SEC), DISK(ERROR, A, .at = 3 * SEC)}},
+	{"disk-primary-killed-at-any-action-of-a-handover-in-a-cut",
+	 PRIMARY,
+	 {FAULT(KILL_AT, A, .at = 3 * SEC), DISK(ERROR, A, .at = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC)}},
+	{"disk-backup-killed-at-any-action-of-a-handover",
+	 HOLD,
+	 {FAULT(KILL_AT, B, .at = 3 * SEC), DISK(ERROR, A, .at = 3 * SEC)}},
+	{"disk-backup-killed-at-any-action-of-a-cut",
+	 BACKUP,
+	 {FAULT(KILL_AT, B, .at = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1)}},
 };
 
 static void add(struct plan *p, const struct fault *f, unsigned int n)
@@ -203,11 +351,14 @@ static bool in_time(const struct sim *s, const struct scenario *c)
 	return s->b_activated_at <= c->fault[0].at + FAILOVER_MAX;
 }
 
-static bool run_one(struct sim *s, const struct scenario *c, bool trace)
+static bool run_one(struct sim *s, const struct scenario *c, const struct disk_scenario *d,
+		    bool trace)
 {
 	struct plan plan;
 
 	plan_init(&plan, c->policy);
+	plan.n_disks = d ? d->disks : 0;
+	plan.ack_mode = d ? d->ack_mode : MEMORY;
 	add(&plan, c->fault, ARRAY_SIZE(c->fault));
 	for (uint64_t seed = 1; seed <= (trace ? 1 : ROUNDS); seed++) {
 		const char *why = s->why;
@@ -223,16 +374,18 @@ static bool run_one(struct sim *s, const struct scenario *c, bool trace)
 	return true;
 }
 
-static bool sweep_one(struct sim *s, const struct sweep *c)
+static bool sweep_one(struct sim *s, const struct sweep *c, int disks)
 {
 	for (unsigned int i = 0; i < 2 * ACTIONS; i++) {
 		struct plan plan;
 
 		plan_init(&plan, c->policy);
-		plan.end_of_faults = 5 * SEC;
+		plan.end_of_faults = 5 * SEC + c->fault[0].at;
+		plan.n_disks = disks;
+		plan.ack_mode = i % 2 ? EPOCH : MEMORY;
 		add(&plan, c->fault, ARRAY_SIZE(c->fault));
 		plan.fault[0].arg = i / 2 + 1;
-		plan.fault[0].at = 30 * MS;
+		plan.fault[0].at = c->fault[0].at ? c->fault[0].at : 30 * MS;
 		plan.fault[0].flag = i % 2;
 		for (uint64_t seed = 1; seed <= 3; seed++) {
 			if (sim_run_plan(s, seed, &plan, false))
@@ -249,33 +402,54 @@ int scenario_list(void)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++)
 		puts(scenarios[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++)
+		puts(disk_scenarios[i].s.name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++)
 		puts(sweeps[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(disk_sweeps); i++)
+		puts(disk_sweeps[i].name);
 	return 0;
+}
+
+struct tally {
+	const char *name; /* that is wanted, or "all" */
+	unsigned int passed;
+	unsigned int failed;
+};
+
+static bool wanted(const struct tally *t, const char *name)
+{
+	return !strcmp(t->name, "all") || !strcmp(t->name, name);
+}
+
+static void count(struct tally *t, bool passed)
+{
+	t->passed += passed;
+	t->failed += !passed;
 }
 
 int scenario_run(struct sim *s, const char *name, bool trace)
 {
-	bool all = !strcmp(name, "all");
-	unsigned int passed = 0;
-	unsigned int failed = 0;
+	struct tally t = {.name = name};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++) {
-		if (!all && strcmp(name, scenarios[i].name) != 0)
-			continue;
-		if (run_one(s, &scenarios[i], trace))
-			passed++;
-		else
-			failed++;
+		if (wanted(&t, scenarios[i].name))
+			count(&t, run_one(s, &scenarios[i], NULL, trace));
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++) {
+		const struct disk_scenario *d = &disk_scenarios[i];
+
+		if (wanted(&t, d->s.name))
+			count(&t, run_one(s, &d->s, d, trace));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
-		if (!all && strcmp(name, sweeps[i].name) != 0)
-			continue;
-		if (sweep_one(s, &sweeps[i]))
-			passed++;
-		else
-			failed++;
+		if (wanted(&t, sweeps[i].name))
+			count(&t, sweep_one(s, &sweeps[i], 0));
 	}
-	printf("scenario: passed=%u failed=%u\n", passed, failed);
-	return failed || !passed;
+	for (unsigned int i = 0; i < ARRAY_SIZE(disk_sweeps); i++) {
+		if (wanted(&t, disk_sweeps[i].name))
+			count(&t, sweep_one(s, &disk_sweeps[i], 1));
+	}
+	printf("scenario: passed=%u failed=%u\n", t.passed, t.failed);
+	return t.failed || !t.passed;
 }

@@ -8,9 +8,10 @@
  *	primary_side.c  host A: the worker's control thread and data thread
  *	backup_side.c   host B: workers, standby, durable state
  *	guest.c         the guest and the lanes of its output
+ *	disks_a.c, disks_b.c  its disks
  *	net.c           connections (ordered, delayed, cut, reset) and heartbeats (also lost, doubled)
  *	faults.c        what goes wrong, when
- *	oracle.c        P1 to P6, after every event
+ *	oracle.c        P1 to P6, after every event; oracle_disks.c what they mean for disks
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -32,8 +33,12 @@
 #define MAX_CONNS 16
 #define MAX_WORKERS 4 /* of the VM on host B, at one time */
 #define MAX_CMDS 16
+#define MAX_IN 48 /* messages that a backup has not read */
 #define MAX_FAULTS 12
 #define MAX_LANES (PRIMARY_MAX_OUTSTANDING + 1)
+#define MAX_DISKS 3
+#define JOURNAL_EPOCHS 6 /* that a disk's journal at host B holds */
+#define MAX_TRUTHS 64
 
 /* ---- messages between the hosts ---- */
 
@@ -47,7 +52,11 @@ enum msg_type {
 	MSG_ACK,       /* epoch, term */
 	MSG_BYE,       /* leave */
 	MSG_BYE_OK,
-	MSG_CLOSE, /* FIN or RST */
+	MSG_CLOSE,	   /* FIN or RST */
+	MSG_DISKS,	   /* a session of a VM with disks */
+	MSG_DISK_END,	   /* disk, epoch, state: its newest write, flush */
+	MSG_DISK_PROGRESS, /* disk, epoch, state: durable at B */
+	MSG_HANDOVER,	   /* epoch */
 };
 
 struct msg {
@@ -56,6 +65,9 @@ struct msg {
 	uint64_t term;
 	uint64_t state;
 	enum leave_reason leave;
+	uint8_t disk;
+	bool flush;
+	bool whole;
 };
 
 enum side {
@@ -98,6 +110,7 @@ enum ev_kind {
 	EV_A_EXEC,    /* the rest of the actions after a freeze */
 	EV_A_RESTART, /* romulusd starts the worker */
 	EV_A_GONE,    /* the guest is destroyed */
+	EV_A_SYNCED,  /* the disks' copiers are done: conn */
 	EV_B_CORE,    /* b: for a backup's core */
 	EV_B_TICK,
 	EV_B_HEART,
@@ -107,12 +120,16 @@ enum ev_kind {
 	EV_B_COMPLETED, /* the domain could run: token */
 	EV_B_ACTIVATED, /* the domain runs: token */
 	EV_B_ABANDONED, /* the domain is destroyed: token */
-	EV_MSG,		/* m arrives on conn, to side */
-	EV_HEARTBEAT,	/* arrives, of session conn, to side */
-	EV_GUEST,	/* the guest says something */
-	EV_FAULT,	/* number */
-	EV_THAW,	/* side */
-	EV_BOOT,	/* side */
+	EV_B_DISK_HELD, /* of disk `fault`, epoch in m: token */
+	EV_B_DISK_DURABLE,
+	EV_B_DISK_APPLIED,
+	EV_B_DISK_ACTIVE,
+	EV_MSG,	      /* m arrives on conn, to side */
+	EV_HEARTBEAT, /* arrives, of session conn, to side */
+	EV_GUEST,     /* the guest says something */
+	EV_FAULT,     /* number */
+	EV_THAW,      /* side */
+	EV_BOOT,      /* side */
 	EV_END_OF_FAULTS,
 };
 
@@ -202,7 +219,9 @@ enum cmd_type {
 	CMD_CONNECT,
 	CMD_START_COPY,
 	CMD_CHECKPOINT,
-	CMD_BYE
+	CMD_BYE,
+	CMD_DISKS_SYNC,
+	CMD_HANDOVER
 };
 
 struct cmd {
@@ -238,10 +257,12 @@ struct primary_side {
 	bool in_time;	   /* the guest suspends as it should */
 	uint64_t captured; /* state of the epoch being sent */
 	bool durable_role;
+	bool durable_handed;
 	uint64_t last_heard;  /* by the core */
 	uint64_t alone_after; /* it had heard nothing for so long when it went alone */
 	uint64_t started;
 	uint32_t n_connects;
+	unsigned int disk_news; /* disks that left, on their way to the core */
 };
 
 struct lane {
@@ -292,7 +313,7 @@ struct backup_side {
 	uint64_t hello_term;
 	int asker; /* slot of the worker whose SUPERSEDE waits, -1 */
 	uint32_t asker_gen;
-	struct msg in[MAX_CMDS]; /* not read yet: the arena is in use */
+	struct msg in[MAX_IN]; /* not read yet: the arena is in use */
 	unsigned int n_in;
 	bool arena_busy;
 	bool deaf;    /* takes nothing into the arena any more */
@@ -303,9 +324,10 @@ struct backup_side {
 	uint64_t last_heard; /* by the core */
 	uint64_t committed;  /* what this session's core committed: epoch and state */
 	uint64_t committed_state;
-	bool hole;	       /* an epoch is missing */
-	bool asked_to_abandon; /* BYE, SUPERSEDE or a failure was fed */
-	bool was_good;	       /* the primary of its session holds its output and lives */
+	bool hole;		/* an epoch is missing */
+	unsigned int disk_news; /* failures of disks on their way to the core */
+	bool asked_to_abandon;	/* BYE, SUPERSEDE or a failure was fed */
+	bool was_good;		/* the primary of its session holds its output and lives */
 	uint64_t last_good;
 };
 
@@ -320,6 +342,66 @@ struct standby {
 	uint32_t token;
 	uint64_t epoch;
 	uint64_t state;
+};
+
+/* ---- disks ---- */
+
+struct disk_a {
+	uint64_t newest; /* write that it holds */
+	uint64_t clean;	 /* no block that was written after this is thought to be equal at B */
+	bool streaming;
+	bool synced;	     /* its copier is done */
+	bool flushed;	     /* in the epoch that is being written */
+	uint64_t at_barrier; /* newest write of the epoch being sent */
+	bool flush_at_barrier;
+	uint64_t broken_until; /* its writes fail */
+	uint64_t dead_until;   /* its server is not there */
+	uint64_t error_since;  /* an error that is kept from the guest, 0: none */
+	bool owed;	       /* ... and that was to be handed over */
+	uint64_t left_at;
+};
+
+enum disk_state {
+	DISK_EMPTY,
+	DISK_SYNCING,
+	DISK_CONSISTENT,
+	DISK_ACTIVE,
+	DISK_OUTDATED,
+	DISK_FAILED
+};
+
+struct disk_epoch {
+	uint64_t epoch;
+	uint64_t newest;
+	bool flush;
+	bool whole; /* nothing that the disk should have had before it is missing */
+	bool held;
+	bool committed;
+	bool durable;
+};
+
+struct disk_b {
+	enum disk_state state;
+	uint32_t owner; /* gen of the worker of its session, 0: none */
+	int slot;
+	uint32_t token;	  /* what was under way before it changed is void */
+	uint64_t content; /* newest write in the volume */
+	struct disk_epoch j[JOURNAL_EPOCHS];
+	unsigned int n;
+	bool waits; /* the next epoch, for room in the journal */
+	struct msg waiting;
+	uint32_t holder;  /* the session that `held` and `durable` speak of, as gen */
+	uint64_t held;	  /* epoch */
+	uint64_t durable; /* epoch */
+	uint64_t flushes; /* epochs that have one, as bits */
+	uint64_t dead_until;
+};
+
+/* What an epoch is in truth. */
+struct truth {
+	uint64_t epoch;
+	uint64_t state;
+	uint64_t disk[MAX_DISKS];
 };
 
 enum b_role {
@@ -354,7 +436,11 @@ enum fault_type {
 	FAULT_SLOW_APPLY,
 	FAULT_FALSE_ACK, /* arg 0: other term, 1: epoch not sent yet */
 	FAULT_FALSE_ACTIVATED,
-	FAULT_SKIP_EPOCH, /* the primary's encoder forgets one */
+	FAULT_SKIP_EPOCH,  /* the primary's encoder forgets one */
+	FAULT_DISK_ERROR,  /* side, arg: disk; A: its writes fail, B: it is out */
+	FAULT_DISK_SERVER, /* side, arg: disk; dies, and is back after duration */
+	FAULT_DISK_DROP,   /* arg: disk; leaves the stream by itself */
+	FAULT_DISK_SLOW,   /* at B */
 	FAULT_COUNT
 };
 
@@ -376,6 +462,8 @@ struct plan {
 	uint32_t max_outstanding;
 	unsigned int loss;	  /* of heartbeats, percent */
 	bool hearts_outlive_link; /* the primary's heartbeats go on while it reconnects */
+	int n_disks;
+	enum backup_ack_mode ack_mode;
 };
 
 /* ---- the world ---- */
@@ -396,6 +484,10 @@ struct sim {
 	struct output out;
 	struct backup_side b[MAX_WORKERS];
 	struct standby standby;
+	struct disk_a disk_a[MAX_DISKS];
+	struct disk_b disk_b[MAX_DISKS];
+	struct truth truth[MAX_TRUTHS];
+	uint64_t n_truths;
 	enum b_role b_role;
 	uint64_t b_term;
 	uint32_t next_gen;
@@ -404,6 +496,7 @@ struct sim {
 	uint64_t no_suspend_until;
 	uint64_t dirty_until;
 	uint64_t slow_apply_until;
+	uint64_t slow_disk_until;
 	bool skip_epoch;
 	bool fail_standby;
 	bool complete_standby;
@@ -414,6 +507,7 @@ struct sim {
 	bool b_duty;	   /* host A died and a standby could go on */
 	bool wants_out;	   /* somebody asked for the end of protection */
 	bool host_a_slept; /* with its clock stopped */
+	bool handed;	   /* HANDOVER was sent, and nobody has stood down since */
 	uint64_t b_activated_at;
 	uint64_t plain_newest; /* newest state that was let out under P1 */
 	uint64_t alone_newest; /* ... and by a primary alone */
@@ -485,6 +579,39 @@ void output_switch(struct sim *s, uint32_t session, uint64_t epoch);
 void output_release(struct sim *s, uint64_t epoch);
 void output_open(struct sim *s);
 void output_say(struct sim *s);
+
+/* disks_a.c, disks_b.c; A's are told by the worker's shell, B's by that of the worker in the slot. */
+void disks_write(struct sim *s);
+void disks_a_begin(struct sim *s);
+void disks_a_leave(struct sim *s);
+bool disks_a_streaming(const struct sim *s);
+void disks_a_synced(struct sim *s);
+bool disks_a_good(const struct sim *s);
+void disks_barrier(struct sim *s, uint64_t epoch, uint64_t state);
+bool disks_send_ends(struct sim *s, uint32_t conn, uint64_t epoch);
+void disks_a_progress(struct sim *s, const struct msg *m);
+void disks_a_host_died(struct sim *s);
+void disks_b_begin(struct sim *s, int slot);
+void disks_b_end(struct sim *s, int slot, const struct msg *m);
+void disks_b_commit(struct sim *s, int slot, uint64_t epoch);
+void disks_b_activate(struct sim *s, int slot, uint64_t epoch);
+void disks_b_leave(struct sim *s, int slot);
+void disks_b_host_died(struct sim *s);
+bool disks_b_hold(const struct sim *s, int slot, uint64_t epoch);
+bool disks_b_good(const struct sim *s, int slot);
+void disks_event(struct sim *s, const struct ev *ev);
+void disks_a_server_dies(struct sim *s, int n, uint64_t until);
+void disks_a_drop_out(struct sim *s, int n);
+void disks_b_server_dies(struct sim *s, int n, uint64_t until);
+void disks_b_break(struct sim *s, int n);
+bool disks_b_owned(const struct sim *s, const struct disk_b *d, int slot);
+bool disks_quiet(const struct sim *s);
+
+/* oracle_disks.c */
+void oracle_ack(struct sim *s, int slot, uint64_t epoch);
+void oracle_disks_left(struct sim *s, int slot);
+void oracle_disks_activated(struct sim *s, uint64_t state);
+void oracle_disks_move(struct sim *s);
 
 /* faults.c */
 void plan_random(struct sim *s, struct plan *p);

@@ -31,7 +31,8 @@ static void describe(struct bed *t)
 
 		n += snprintf(t->text + n, sizeof(t->text) - n, "%s%s", i ? " " : "",
 			      backup_action_name(a->type));
-		if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE)
+		if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE ||
+		    a->type == BACT_DISKS_COMMIT || a->type == BACT_DISKS_ACTIVATE)
 			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->epoch);
 		if (a->type == BACT_PERSIST_TERM || a->type == BACT_TAKEOVER ||
 		    a->type == BACT_HELLO_OK || a->type == BACT_BYE_OK)
@@ -132,6 +133,12 @@ static struct backup_event due(const struct backup *b, enum backup_event_type ty
 		ev.epoch = epoch_next(b->committed);
 	if (type == BEV_APPLIED)
 		ev.epoch = b->committed;
+	if (type == BEV_HANDOVER)
+		ev.epoch = b->acked;
+	if (type == BEV_DISKS) {
+		ev.n_disks = 2;
+		ev.ack_mode = BACKUP_ACK_MEMORY;
+	}
 	return ev;
 }
 
@@ -158,6 +165,8 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 			[BEV_BYE] = {BACKUP_ABANDONING, "abandon"},
 			[BEV_SUPERSEDE] = {BACKUP_ABANDONING, "disconnect abandon"},
 			[BEV_FAILOVER] = {BACKUP_BUILDING, "answer:failover:1"},
+			[BEV_DISKS] = {BACKUP_BUILDING, ""},
+			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
 		},
 	[BACKUP_STANDING] =
 		{
@@ -169,12 +178,16 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 			[BEV_FAILOVER] =
 				{BACKUP_ACTIVATING,
 				 "answer:failover:0 drop-partial persist-term:t8 activate:1"},
+			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
+			[BEV_HANDOVER] = {BACKUP_ACTIVATING,
+					  "drop-partial persist-term:t8 activate:1"},
 		},
 	[BACKUP_ACTIVATING] =
 		{
 			[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
 			[BEV_FAILOVER] = {BACKUP_ACTIVATING, "answer:failover:4"},
 			[BEV_ACTIVATED] = {BACKUP_ACTIVE, "takeover:t8"},
+			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
 		},
 	[BACKUP_ACTIVE] =
 		{
@@ -604,9 +617,303 @@ static void names(void **state)
 		assert_true(strlen(backup_refusal_text(i)) > 5);
 }
 
+/* ---- disks ---- */
+
+static const char *disks(struct bed *t, uint8_t n, enum backup_ack_mode mode)
+{
+	const struct backup_event ev = {.type = BEV_DISKS, .n_disks = n, .ack_mode = mode};
+
+	return step(t, &ev);
+}
+
+static const char *disk(struct bed *t, enum backup_event_type type, uint8_t n, uint64_t epoch)
+{
+	const struct backup_event ev = {.type = type, .disk = n, .epoch = epoch};
+
+	return step(t, &ev);
+}
+
+static const char *flushed(struct bed *t, uint8_t n, uint64_t epoch)
+{
+	const struct backup_event ev = {
+		.type = BEV_DISK_HELD, .disk = n, .epoch = epoch, .flush = true};
+
+	return step(t, &ev);
+}
+
+/* Two disks, epochs 0 and 1 committed, applied, durable and acknowledged. */
+static void bed_with_disks(struct bed *t, enum peer_loss_policy policy, enum backup_ack_mode mode)
+{
+	bed_init(t, policy, 0);
+	feed(t, BEV_HELLO, 0);
+	assert_string_equal(disks(t, 2, mode), "");
+	for (uint64_t n = 0; n < 2; n++) {
+		disk(t, BEV_DISK_HELD, 0, n);
+		disk(t, BEV_DISK_HELD, 1, n);
+		feed(t, BEV_EPOCH_COMPLETE, n);
+		disk(t, BEV_DISK_DURABLE, 0, n);
+		disk(t, BEV_DISK_DURABLE, 1, n);
+		feed(t, BEV_APPLIED, n);
+	}
+	assert_int_equal(t->b.state, BACKUP_STANDING);
+	assert_true(t->b.acked == 1 && t->b.applied == 1);
+}
+
+/* P1, P2: memory and every disk, in whatever order they come. */
+static void one_decision(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 1), ""); /* old */
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 3), ""); /* not yet */
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 2, 2), ""); /* no such disk */
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 2), "disks-commit:2 ack:2 apply:2");
+	feed(&t, BEV_APPLIED, 2);
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 3), "");
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 3), "");
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "disks-commit:3 ack:3 apply:3");
+}
+
+/* What is not decided when the link breaks is dropped, of the disks too. */
+static void an_epoch_without_its_disks(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
+	disk(&t, BEV_DISK_HELD, 0, 2);
+	feed(&t, BEV_EPOCH_COMPLETE, 2);
+	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
+	assert_string_equal(wait(&t, 2000 * MS), "persist-term:t8 disks-activate:1");
+}
+
+/* An epoch comes once; the next one when this one is decided. */
+static void a_second_epoch_before_the_first(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
+	feed(&t, BEV_EPOCH_COMPLETE, 2);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disconnect drop-partial");
+	assert_true(t.b.committed == 1);
+}
+
+static void only_disks_that_may_be(void **state)
+{
+	static const struct {
+		uint8_t n;
+		enum backup_ack_mode mode;
+	} bad[] = {{0, BACKUP_ACK_MEMORY}, {17, BACKUP_ACK_MEMORY}, {1, 0}, {1, 4}};
+	struct bed t;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		bed_in(&t, POLICY_HOLD, BACKUP_BUILDING);
+		assert_string_equal(disks(&t, bad[i].n, bad[i].mode), "disconnect abandon");
+	}
+	bed_in(&t, POLICY_HOLD, BACKUP_BUILDING);
+	assert_string_equal(disks(&t, BACKUP_MAX_DISKS, BACKUP_ACK_EPOCH), "");
+	assert_string_equal(disks(&t, 1, BACKUP_ACK_EPOCH), "disconnect disks-leave abandon");
+}
+
+/* epoch: each ACK waits for all journals, in order. */
+static void acks_wait_for_the_journals(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_EPOCH);
+	disk(&t, BEV_DISK_HELD, 0, 2);
+	disk(&t, BEV_DISK_HELD, 1, 2);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disks-commit:2 apply:2");
+	feed(&t, BEV_APPLIED, 2);
+	disk(&t, BEV_DISK_HELD, 0, 3);
+	feed(&t, BEV_EPOCH_COMPLETE, 3);
+	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 3), "disks-commit:3 apply:3");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 0, 3), ""); /* stands for 2 as well */
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 4), ""); /* never committed */
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 2), "ack:2");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 2), "");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 3), "ack:3");
+	/* Nothing is acknowledged once the link is gone or the decision made. */
+	feed(&t, BEV_APPLIED, 3);
+	disk(&t, BEV_DISK_HELD, 0, 4);
+	disk(&t, BEV_DISK_HELD, 1, 4);
+	feed(&t, BEV_EPOCH_COMPLETE, 4);
+	feed(&t, BEV_APPLIED, 4);
+	disk(&t, BEV_DISK_DURABLE, 0, 4);
+	assert_string_equal(failover(&t, true), "answer:failover:0 drop-partial persist-term:t8 "
+						"disks-activate:4");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 4), "");
+}
+
+/* flush: only an epoch with a flush waits, and what comes after it. */
+static void flushes_are_waited_for(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_FLUSH);
+	disk(&t, BEV_DISK_HELD, 0, 2);
+	disk(&t, BEV_DISK_HELD, 1, 2);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disks-commit:2 ack:2 apply:2");
+	feed(&t, BEV_APPLIED, 2);
+	flushed(&t, 1, 3);
+	disk(&t, BEV_DISK_HELD, 0, 3);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "disks-commit:3 apply:3");
+	feed(&t, BEV_APPLIED, 3);
+	disk(&t, BEV_DISK_HELD, 0, 4);
+	disk(&t, BEV_DISK_HELD, 1, 4);
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 4), "disks-commit:4 apply:4");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 3), "");
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 0, 3), "ack:3 ack:4");
+}
+
+/* P6: a primary has so many lanes; one that sends more does not keep to the protocol. */
+static void unacknowledged_is_bounded(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_EPOCH);
+	for (uint64_t n = 2; n < 2 + PRIMARY_MAX_OUTSTANDING; n++) {
+		disk(&t, BEV_DISK_HELD, 0, n);
+		disk(&t, BEV_DISK_HELD, 1, n);
+		feed(&t, BEV_EPOCH_COMPLETE, n);
+		feed(&t, BEV_APPLIED, n);
+		assert_true(t.b.committed == n);
+	}
+	disk(&t, BEV_DISK_DURABLE, 0, 7);
+	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 7),
+			    "ack:2 ack:3 ack:4 ack:5 ack:6 ack:7");
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_EPOCH);
+	for (uint64_t n = 2; n < 2 + PRIMARY_MAX_OUTSTANDING; n++) {
+		disk(&t, BEV_DISK_HELD, 0, n);
+		disk(&t, BEV_DISK_HELD, 1, n);
+		feed(&t, BEV_EPOCH_COMPLETE, n);
+		feed(&t, BEV_APPLIED, n);
+	}
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 8), "disconnect drop-partial");
+}
+
+/* P2: memory and disks of the same epoch, or nothing runs. */
+static void the_disks_first(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
+	disk(&t, BEV_DISK_HELD, 0, 2);
+	disk(&t, BEV_DISK_HELD, 1, 2);
+	feed(&t, BEV_EPOCH_COMPLETE, 2);
+	assert_string_equal(failover(&t, true), "answer:failover:0 drop-partial persist-term:t8 "
+						"disks-activate:2");
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "");
+	assert_false(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 2), "");
+	assert_false(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_APPLIED, 2), "activate:2");
+	assert_true(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 2), "");
+	/* The other way round. */
+	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
+	failover(&t, true);
+	assert_false(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
+	/* It is the VM's own disk by now. */
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "");
+}
+
+static void a_disk_fails(void **state)
+{
+	struct bed t;
+
+	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
+	assert_false(backup_heartbeats(&t.b));
+	assert_string_equal(failover(&t, true), "answer:failover:5");
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "end");
+	/* Without a link nobody can be told. */
+	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
+	feed(&t, BEV_LINK_DOWN, 0);
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
+	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
+	feed(&t, BEV_LINK_DOWN, 0);
+	failover(&t, true);
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "");
+}
+
+/* Whatever ends the standby, its disks cannot be run after it. */
+static void the_disks_leave(void **state)
+{
+	static const struct {
+		enum backup_event_type type;
+		const char *said;
+	} ends[] = {
+		{BEV_BYE, "disks-leave abandon"},
+		{BEV_SUPERSEDE, "disconnect disks-leave abandon"},
+		{BEV_STANDBY_FAILED, "disconnect disks-leave abandon"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct bed t;
+
+		bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
+		assert_string_equal(feed(&t, ends[i].type, 0), ends[i].said);
+	}
+}
+
+/* ---- HANDOVER ---- */
+
+/* Asked by the primary itself: no policy, no silence. What was committed after its word counts too. */
+static void handed_over(void **state)
+{
+	static const enum peer_loss_policy policies[] = {POLICY_HOLD, POLICY_PRIMARY_WINS,
+							 POLICY_BACKUP_WINS};
+
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+		struct bed t;
+
+		bed_with_disks(&t, policies[i], BACKUP_ACK_MEMORY);
+		assert_string_equal(feed(&t, BEV_HANDOVER, 0),
+				    "drop-partial persist-term:t8 disks-activate:1");
+		assert_string_equal(feed(&t, BEV_HANDOVER, 0), "");
+		assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+		assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
+	}
+}
+
+/* P2: one that let out what we never acknowledged would lose it here. */
+static void a_false_handover(void **state)
+{
+	static const uint64_t epochs[] = {2, EPOCH_NONE};
+
+	for (size_t i = 0; i < ARRAY_SIZE(epochs); i++) {
+		struct bed t;
+
+		bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+		assert_string_equal(feed(&t, BEV_HANDOVER, epochs[i]), "disconnect drop-partial");
+		assert_int_equal(t.b.state, BACKUP_STANDING);
+		assert_string_equal(feed(&t, BEV_HANDOVER, 1), ""); /* the link is gone */
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_decision),
+		cmocka_unit_test(an_epoch_without_its_disks),
+		cmocka_unit_test(a_second_epoch_before_the_first),
+		cmocka_unit_test(only_disks_that_may_be),
+		cmocka_unit_test(acks_wait_for_the_journals),
+		cmocka_unit_test(flushes_are_waited_for),
+		cmocka_unit_test(unacknowledged_is_bounded),
+		cmocka_unit_test(the_disks_first),
+		cmocka_unit_test(a_disk_fails),
+		cmocka_unit_test(the_disks_leave),
+		cmocka_unit_test(handed_over),
+		cmocka_unit_test(a_false_handover),
 		cmocka_unit_test(every_state_gets_every_event),
 		cmocka_unit_test(the_end_is_quiet),
 		cmocka_unit_test(a_whole_life),

@@ -34,7 +34,10 @@ static void describe(struct bed *b)
 
 		n += snprintf(b->text + n, sizeof(b->text) - n, "%s%s", sep,
 			      primary_action_name(a->type));
-		if (a->type == PACT_CHECKPOINT || a->type == PACT_RELEASE)
+		if (a->type == PACT_PERSIST_HANDOVER)
+			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d", a->handed);
+		if (a->type == PACT_CHECKPOINT || a->type == PACT_RELEASE ||
+		    a->type == PACT_SEND_HANDOVER)
 			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d", (int)a->epoch);
 		if (a->type == PACT_SEND_BYE || a->type == PACT_END_GUEST)
 			n += snprintf(b->text + n, sizeof(b->text) - n, ":%s",
@@ -95,26 +98,28 @@ static const char *wait(struct bed *b, uint64_t ns)
 	return said;
 }
 
-static void bed_init(struct bed *b, enum peer_loss_policy policy, bool adopt)
+static void bed_init_conf(struct bed *b, struct primary_conf conf)
 {
 	const struct timing_conf tc = {
 		.heartbeat_period_ns = 100 * MS,
 		.failure_timeout_ns = 1000 * MS,
 		.epoch_period_ns = 50 * MS,
 	};
-	struct primary_conf conf = {
-		.policy = policy,
-		.term = TERM,
-		.arena_pages = ARENA,
-		.max_outstanding = 3,
-		.adopt = adopt,
-	};
 	struct err e = ERR_INIT;
+
+	conf.term = TERM;
+	conf.arena_pages = ARENA;
+	conf.max_outstanding = 3;
 
 	assert_int_equal(timing_check(&tc, &e), 0);
 	timing_derive(&conf.timing, &tc);
 	b->now = START;
 	primary_init(&b->p, &conf, b->now);
+}
+
+static void bed_init(struct bed *b, enum peer_loss_policy policy, bool adopt)
+{
+	bed_init_conf(b, (struct primary_conf){.policy = policy, .adopt = adopt});
 }
 
 /* Checkpoint n is due: taken and sent. */
@@ -130,9 +135,10 @@ static void epoch(struct bed *b, uint64_t n)
 }
 
 /* A primary in that state, epochs 0 and 1 sent where there are any, 0 acknowledged from PROTECTED on. */
-static void bed_in(struct bed *b, enum peer_loss_policy policy, enum primary_state state)
+static void bed_of(struct bed *b, enum peer_loss_policy policy, enum primary_state state,
+		   bool disks)
 {
-	bed_init(b, policy, false);
+	bed_init_conf(b, (struct primary_conf){.policy = policy, .disks = disks});
 	feed(b, PEV_TICK, 0);
 	if (state == PRIMARY_CONNECTING)
 		return;
@@ -143,6 +149,7 @@ static void bed_in(struct bed *b, enum peer_loss_policy policy, enum primary_sta
 	feed(b, PEV_LINK_UP, 0);
 	if (state == PRIMARY_COPYING)
 		return;
+	feed(b, PEV_DISKS_SYNCED, 0);
 	feed(b, PEV_COPY_DONE, 0);
 	feed(b, PEV_CHECKPOINT_TAKEN, 0);
 	feed(b, PEV_EPOCH_SENT, 0);
@@ -156,9 +163,16 @@ static void bed_in(struct bed *b, enum peer_loss_policy policy, enum primary_sta
 	}
 	if (state == PRIMARY_LEAVING)
 		unprotect(b, false);
+	if (state == PRIMARY_HANDING)
+		feed(b, PEV_DISK_ERROR, 0);
 	if (state == PRIMARY_DEPOSED)
 		activated(b, TERM + 1);
 	assert_int_equal(b->p.state, state);
+}
+
+static void bed_in(struct bed *b, enum peer_loss_policy policy, enum primary_state state)
+{
+	bed_of(b, policy, state, false);
 }
 
 /* ---- every state gets every event ---- */
@@ -224,6 +238,7 @@ static const struct expected table[PRIMARY_ENDED + 1][PEV_COUNT] = {
 			[PEV_OUTPUT_PRESSURE] = {PRIMARY_PROTECTED, "checkpoint:2"},
 			[PEV_GUEST_EVENT] = {PRIMARY_LEAVING, "send-bye:guest-shutdown"},
 			[PEV_UNPROTECT] = {PRIMARY_LEAVING, "send-bye:unprotect"},
+			[PEV_DISK_ERROR] = {PRIMARY_HANDING, "send-handover:0"},
 		},
 	[PRIMARY_LOST] =
 		{
@@ -235,6 +250,11 @@ static const struct expected table[PRIMARY_ENDED + 1][PEV_COUNT] = {
 			[PEV_LINK_DOWN] = {PRIMARY_LOST, ""},
 			[PEV_PEER_ACTIVATED] = {PRIMARY_DEPOSED, "disconnect destroy-guest"},
 			[PEV_BYE_OK] = {PRIMARY_LEAVING, "disconnect open-output"},
+		},
+	[PRIMARY_HANDING] =
+		{
+			[PEV_LINK_DOWN] = {PRIMARY_LOST, ""},
+			[PEV_PEER_ACTIVATED] = {PRIMARY_DEPOSED, "disconnect destroy-guest"},
 		},
 	[PRIMARY_DEPOSED] =
 		{
@@ -974,9 +994,175 @@ static void names(void **state)
 		assert_non_null(primary_event_name(i));
 }
 
+/* ---- disks ---- */
+
+/* P5: nothing is counted of disks that are not in sync. */
+static void disks_first(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_CONNECTING, true);
+	assert_string_equal(feed(&b, PEV_DISKS_SYNCED, 0), "");
+	assert_string_equal(feed(&b, PEV_LINK_UP, 0), "disks-sync");
+	assert_string_equal(feed(&b, PEV_COPY_DONE, 0), "");
+	assert_int_equal(b.p.state, PRIMARY_COPYING);
+	assert_string_equal(feed(&b, PEV_DISKS_SYNCED, 0), "start-copy");
+	assert_string_equal(feed(&b, PEV_DISKS_SYNCED, 0), "");
+	assert_string_equal(feed(&b, PEV_COPY_DONE, 0), "checkpoint:0");
+	/* The next session begins with them again. */
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "disks-leave");
+	assert_string_equal(feed(&b, PEV_CHECKPOINT_TAKEN, 0), "");
+	wait(&b, 200 * MS);
+	assert_string_equal(feed(&b, PEV_LINK_UP, 0), "open-output");
+	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "disks-sync");
+	assert_string_equal(feed(&b, PEV_COPY_DONE, 0), "");
+}
+
+/* The guest goes on, protection does not. Of what is not in the stream nothing more is heard. */
+static void a_disk_drops_out(void **state)
+{
+	static const char *const said[PRIMARY_ENDED + 1] = {
+		[PRIMARY_COPYING] = "disconnect disks-leave",
+		[PRIMARY_SYNCING] = "send-bye:resync disks-leave",
+		[PRIMARY_PROTECTED] = "send-bye:resync disks-leave",
+	};
+
+	for (int s = 0; s <= PRIMARY_ENDED; s++) {
+		struct bed b;
+
+		bed_of(&b, POLICY_HOLD, s, true);
+		assert_string_equal(feed(&b, PEV_DISK_DROPPED, 0), said[s] ? said[s] : "");
+		assert_string_equal(feed(&b, PEV_DISK_DROPPED, 0), "");
+		assert_false(primary_is_protected(&b.p, b.now));
+	}
+}
+
+/* P4: whatever ends the session, nobody waits for it any more. */
+static void the_disks_hear_of_every_end(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_COPYING, true);
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_COPYING, true);
+	assert_string_equal(wait(&b, 2000 * MS), "disconnect disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_COPYING, true);
+	assert_string_equal(feed_leave(&b, PEV_COPY_FAILED, LEAVE_RESYNC),
+			    "disconnect disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_COPYING, true);
+	assert_string_equal(unprotect(&b, false), "send-bye:unprotect disks-leave end");
+	bed_of(&b, POLICY_HOLD, PRIMARY_PROTECTED, true);
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_PROTECTED, true);
+	assert_string_equal(unprotect(&b, false), "send-bye:unprotect disks-leave");
+	assert_string_equal(feed(&b, PEV_BYE_OK, 0), "disconnect open-output");
+	bed_of(&b, POLICY_HOLD, PRIMARY_PROTECTED, true);
+	assert_string_equal(feed(&b, PEV_ACK, 7), "disconnect disks-leave");
+	/* Deposed: they become OUTDATED with the guest's end. */
+	bed_of(&b, POLICY_HOLD, PRIMARY_PROTECTED, true);
+	assert_string_equal(activated(&b, TERM + 1), "disconnect destroy-guest");
+}
+
+/* P4: with somebody to run it from an epoch before the error, the guest does not see it. */
+static void an_error_hands_the_vm_over(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_PROTECTED, true);
+	feed(&b, PEV_ACK, 1);
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "send-handover:1");
+	assert_int_equal(b.p.state, PRIMARY_HANDING);
+	assert_false(primary_is_protected(&b.p, b.now));
+	assert_true(primary_heartbeats(&b.p));
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "");
+	assert_string_equal(feed(&b, PEV_DISK_DROPPED, 0), "");
+	assert_string_equal(feed(&b, PEV_ACK, 2), ""); /* P3: it may run there by now */
+	assert_string_equal(feed(&b, PEV_BYE_OK, 0), "");
+	assert_string_equal(feed_leave(&b, PEV_GUEST_EVENT, LEAVE_GUEST_CHANGED), "");
+	assert_string_equal(activated(&b, TERM + 1), "disconnect destroy-guest");
+	assert_string_equal(feed(&b, PEV_GUEST_GONE_DONE, 0), "end");
+}
+
+/* With nobody to hand it to the guest gets its error, at once. */
+static void an_error_without_protection(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_COPYING, true);
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "disconnect disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_SYNCING, true);
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "send-bye:resync disks-leave");
+	bed_of(&b, POLICY_HOLD, PRIMARY_LOST, true);
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "");
+}
+
+/* ... or after a bounded time, when the peer does not take it. */
+static void a_handover_fails(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_HANDING, true);
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "disks-leave");
+	assert_int_equal(b.p.state, PRIMARY_LOST);
+	wait(&b, 200 * MS);
+	assert_string_equal(feed(&b, PEV_LINK_UP, 0), "open-output");
+	assert_false(b.p.handed);
+	bed_of(&b, POLICY_HOLD, PRIMARY_HANDING, true);
+	assert_string_equal(wait(&b, 2000 * MS), "disconnect disks-leave");
+	/* A peer that lives and does nothing. */
+	bed_of(&b, POLICY_HOLD, PRIMARY_HANDING, true);
+	for (int i = 0; i < 99; i++) {
+		b.now += 100 * MS;
+		assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "");
+	}
+	b.now += 100 * MS;
+	assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "disconnect disks-leave");
+}
+
+/* P3: it may run where nobody hears of it; silence decides nothing any more, and a crash changes nothing. */
+static void who_handed_over_never_goes_alone(void **state)
+{
+	struct primary_conf conf = {.policy = POLICY_PRIMARY_WINS, .adopt = true};
+	struct bed b;
+
+	bed_of(&b, POLICY_PRIMARY_WINS, PRIMARY_PROTECTED, true);
+	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "persist-handover:1 send-handover:0");
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "disks-leave");
+	assert_string_equal(wait(&b, 60000 * MS), "connect");
+	assert_string_equal(wait(&b, 60000 * MS), "");
+	assert_true(b.p.held && b.p.state == PRIMARY_LOST);
+	assert_string_equal(feed(&b, PEV_LINK_UP, 0), "persist-handover:0 open-output");
+	for (int handed = 0; handed < 2; handed++) {
+		conf.handed = handed;
+		bed_init_conf(&b, conf);
+		assert_string_equal(feed(&b, PEV_TICK, 0), "connect");
+		assert_string_equal(wait(&b, 60000 * MS), handed ? "" : "open-output");
+	}
+}
+
+static void the_operator_ends_a_handover(void **state)
+{
+	struct bed b;
+
+	bed_of(&b, POLICY_HOLD, PRIMARY_HANDING, true);
+	assert_string_equal(unprotect(&b, false), "");
+	assert_int_equal(b.p.state, PRIMARY_HANDING);
+	assert_string_equal(unprotect(&b, true), "disconnect disks-leave open-output");
+	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "");
+	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "end");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_first),
+		cmocka_unit_test(a_disk_drops_out),
+		cmocka_unit_test(the_disks_hear_of_every_end),
+		cmocka_unit_test(an_error_hands_the_vm_over),
+		cmocka_unit_test(an_error_without_protection),
+		cmocka_unit_test(a_handover_fails),
+		cmocka_unit_test(who_handed_over_never_goes_alone),
+		cmocka_unit_test(the_operator_ends_a_handover),
 		cmocka_unit_test(every_state_gets_every_event),
 		cmocka_unit_test(the_end_is_quiet),
 		cmocka_unit_test(a_whole_life),
