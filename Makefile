@@ -134,11 +134,9 @@ pkg-libs = $(if $(1),$(shell pkg-config --libs $(1)))
 all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every program
 
 # These goals prepare a bare machine by themselves, before anything is built.
-SELF_SUFFICIENT := check check-unit check-long demo lab lab-failovers lab-leak \
+SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
 	lab-xstate deps
-SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
-	bench-peer bench-suspend lab-guest-module lab-module-failovers lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps

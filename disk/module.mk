@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Epoch-consistent disks.  disk: everything but the main.
-# Epoch-consistent disks (docs/disk.md).
+# Epoch-consistent disks (docs/disk.md).  disk: everything but the main.
 
 ARCHIVES += disk
 disk_PKGS := liburing libsystemd libnl-3.0 libnl-genl-3.0
@@ -13,9 +12,28 @@ disk_SRCS := \
 	disk/block_request.c \
 	disk/block_server.c \
 	disk/block_session.c \
+	disk/block_store.c \
 	disk/buf_pool.c \
+	disk/coalesce.c \
+	disk/data_ring.c \
+	disk/dirty_map.c \
+	disk/disk_barrier.c \
 	disk/disk_ctl.c \
+	disk/epoch_log.c \
+	disk/epoch_numbers.c \
+	disk/epoch_word.c \
+	disk/file_store.c \
+	disk/generation.c \
+	disk/intent_log.c \
+	disk/journal.c \
+	disk/journal_apply.c \
+	disk/journal_change.c \
+	disk/journal_fmt.c \
+	disk/journal_recover.c \
+	disk/journal_ring.c \
+	disk/journal_sb.c \
 	disk/kernel_shell.c \
+	disk/lru.c \
 	disk/nbd_device.c \
 	disk/nbd_hello.c \
 	disk/nbd_nl.c \
@@ -27,25 +45,3 @@ LIBEXEC_PROGRAMS += romulus-disk
 romulus-disk_SRCS := disk/disk_main.c
 romulus-disk_ARCHIVES := disk lib
 romulus-disk_PKGS := libsystemd
-# Epoch-consistent disks.
-disk_PKGS :=
-	disk/block_store.c \
-	disk/coalesce.c \
-	disk/file_store.c \
-	disk/journal.c \
-	disk/journal_apply.c \
-	disk/journal_change.c \
-	disk/journal_fmt.c \
-	disk/journal_recover.c \
-	disk/journal_ring.c \
-	disk/journal_sb.c
-disk_SRCS := \
-	disk/data_ring.c \
-	disk/dirty_map.c \
-	disk/disk_barrier.c \
-	disk/epoch_log.c \
-	disk/epoch_numbers.c \
-	disk/epoch_word.c \
-	disk/generation.c \
-	disk/intent_log.c \
-	disk/lru.c

@@ -4,10 +4,10 @@
 ARCHIVES += testlib
 testlib_PKGS :=
 testlib_SRCS := \
-	tests/lib/block_world.c \
-	tests/lib/fake_disk.c \
 	tests/lib/block_crash.c \
 	tests/lib/block_rec.c \
+	tests/lib/block_world.c \
+	tests/lib/fake_disk.c \
 	tests/lib/fake_guest.c \
 	tests/lib/golden.c \
 	tests/lib/journal_rig.c \
