@@ -157,9 +157,12 @@ static void ask_sink_again(struct block_server *s)
 
 static void on_granted(void *arg, struct range *r)
 {
+	struct block_hold *h = container_of(r, struct block_hold, range);
 	struct place *p = container_of(r, struct place, range);
 
-	if (!p->session->forgetting)
+	if (r->is_hold)
+		h->granted(h);
+	else if (!p->session->forgetting)
 		to_sink(p);
 }
 
@@ -201,6 +204,18 @@ static void on_disk_done(struct blk_req *r, int rc)
 		place_move(p, PLACE_HELD);
 		place_push(&p->session->server->held, p);
 	}
+}
+
+bool block_server_hold(struct block_server *s, struct block_hold *h)
+{
+	h->range.is_hold = true;
+	return range_lock_take(&s->ranges, &h->range);
+}
+
+void block_server_let_go(struct block_server *s, struct block_hold *h)
+{
+	range_lock_drop(&s->ranges, &h->range, on_granted, NULL);
+	server_kick(s);
 }
 
 /* ---- arrival ---- */
@@ -247,7 +262,7 @@ static void describe(struct place *p)
 		.len = p->rq.len,
 		.data = p->rq.type == NBDWIRE_WRITE ? p->buf : NULL,
 	};
-	p->range = (struct range){.off = p->rq.off, .len = p->rq.len};
+	p->range = (struct range){.off = p->rq.off, .len = p->rq.len, .is_hold = false};
 }
 
 void request_arrived(struct place *p)

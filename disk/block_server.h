@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "disk/nbd_wire.h"
+#include "disk/range_lock.h"
 #include "lib/compiler.h"
 #include "lib/stats.h"
 
@@ -80,6 +81,18 @@ void block_server_park(struct block_server *s, bool parked);
  */
 void block_server_stop(struct block_server *s);
 bool block_server_idle(const struct block_server *s);
+
+/*
+ * A range that no write of a guest is in, until it is let go: those that come wait. Reads go on. The server must be
+ * able to go on for it to be granted.
+ */
+struct block_hold {
+	struct range range;			 /* off and len are the caller's */
+	void (*granted)(struct block_hold *h); /* from within the server; NULL is no way to wait */
+};
+/* True: granted now; false: granted() will be called. */
+MUST_CHECK bool block_server_hold(struct block_server *s, struct block_hold *h);
+void block_server_let_go(struct block_server *s, struct block_hold *h);
 
 struct block_stats {
 	uint64_t reads, writes, zeroes, discards, flushes; /* answered or about to be */

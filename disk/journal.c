@@ -257,6 +257,7 @@ void journal_drop(struct journal *j)
 	j->in_session = false;
 	j->direct = false;
 	j->settle_epoch = JOURNAL_NO_EPOCH;
+	j->adopts = false;
 	j->n_pend = 0;
 	ring_drop(j);
 }
@@ -369,6 +370,11 @@ int journal_commit(struct journal *j, uint64_t epoch)
 	if (j->settle_epoch == epoch)
 		change_settle(j);
 	return 0;
+}
+
+void journal_set_ack(struct journal *j, enum journal_ack ack)
+{
+	j->o.ack = ack;
 }
 
 bool journal_ack_waits(const struct journal *j, uint64_t epoch)

@@ -126,6 +126,8 @@ struct journal_count {
 	bool flushed;	  /* the guest flushed in it */
 };
 
+/* From now on; by the opts at first. */
+void journal_set_ack(struct journal *j, enum journal_ack ack);
 /* The epoch is complete. Errors as of journal_append(). *count: what was appended, to compare. */
 MUST_CHECK int journal_end(struct journal *j, uint64_t epoch, struct journal_count *count);
 /* The epoch is wanted: the oldest that was ended. It needs no room. -EPROTO, -EIO, -EPERM. */
@@ -147,9 +149,11 @@ MUST_CHECK int journal_copy_begin(struct journal *j, uint64_t session, uint64_t 
  * CONSISTENT. Later epochs go to the ring at once. From SYNCING, and from OUTDATED where the ring held the missing.
  */
 MUST_CHECK int journal_copy_end(struct journal *j, uint64_t epoch);
+/* What becomes CONSISTENT takes over these; in the session, before that commit(). */
+void journal_copy_adopt(struct journal *j, const struct journal_gens *gens);
 /*
  * The guest runs here from `epoch` on. -EPERM: not CONSISTENT. -ESTALE: not the epoch committed last in this session.
- * Drops the rest, applies, then ACTIVE with the new generation.
+ * Drops the rest, applies, then ACTIVE with the new generation; 0: without one, journal_set() makes it later.
  */
 MUST_CHECK int journal_activate(struct journal *j, uint64_t epoch, uint64_t generation);
 /* Drops what is not committed, applies, then OUTDATED. From CONSISTENT, OUTDATED or ACTIVE; else -EPERM. */

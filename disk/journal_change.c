@@ -50,12 +50,21 @@ int journal_copy_end(struct journal *j, uint64_t epoch)
 	return 0;
 }
 
+void journal_copy_adopt(struct journal *j, const struct journal_gens *gens)
+{
+	j->adopted = *gens;
+	j->adopts = true;
+}
+
 void change_settle(struct journal *j)
 {
 	uint64_t epoch = j->settle_epoch;
 
 	begin(j, CHANGE_SETTLE, JOURNAL_CONSISTENT);
 	j->change.epoch = epoch;
+	if (j->adopts)
+		j->change.gens = j->adopted;
+	j->adopts = false;
 	j->settle_epoch = JOURNAL_NO_EPOCH;
 }
 
@@ -70,10 +79,10 @@ int journal_activate(struct journal *j, uint64_t epoch, uint64_t generation)
 		return -EPERM;
 	if (!j->session || epoch == JOURNAL_NO_EPOCH || epoch != j->committed_epoch)
 		return -ESTALE;
-	if (!generation)
-		return -EINVAL;
 	journal_drop(j);
 	begin(j, CHANGE_ACTIVATE, JOURNAL_ACTIVE);
+	if (!generation)
+		return 0;
 	if (g->bitmap) {
 		g->history[1] = g->history[0];
 		g->history[0] = g->bitmap;

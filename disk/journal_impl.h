@@ -189,6 +189,8 @@ struct journal {
 	struct pending pend[JOURNAL_UNCOMMITTED];
 	uint32_t n_pend;
 	uint64_t settle_epoch; /* JOURNAL_NO_EPOCH: none */
+	bool adopts;
+	struct journal_gens adopted;
 
 	/* applying */
 	struct round round;

@@ -4,6 +4,7 @@
 
 /* Makes the state's struct visible, so that it can live in ours. */
 #define XXH_STATIC_LINKING_ONLY
+#include <string.h>
 #include <xxhash.h>
 
 #include "lib/compiler.h"
@@ -16,6 +17,14 @@ static_assert(alignof(XXH3_state_t) <= alignof(struct digest), "digest state not
 uint64_t digest_of(const void *data, size_t size)
 {
 	return XXH3_64bits(data, size);
+}
+
+void digest_long_of(const void *data, size_t size, uint8_t out[DIGEST_LONG_SIZE])
+{
+	XXH128_canonical_t c;
+
+	XXH128_canonicalFromHash(&c, XXH3_128bits(data, size));
+	memcpy(out, c.digest, DIGEST_LONG_SIZE);
 }
 
 void digest_init(struct digest *d)

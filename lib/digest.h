@@ -13,6 +13,10 @@
 /* Of size bytes in one piece. */
 uint64_t digest_of(const void *data, size_t size);
 
+/* The same, 128 bits, in its canonical (big-endian) form. */
+#define DIGEST_LONG_SIZE 16
+void digest_long_of(const void *data, size_t size, uint8_t out[DIGEST_LONG_SIZE]);
+
 /* In pieces: init, update any number of times, final; gives what digest_of() gives. */
 struct digest {
 	alignas(64) unsigned char state[576];

@@ -37,6 +37,8 @@ static const struct rule local[] = {
 	[PORT_LEAVE - PORT_ROLE] = {"LEAVE", PORT_WORKER, 0, 0, false},
 	[PORT_DROPPED - PORT_ROLE] = {"DROPPED", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
 	[PORT_ERROR - PORT_ROLE] = {"ERROR", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
+	[PORT_ALONE - PORT_ROLE] = {"ALONE", PORT_WORKER, 0, 0, false},
+	[PORT_DEPOSED - PORT_ROLE] = {"DEPOSED", PORT_WORKER, 0, 0, false},
 };
 
 /* What is passed on comes from the server on one host and from the worker on the other. */
@@ -187,7 +189,8 @@ void port_state_encode(struct wr *w, const struct port_state *m)
 	wire_put_generations__(w, &m->gen);
 	wr_u64(w, m->dirty_bytes);
 	wr_u64(w, m->applied);
-	wr_zero(w, 8);
+	wr_u32(w, m->wants);
+	wr_zero(w, 4);
 	wire_put_name__(w, m->name);
 	port_text_encode(w, m->why);
 }
@@ -206,7 +209,8 @@ int port_state_decode(const struct frame *f, struct port_state *m, struct err *e
 	wire_get_generations__(&r, &m->gen);
 	m->dirty_bytes = rd_u64(&r);
 	m->applied = rd_u64(&r);
-	rd_zero(&r, 8);
+	m->wants = rd_u32(&r);
+	rd_zero(&r, 4);
 	if (!m->state || m->state > LAST_STATE)
 		return bad(e, f, "state");
 	if (m->flags & ~(PORT_DIRT | PORT_DIRT_KNOWN | PORT_IN_USE))
@@ -215,6 +219,8 @@ int port_state_decode(const struct frame *f, struct port_state *m, struct err *e
 		return bad(e, f, "block size");
 	if (!m->size || m->size % m->block_size || m->size > WIRE_MAX_DISK_BYTES)
 		return bad(e, f, "size");
+	if (m->wants > WIRE_MAX_UNASKED)
+		return bad(e, f, "number of unasked DISK_WANT");
 	if (!wire_get_name__(&r, m->name))
 		return bad(e, f, "name");
 	if (!wire_get_text__(&r, rd_left(&r), m->why))
