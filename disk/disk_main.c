@@ -132,12 +132,11 @@ static int on_server(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
+/* What the disk may still write into cannot be freed; the kernel sees to it when we are gone. */
 static int on_stop_timer(sd_event_source *src, uint64_t usec, void *arg)
 {
-	struct main_ctx *m = arg;
-
-	log_warn("the disk takes too long; ending");
-	return sd_event_exit(m->loop, 0);
+	log_err("the disk takes too long; ending without it");
+	_exit(EXIT_FAILURE);
 }
 
 static int stop(struct main_ctx *m)
@@ -288,6 +287,7 @@ static int make_device(struct main_ctx *m, struct err *e)
 		.loop = m->loop,
 		.server = m->server,
 		.index_path = path,
+		.sys_block = NBDSYS_BLOCK,
 		.nbd_index = &m->ctl_ctx.nbd_index,
 		.gone = on_device_gone,
 		.arg = m,
