@@ -256,15 +256,11 @@ static int make_server(struct main_ctx *m, struct err *e)
 		.kernel_gone = on_kernel_gone,
 		.arg = m,
 	};
-	char path[RUNTIME_PATH_SIZE];
-	int rc = block_server_new(&sc, &m->server, e);
 
-	if (rc < 0 || !m->opt.socket_only)
-		return rc;
-	runtime_path(m, "export", path);
-	return block_server_listen(m->server, path, e);
+	return block_server_new(&sc, &m->server, e);
 }
 
+/* It also keeps out another server of this name, whose disk was another one before the configuration changed. */
 static int make_control(struct main_ctx *m, struct err *e)
 {
 	char path[RUNTIME_PATH_SIZE];
@@ -277,6 +273,14 @@ static int make_control(struct main_ctx *m, struct err *e)
 		return rc;
 	rc = disk_ctl_add(m->ctl, &m->ctl_ctx);
 	return rc < 0 ? err_set(e, rc, "control commands") : 0;
+}
+
+static int listen_for_clients(struct main_ctx *m, struct err *e)
+{
+	char path[RUNTIME_PATH_SIZE];
+
+	runtime_path(m, "export", path);
+	return block_server_listen(m->server, path, e);
 }
 
 /* Last of all: from then on a guest may wait for us. */
@@ -336,7 +340,9 @@ static int set_up(struct main_ctx *m, struct err *e)
 		rc = make_control(m, e);
 	if (!rc)
 		rc = add_sources(m, e);
-	return rc || m->opt.socket_only ? rc : make_device(m, e);
+	if (rc < 0)
+		return rc;
+	return m->opt.socket_only ? listen_for_clients(m, e) : make_device(m, e);
 }
 
 static void tear_down(struct main_ctx *m)
