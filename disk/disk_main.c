@@ -132,12 +132,11 @@ static int on_server(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
+/* What the disk may still write into cannot be freed; the kernel sees to it when we are gone. */
 static int on_stop_timer(sd_event_source *src, uint64_t usec, void *arg)
 {
-	struct main_ctx *m = arg;
-
-	log_warn("the disk takes too long; ending");
-	return sd_event_exit(m->loop, 0);
+	log_err("the disk takes too long; ending without it");
+	_exit(EXIT_FAILURE);
 }
 
 static int stop(struct main_ctx *m)
@@ -257,15 +256,11 @@ static int make_server(struct main_ctx *m, struct err *e)
 		.kernel_gone = on_kernel_gone,
 		.arg = m,
 	};
-	char path[RUNTIME_PATH_SIZE];
-	int rc = block_server_new(&sc, &m->server, e);
 
-	if (rc < 0 || !m->opt.socket_only)
-		return rc;
-	runtime_path(m, "export", path);
-	return block_server_listen(m->server, path, e);
+	return block_server_new(&sc, &m->server, e);
 }
 
+/* It also keeps out another server of this name, whose disk was another one before the configuration changed. */
 static int make_control(struct main_ctx *m, struct err *e)
 {
 	char path[RUNTIME_PATH_SIZE];
@@ -280,6 +275,14 @@ static int make_control(struct main_ctx *m, struct err *e)
 	return rc < 0 ? err_set(e, rc, "control commands") : 0;
 }
 
+static int listen_for_clients(struct main_ctx *m, struct err *e)
+{
+	char path[RUNTIME_PATH_SIZE];
+
+	runtime_path(m, "export", path);
+	return block_server_listen(m->server, path, e);
+}
+
 /* Last of all: from then on a guest may wait for us. */
 static int make_device(struct main_ctx *m, struct err *e)
 {
@@ -288,6 +291,7 @@ static int make_device(struct main_ctx *m, struct err *e)
 		.loop = m->loop,
 		.server = m->server,
 		.index_path = path,
+		.sys_block = NBDSYS_BLOCK,
 		.nbd_index = &m->ctl_ctx.nbd_index,
 		.gone = on_device_gone,
 		.arg = m,
@@ -336,7 +340,9 @@ static int set_up(struct main_ctx *m, struct err *e)
 		rc = make_control(m, e);
 	if (!rc)
 		rc = add_sources(m, e);
-	return rc || m->opt.socket_only ? rc : make_device(m, e);
+	if (rc < 0)
+		return rc;
+	return m->opt.socket_only ? listen_for_clients(m, e) : make_device(m, e);
 }
 
 static void tear_down(struct main_ctx *m)

@@ -125,7 +125,7 @@ int kernel_shell_start(struct kernel_shell *k, const struct kernel_shell_conf *c
 	const struct nbddev_conf dc = {
 		.export = block_server_export(c->server),
 		.index_path = k->index_path,
-		.sys_block = NBDSYS_BLOCK,
+		.sys_block = c->sys_block,
 	};
 	int rc;
 	int r;

@@ -22,6 +22,7 @@ struct kernel_shell_conf {
 	sd_event *loop;
 	struct block_server *server; /* with a place for the kernel */
 	const char *index_path;	     /* the runtime file; copied */
+	const char *sys_block;	     /* NBDSYS_BLOCK, or a test's; borrowed */
 	int *nbd_index;		     /* kept right: the device's number or -1 */
 	/* The device is disconnected: rc 0 as it was asked to be, -ENOTCONN by somebody else. */
 	void (*gone)(void *arg, int rc);

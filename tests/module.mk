@@ -2,13 +2,14 @@
 # What all kinds of tests share.  testlib: fakes and fault injectors of tests/lib.
 
 ARCHIVES += testlib
-testlib_PKGS :=
+testlib_PKGS := libnl-3.0 libnl-genl-3.0
 testlib_SRCS := \
 	tests/lib/block_crash.c \
 	tests/lib/block_rec.c \
 	tests/lib/block_world.c \
 	tests/lib/fake_disk.c \
 	tests/lib/fake_guest.c \
+	tests/lib/fake_nbd.c \
 	tests/lib/golden.c \
 	tests/lib/journal_rig.c \
 	tests/lib/loopback.c \

@@ -350,6 +350,7 @@ static bool is_dropped(int fd)
 
 static void garbage(void)
 {
+	static const uint8_t option[12] = "\0\0\0\3IHAVEOPT";
 	static uint8_t buf[4096];
 	struct nbd_handle *h;
 
@@ -360,7 +361,7 @@ static void garbage(void)
 		for (size_t j = 0; j < sizeof(buf); j++)
 			buf[j] = (uint8_t)rand();
 		if (i % 4 == 0)
-			memcpy(buf, "\0\0\0\3IHAVEOPT", 12);
+			memcpy(buf, option, sizeof(option));
 		/* It may hang up while we are talking. */
 		(void)!send(fd, buf, sizeof(buf), MSG_NOSIGNAL);
 		shutdown(fd, SHUT_WR);

@@ -40,8 +40,10 @@ static void fake_reap(struct blk_dev *d)
 			continue;
 		}
 		f->n--;
-		memmove(&f->req[i], &f->req[i + 1], (f->n - i) * sizeof(f->req[0]));
-		memmove(&f->ended[i], &f->ended[i + 1], (f->n - i) * sizeof(f->ended[0]));
+		for (unsigned int j = i; j < f->n; j++) {
+			f->req[j] = f->req[j + 1];
+			f->ended[j] = f->ended[j + 1];
+		}
 		d->in_flight--;
 		r->done(r, r->rc);
 	}

@@ -42,6 +42,7 @@ UNIT_TESTS += \
 	tests/unit/test_journal_fmt.c \
 	tests/unit/test_intent_log.c \
 	tests/unit/test_json.c \
+	tests/unit/test_kernel_shell.c \
 	tests/unit/test_liveness.c \
 	tests/unit/test_log.c \
 	tests/unit/test_mem.c \
@@ -81,10 +82,14 @@ test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_sta
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
-test_nbd_device_LDFLAGS := -Wl,--wrap=genl_connect,--wrap=genl_ctrl_resolve,--wrap=genl_ctrl_resolve_grp \
+# tests/lib/fake_nbd.c stands in for libnl.
+FAKE_NBD_LDFLAGS := -Wl,--wrap=genl_connect,--wrap=genl_ctrl_resolve,--wrap=genl_ctrl_resolve_grp \
 	-Wl,--wrap=nl_socket_get_fd,--wrap=nl_socket_set_nonblocking,--wrap=nl_socket_add_membership \
 	-Wl,--wrap=nl_send_auto,--wrap=nl_recvmsgs,--wrap=nl_cb_set,--wrap=nl_cb_err
 test_nbd_device_PKGS := libnl-3.0 libnl-genl-3.0
+test_nbd_device_LDFLAGS := $(FAKE_NBD_LDFLAGS)
+test_kernel_shell_PKGS := libnl-3.0 libnl-genl-3.0 libsystemd
+test_kernel_shell_LDFLAGS := $(FAKE_NBD_LDFLAGS)
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 
 # valgrind 3.19 does not know pidfd_open.

@@ -164,13 +164,29 @@ static void disks(void **state)
 	conf_free(c);
 }
 
+struct refusal {
+	const char *text;
+	const char *says;
+};
+
 /* Each text is refused, and the message has these words. */
+static void all_refused(struct fixture *f, const struct refusal *table, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct conf *c = NULL;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(load(f, table[i].text, &c, &e), -EINVAL);
+		assert_null(c);
+		if (!strstr(e.text, table[i].says))
+			fail_msg("\"%s\" gave \"%s\", without \"%s\"", table[i].text, e.text,
+				 table[i].says);
+	}
+}
+
 static void refusals(void **state)
 {
-	static const struct {
-		const char *text;
-		const char *says;
-	} table[] = {
+	static const struct refusal table[] = {
 		{"host = {\n nam = \"x\";\n};", ":2: unknown key \"host.nam\""},
 		{"hosts = { name = \"x\"; };", ":1: unknown key \"hosts\""},
 		{"\n\nname = \"x\";", ":3: unknown key \"name\""},
@@ -213,6 +229,18 @@ static void refusals(void **state)
 		 ":2: peer \"b\" is there twice"},
 		{"host = { name = \"h\"; };\npeers = ( { name = \"h\"; address = \"b\"; } );",
 		 "has the name of this host"},
+		{"host = {", "syntax error"},
+		{"log = { level = \"info\"; };\nlog = { level = \"info\"; };", "duplicate"},
+		{"@include \"/etc/passwd\"\n", ":1: @ directives"},
+		{"host = { };\n  @include \"/etc/passwd\"\n", ":2: @ directives"},
+	};
+
+	all_refused(*state, table, ARRAY_SIZE(table));
+}
+
+static void disk_refusals(void **state)
+{
+	static const struct refusal table[] = {
 		{"disks = { name = \"a\"; };", "disks must be a list"},
 		{"disks = ( \"/dev/a\" );", "a disk must be {"},
 		{"disks = ( { name = \"a\"; } );", "a disk without path"},
@@ -237,22 +265,9 @@ static void refusals(void **state)
 		 "share a file"},
 		{"disks = ( { name = \"a\"; path = \"/a\"; journal = \"/a\"; } );",
 		 "is its own journal"},
-		{"host = {", "syntax error"},
-		{"log = { level = \"info\"; };\nlog = { level = \"info\"; };", "duplicate"},
-		{"@include \"/etc/passwd\"\n", ":1: @ directives"},
-		{"host = { };\n  @include \"/etc/passwd\"\n", ":2: @ directives"},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		const struct conf *c = NULL;
-		struct err e = ERR_INIT;
-
-		assert_int_equal(load(*state, table[i].text, &c, &e), -EINVAL);
-		assert_null(c);
-		if (!strstr(e.text, table[i].says))
-			fail_msg("\"%s\" gave \"%s\", without \"%s\"", table[i].text, e.text,
-				 table[i].says);
-	}
+	all_refused(*state, table, ARRAY_SIZE(table));
 }
 
 static void files(void **state)
@@ -507,12 +522,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),	  cmocka_unit_test(every_key),
-		cmocka_unit_test(refusals),	  cmocka_unit_test(files),
-		cmocka_unit_test(too_many_peers), cmocka_unit_test(disks),
-		cmocka_unit_test(too_many_disks), cmocka_unit_test(no_memory),
-		cmocka_unit_test(vm_files),	  cmocka_unit_test(durations),
-		cmocka_unit_test(sizes),	  cmocka_unit_test(formats),
-		cmocka_unit_test(schema),	  cmocka_unit_test(prints_sources),
+		cmocka_unit_test(refusals),	  cmocka_unit_test(disk_refusals),
+		cmocka_unit_test(files),	  cmocka_unit_test(too_many_peers),
+		cmocka_unit_test(disks),	  cmocka_unit_test(too_many_disks),
+		cmocka_unit_test(no_memory),	  cmocka_unit_test(vm_files),
+		cmocka_unit_test(durations),	  cmocka_unit_test(sizes),
+		cmocka_unit_test(formats),	  cmocka_unit_test(schema),
+		cmocka_unit_test(prints_sources),
 	};
 
 	return cmocka_run_group_tests_name("conf", tests, set_up, tear_down);

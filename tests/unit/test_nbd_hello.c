@@ -63,10 +63,11 @@ static void meet(struct client *c, uint32_t flags)
 
 static void option(struct client *c, uint32_t number, const void *data, uint32_t len)
 {
+	static const uint8_t magic[8] = "IHAVEOPT";
 	uint8_t *buf = malloc(16 + len);
 	uint32_t be = htobe32(number);
 
-	memcpy(buf, "IHAVEOPT", 8);
+	memcpy(buf, magic, sizeof(magic));
 	memcpy(buf + 8, &be, 4);
 	be = htobe32(len);
 	memcpy(buf + 12, &be, 4);
