@@ -97,7 +97,7 @@ static bool pass_begin(struct journal *j)
 
 		if (!takes(j, it))
 			continue;
-		if (r->n_recs + it->n_recs > PASS_RECORDS ||
+		if (r->n_recs + it->n_recs > j->pass_records ||
 		    (it->spilled && r->n_load == LOAD_BATCHES))
 			break;
 		take(j, it);

@@ -195,6 +195,7 @@ struct journal {
 	uint64_t committed_since; /* ns: the oldest that is not applied; CLOCK_NEVER: none */
 	uint64_t lag_bytes;
 	uint64_t lag_records;
+	uint32_t pass_records; /* that are coalesced together, at most */
 	struct extent *ext;
 	struct pass_rec *src;
 	struct heap_node *scratch;

@@ -91,7 +91,8 @@ static int walk_init(struct walk *w, struct journal *j)
 {
 	w->j = j;
 	w->block = mem_aligned(JOURNAL_BLOCK, JOURNAL_BLOCK);
-	w->payload = mem_aligned(JOURNAL_BLOCK, JOURNAL_PAYLOAD_MAX);
+	w->payload =
+		mem_aligned(JOURNAL_BLOCK, MIN((uint64_t)JOURNAL_PAYLOAD_MAX, j->o.geo.ring_size));
 	return w->block && w->payload ? 0 : -ENOMEM;
 }
 

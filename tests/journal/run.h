@@ -119,7 +119,7 @@ const char *oracle_judge(const struct oracle *o, const struct life *l, const str
 struct tally {
 	uint64_t prefixes, torn, recovered, refused, bad;
 };
-/* Tries prefixes of the life until n are tried in all or its end; every: one of so many. Stops at the first bad one if so said. */
-void trial_life(struct life *l, struct tally *t, uint64_t n, bool stop);
+/* Tries the life's prefixes until its end, or until `upto` are tried in all; stops at the first bad one if so said. */
+void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop);
 
 #endif

@@ -24,6 +24,7 @@ UNIT_TESTS += \
 	tests/unit/test_epoch.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
+	tests/unit/test_file_store.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_heartbeat.c \
 	tests/unit/test_host_ctl.c \
@@ -62,6 +63,7 @@ UNIT_TESTS += \
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
+test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
 
