@@ -56,17 +56,18 @@ static void lay_superblock(unsigned int slot, const uint8_t *p)
 /* An item at a block of the ring, its chain that of the item laid before if the input likes. Returns its digest. */
 static uint64_t lay_item(const uint8_t *p, uint64_t prev)
 {
+	enum journal_item_type type = (enum journal_item_type)(p[1] % 5);
 	struct journal_item it = {
-		.type = (enum journal_item_type)(p[1] % 5),
-		.incarnation = 7 - (p[2] == 99),
+		.type = type,
+		.incarnation = p[2] == 99 ? 6 : 7,
 		.lsn = p[3],
 		.prev = p[4] & 1 ? p[4] : prev,
 		.session = p[5] & 7,
 		.epoch = p[6] & 15,
-		.n_descs = it.type == JOURNAL_BATCH ? 1 + p[7] % 4 : 0,
-		.batches = it.type == JOURNAL_COMMIT ? p[7] & 3 : 0,
-		.records = it.type == JOURNAL_COMMIT ? p[8] & 7 : 0,
-		.bytes = it.type == JOURNAL_COMMIT ? 512ull * (p[9] & 31) : 0,
+		.n_descs = type == JOURNAL_BATCH ? 1 + p[7] % 4 : 0,
+		.batches = type == JOURNAL_COMMIT ? p[7] & 3 : 0,
+		.records = type == JOURNAL_COMMIT ? p[8] & 7 : 0,
+		.bytes = type == JOURNAL_COMMIT ? 512ull * (p[9] & 31) : 0,
 	};
 	uint8_t *block = image + (3 + p[0] % 64) * JOURNAL_BLOCK;
 	uint32_t whole;

@@ -15,7 +15,7 @@ struct trial {
 	uint8_t *image[CRASH_STORES];
 	uint8_t *saved; /* the disk's image */
 	uint64_t seed;
-	bool flipped;
+	enum flip flip;
 	bool both; /* superblocks are spoilt: refusal is due */
 	char what[96];
 };
@@ -41,7 +41,7 @@ static void spoil(struct trial *t)
 	uint64_t how = rec_below(&t->seed, 16);
 	uint64_t ring = journal_ring_off(&t->l->o.geo) / JOURNAL_BLOCK;
 
-	t->flipped = how < 6;
+	t->flip = how < 3 ? FLIP_SUPERBLOCK : how < 6 ? FLIP_RING : FLIP_NONE;
 	t->both = how == 0;
 	snprintf(t->what, sizeof(t->what), "no bit turned");
 	if (t->both) {
@@ -89,7 +89,7 @@ static const char *judge(struct trial *t, struct found *f)
 	found_open(f, t->l, &file, &disk, t->seed);
 	if (t->both && f->rc != -EBADMSG)
 		return "two bad superblocks are not refused";
-	return oracle_judge(&t->o, t->l, f, t->image[STORE_DISK], t->flipped);
+	return oracle_judge(&t->o, t->l, f, t->image[STORE_DISK], t->flip);
 }
 
 /* Once more: nothing may change. */
