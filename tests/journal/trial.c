@@ -138,6 +138,8 @@ static void try_one(struct trial *t, struct tally *n)
 void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop)
 {
 	struct trial *t = calloc(1, sizeof(*t));
+	/* Spread over all of the life. */
+	uint64_t odds = upto > n->prefixes ? 2 * (upto - n->prefixes) : 0;
 	const struct rec_entry *e;
 
 	assert(t);
@@ -153,7 +155,7 @@ void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop)
 	block_crash_store(&t->c, STORE_DISK, l->disk_start, DISK_SIZE);
 	while ((e = block_crash_step(&t->c)) && n->prefixes < upto && !(stop && n->bad)) {
 		oracle_note(&t->o, e);
-		if (e->kind != REC_NOTE)
+		if (e->kind != REC_NOTE && rec_below(&t->seed, l->log.n) < odds)
 			try_one(t, n);
 	}
 	block_crash_fini(&t->c);

@@ -154,30 +154,89 @@ static void requests(void **state)
 	file_store_free(NULL);
 }
 
+static void pump(struct journal *j, struct block_store *file, struct block_store *disk,
+		 uint64_t now)
+{
+	do {
+		(void)journal_run(j, now);
+	} while (!file->ops->wait(file) || !disk->ops->wait(disk));
+}
+
+static void write_epochs(struct fixture *f, struct block_store *file, struct block_store *disk,
+			 struct journal_opts *o)
+{
+	static uint8_t data[65536];
+	struct journal_rec rec = {.op = JOURNAL_WRITE, .len = sizeof(data), .data = data};
+	struct journal_count count;
+	struct journal *j = NULL;
+
+	assert_int_equal(journal_open(file, disk, o, &j, &f->e), 0);
+	assert_int_equal(journal_copy_begin(j, 1, 0), 0);
+	pump(j, file, disk, 1);
+	memset(data, 0x11, sizeof(data));
+	for (rec.off = 0; rec.off < o->geo.disk_size; rec.off += sizeof(data))
+		assert_int_equal(journal_append(j, 0, &rec), 0);
+	assert_int_equal(journal_end(j, 0, &count), 0);
+	assert_int_equal(count.records, 16);
+	assert_int_equal(journal_copy_end(j, 0), 0);
+	assert_int_equal(journal_commit(j, 0), 0);
+	for (uint64_t n = 1; n <= 30; n++) {
+		memset(data, (int)(0x20 + n), sizeof(data));
+		rec.off = n % 16 * sizeof(data);
+		assert_int_equal(journal_append(j, n, &rec), 0);
+		assert_int_equal(journal_end(j, n, &count), 0);
+		assert_int_equal(journal_commit(j, n), 0);
+		pump(j, file, disk, n * 40000000);
+	}
+	assert_false(journal_idle(j));
+	pump(j, file, disk, 60ull * 40000000);
+	assert_true(journal_idle(j));
+	journal_free(j);
+}
+
+/* All of it on real files, and read back. */
 static void a_journal_on_files(void **state)
 {
+	static alignas(4096) uint8_t back[65536];
 	struct fixture *f = *state;
 	struct file_store *file = NULL;
+	struct file_store *disk = NULL;
 	struct journal_opts o;
 	struct journal *j = NULL;
 	struct journal_sb sb;
+	struct journal_stats st;
+	char path[96];
 
+	snprintf(path, sizeof(path), "%s/disk", f->dir);
 	journal_opts_init(&o);
 	o.geo = (struct journal_geometry){
 		.uuid = {3}, .disk_size = 1u << 20, .block_size = 512, .ring_size = 1u << 20};
+	o.batch_bytes = 65536;
 	o.incarnation = 5;
 	assert_int_equal(file_store_create(f->path, journal_file_size(&o.geo), &f->e), 0);
+	assert_int_equal(file_store_create(path, o.geo.disk_size, &f->e), 0);
 	assert_int_equal(file_store_open(f->path, false, true, &file, &f->e), 0);
+	assert_int_equal(file_store_open(path, false, false, &disk, &f->e), 0);
 	assert_int_equal(journal_peek(file_store_blocks(file), &sb, &f->e), -EBADMSG);
 	assert_int_equal(journal_format(file_store_blocks(file), &o.geo, 4, &f->e), 0);
 	assert_int_equal(journal_peek(file_store_blocks(file), &sb, &f->e), 0);
 	assert_int_equal(sb.state, JOURNAL_EMPTY);
-	/* The journal's own file is as good a disk as any, as long as nothing is written there. */
-	o.geo.disk_size = 1u << 20;
-	assert_int_equal(journal_open(file_store_blocks(file), file_store_blocks(file), &o, &j,
-				      &f->e),
-			 -EINVAL);
+	write_epochs(f, file_store_blocks(file), file_store_blocks(disk), &o);
+	o.incarnation++;
+	assert_int_equal(
+		journal_open(file_store_blocks(file), file_store_blocks(disk), &o, &j, &f->e), 0);
+	journal_stats(j, &st);
+	assert_int_equal(st.state, JOURNAL_OUTDATED);
+	for (uint64_t n = 15; n <= 30; n++) {
+		assert_int_equal(block_do(file_store_blocks(disk), BLOCK_READ,
+					  n % 16 * sizeof(back), back, sizeof(back)),
+				 0);
+		assert_true(back[0] == 0x20 + n && back[sizeof(back) - 1] == 0x20 + n);
+	}
+	journal_free(j);
 	file_store_free(file);
+	file_store_free(disk);
+	assert_int_equal(unlink(path), 0);
 }
 
 int main(void)
