@@ -413,6 +413,8 @@ static void kill_and_open(struct life *l)
 		return;
 	}
 	session_over(l);
+	/* The copy that was asked for may have got its session already. */
+	l->session++;
 	l->state = l->asked = st.state;
 	note(l, NOTE_TOLD, st.state);
 	if (st.state != JOURNAL_OUTDATED)
