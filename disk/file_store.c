@@ -213,7 +213,7 @@ static int fill(const char *path, uint64_t size, struct err *e)
 	struct stat st;
 	int rc = file_store_open(path, false, true, &f, e);
 
-	if (rc < 0)
+	if (!f)
 		return rc;
 	if (fstat(f->fd, &st) < 0)
 		rc = err_set(e, -errno, "stat %s", path);

@@ -142,15 +142,16 @@ static int allocate(struct journal *j)
 {
 	const struct journal_opts *o = &j->o;
 
+	j->pass_records = MIN(PASS_RECORDS, o->max_records);
 	j->sb_block = mem_aligned(JOURNAL_BLOCK, JOURNAL_BLOCK);
 	j->items = mem_array(o->max_items, sizeof(*j->items));
 	j->recs = mem_array(o->max_records, sizeof(*j->recs));
 	j->ram_size = o->ram_bytes & ~(uint64_t)(JOURNAL_BLOCK - 1);
 	j->ram = mem_aligned(JOURNAL_BLOCK, j->ram_size);
-	j->ext = mem_array(PASS_RECORDS, sizeof(*j->ext));
-	j->src = mem_array(PASS_RECORDS, sizeof(*j->src));
-	j->scratch = mem_array(2 * PASS_RECORDS, sizeof(*j->scratch));
-	j->pieces = mem_array(2 * PASS_RECORDS, sizeof(*j->pieces));
+	j->ext = mem_array(j->pass_records, sizeof(*j->ext));
+	j->src = mem_array(j->pass_records, sizeof(*j->src));
+	j->scratch = mem_array(2 * (size_t)j->pass_records, sizeof(*j->scratch));
+	j->pieces = mem_array(2 * (size_t)j->pass_records, sizeof(*j->pieces));
 	j->load = mem_aligned(JOURNAL_BLOCK, (size_t)LOAD_BATCHES * o->batch_bytes);
 	if (!j->sb_block || !j->items || !j->recs || !j->ram || !j->ext || !j->src || !j->scratch ||
 	    !j->pieces || !j->load)

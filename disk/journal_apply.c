@@ -97,7 +97,7 @@ static bool pass_begin(struct journal *j)
 
 		if (!takes(j, it))
 			continue;
-		if (r->n_recs + it->n_recs > PASS_RECORDS ||
+		if (r->n_recs + it->n_recs > j->pass_records ||
 		    (it->spilled && r->n_load == LOAD_BATCHES))
 			break;
 		take(j, it);
@@ -342,8 +342,9 @@ static bool round_marked(struct journal *j)
 {
 	struct round *r = &j->round;
 
-	if (r->direct || r->empty || JOURNAL_MUTANT(JM_NO_APPLYING_WRITTEN) ||
-	    JOURNAL_MUTANT(JM_APPLY_UNDURABLE))
+	if (r->direct || r->empty || JOURNAL_MUTANT(JM_NO_APPLYING_WRITTEN))
+		return true;
+	if (JOURNAL_MUTANT(JM_APPLY_UNDURABLE))
 		return true;
 	if (!r->sb_seq) {
 		if (j->sb_busy)

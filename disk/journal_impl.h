@@ -137,6 +137,8 @@ struct journal {
 	uint64_t sb_synced_seq; /* what the sync in flight makes durable */
 	uint64_t sb_tail_item;	/* whose place the one in flight has as tail */
 	uint64_t sb_tail_pos;
+	uint64_t sb_older_item; /* the same of the one before, which is still there */
+	uint64_t sb_older_pos;
 	uint64_t sb_waiting; /* bytes of the ring that the next one frees */
 
 	/* sync of the file */
@@ -197,6 +199,7 @@ struct journal {
 	uint64_t committed_since; /* ns: the oldest that is not applied; CLOCK_NEVER: none */
 	uint64_t lag_bytes;
 	uint64_t lag_records;
+	uint32_t pass_records; /* that are coalesced together, at most */
 	struct extent *ext;
 	struct pass_rec *src;
 	struct heap_node *scratch;
@@ -243,7 +246,7 @@ void ring_mark(struct journal *j, enum journal_item_type type, const struct pend
 void ring_drop(struct journal *j);
 /* Follows completed writes; gives back memory. */
 void ring_advance(struct journal *j);
-/* An item is freed that the tail has passed. */
+/* The items before this are freed, and the ring up to there. */
 void ring_free_until(struct journal *j, uint64_t item, uint64_t pos);
 
 /* journal_sb.c */

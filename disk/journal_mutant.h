@@ -35,6 +35,7 @@ enum journal_mutant {
 	JM_NO_APPLYING_WRITTEN,	 /* a round begins without a superblock that says so */
 	JM_TAIL_EARLY,		 /* the tail moves before the disk is synced */
 	JM_SPACE_EARLY,		 /* space is used again before the superblock is durable */
+	JM_SPACE_ONE,		 /* ... when one superblock says so, not both */
 	JM_DURABLE_WHEN_WRITTEN, /* durable is said before the sync */
 	JM_DURABLE_INFLIGHT,	 /* a sync covers writes that were not complete when it began */
 	JM_FIRST_WRITER,	 /* of overlapping writes the first one wins */

@@ -91,7 +91,8 @@ static int walk_init(struct walk *w, struct journal *j)
 {
 	w->j = j;
 	w->block = mem_aligned(JOURNAL_BLOCK, JOURNAL_BLOCK);
-	w->payload = mem_aligned(JOURNAL_BLOCK, JOURNAL_PAYLOAD_MAX);
+	w->payload =
+		mem_aligned(JOURNAL_BLOCK, MIN((uint64_t)JOURNAL_PAYLOAD_MAX, j->o.geo.ring_size));
 	return w->block && w->payload ? 0 : -ENOMEM;
 }
 
@@ -213,7 +214,8 @@ static bool tell_batch(struct story *s, const struct walk *w)
 	if (JOURNAL_MUTANT(JM_ANY_POSITION) && !(last && last->epoch == it->epoch))
 		s->n_open = 0;
 	else if (it->session != s->session)
-		return false;
+		/* Of a session that was dropped whole: its BEGIN may be gone before its batches are. */
+		return true;
 	if (!last || last->epoch != it->epoch || !s->n_open) {
 		/* An epoch without a write has no batch, so that numbers may be left out. */
 		uint64_t least = last ? last->epoch + 1 : s->next;

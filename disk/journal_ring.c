@@ -266,6 +266,29 @@ static bool is_uncommitted(const struct journal *j, const struct item *it)
 	       (j->committed_epoch == JOURNAL_NO_EPOCH || it->epoch > j->committed_epoch);
 }
 
+static void give_up(struct journal *j, struct item *it)
+{
+	it->copied = true;
+	it->done = true;
+	j->sb_waiting += it->size;
+	j->sb_dirty = true;
+}
+
+/* A BEGIN after which nothing was committed says nothing; sessions that come and go must not fill the ring. */
+static void drop_begins(struct journal *j)
+{
+	for (uint64_t n = j->it_head; n > j->it_first; n--) {
+		struct item *it = item_at(j, n - 1);
+
+		if (it->done)
+			continue;
+		if (it->type == JOURNAL_COMMIT)
+			return;
+		if (it->type == JOURNAL_BEGIN)
+			give_up(j, it);
+	}
+}
+
 void ring_drop(struct journal *j)
 {
 	struct item *last = j->it_head > j->it_first ? item_at(j, j->it_head - 1) : NULL;
@@ -281,13 +304,10 @@ void ring_drop(struct journal *j)
 	for (uint64_t n = j->it_first; n < j->it_head; n++) {
 		struct item *it = item_at(j, n);
 
-		if (it->direct || it->done || !(all || is_uncommitted(j, it)))
-			continue;
-		it->copied = true;
-		it->done = true;
-		j->sb_waiting += it->size;
-		j->sb_dirty = true;
+		if (!it->direct && !it->done && (all || is_uncommitted(j, it)))
+			give_up(j, it);
 	}
+	drop_begins(j);
 }
 
 static void free_item(struct journal *j)

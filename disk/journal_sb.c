@@ -109,6 +109,25 @@ static void note_durable(struct journal *j, uint64_t end)
 	j->it_durable = MAX(j->it_durable, end);
 }
 
+/*
+ * A superblock is durable. What is behind both tails is free: the older one must be able to read all of its ring as
+ * well, should a bit turn in this one. So the last space comes with the superblock after it.
+ */
+static void free_behind(struct journal *j)
+{
+	if (JOURNAL_MUTANT(JM_SPACE_ONE)) {
+		j->sb_older_item = j->sb_tail_item;
+		j->sb_older_pos = j->sb_tail_pos;
+	}
+	ring_free_until(j, j->sb_older_item, j->sb_older_pos);
+	j->sb_older_item = j->sb_tail_item;
+	j->sb_older_pos = j->sb_tail_pos;
+	if (j->sb_older_pos == j->pos_free && j->sb_older_item <= j->it_first)
+		return;
+	j->sb_waiting += j->sb_older_pos - j->pos_free;
+	j->sb_dirty = true;
+}
+
 static void sync_done(struct block_req *r, int rc)
 {
 	struct journal *j = r->arg;
@@ -127,7 +146,7 @@ static void sync_done(struct block_req *r, int rc)
 	j->sb_durable_seq = j->sb_synced_seq;
 	j->sb_busy = false;
 	if (!j->rc)
-		ring_free_until(j, j->sb_tail_item, j->sb_tail_pos);
+		free_behind(j);
 }
 
 static uint64_t sync_due(const struct journal *j)

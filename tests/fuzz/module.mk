@@ -6,6 +6,7 @@ FUZZ_TARGETS += \
 	tests/fuzz/fuzz_ctl.c \
 	tests/fuzz/fuzz_frame.c \
 	tests/fuzz/fuzz_heartbeat.c \
+	tests/fuzz/fuzz_journal.c \
 	tests/fuzz/fuzz_json.c \
 	tests/fuzz/fuzz_nbd.c \
 	tests/fuzz/fuzz_page_codec.c \

@@ -413,6 +413,8 @@ static void kill_and_open(struct life *l)
 		return;
 	}
 	session_over(l);
+	/* The copy that was asked for may have got its session already. */
+	l->session++;
 	l->state = l->asked = st.state;
 	note(l, NOTE_TOLD, st.state);
 	if (st.state != JOURNAL_OUTDATED)
@@ -473,13 +475,11 @@ static void in_session(struct life *l)
 		drop(l);
 	else if (what < 8 && l->state == JOURNAL_CONSISTENT)
 		activate(l);
-	else if (what < 140 && l->open && !l->blocked)
-		end(l);
-	else if (what < 160 && !l->blocked && l->state != JOURNAL_SYNCING)
-		end(l);
-	else if (what < 160 + l->commit_rate)
+	else if (what < 8 + l->commit_rate)
 		commit(l);
-	else if (what < 450)
+	else if (what < 180 && !l->blocked && (l->open || what < 160))
+		end(l);
+	else if (what < 230)
 		journal_push(l->j);
 	else if (!l->blocked && l->n_ended < ENDED_MAX)
 		append(l);

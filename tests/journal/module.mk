@@ -15,10 +15,6 @@ journal-prefixes_ARCHIVES := journallib testlib disk lib
 
 CHECKS += journal-prefixes=$(B)/bin/journal-prefixes~--prefixes~10000
 
-.PHONY: journal-prefixes
-journal-prefixes: $(B)/bin/journal-prefixes	## N losses of power in lives of a disk's journal
-	$(Q)$(B)/bin/journal-prefixes --prefixes $(if $(filter file,$(origin N)),10000,$(N))
-
 TEST_PROGRAMS += journal-mutants
 journal-mutants_SRCS := tests/journal/mutants_main.c \
 	tests/journal/mutant_coalesce.c \

@@ -38,6 +38,7 @@ static const char *const names[JM_COUNT] = {
 	[JM_NO_APPLYING_WRITTEN] = "no-applying-written",
 	[JM_TAIL_EARLY] = "tail-early",
 	[JM_SPACE_EARLY] = "space-early",
+	[JM_SPACE_ONE] = "space-one",
 	[JM_DURABLE_WHEN_WRITTEN] = "durable-when-written",
 	[JM_DURABLE_INFLIGHT] = "durable-inflight",
 	[JM_FIRST_WRITER] = "first-writer",

@@ -105,7 +105,7 @@ static uint64_t snap_of(const struct life *l, const struct found *f, uint64_t ma
 }
 
 static const char *judge_content(const struct oracle *o, const struct life *l,
-				 const struct found *f, const uint8_t *disk, bool flipped)
+				 const struct found *f, const uint8_t *disk, enum flip flip)
 {
 	static char text[128];
 	uint64_t k = snap_of(l, f, o->max);
@@ -115,7 +115,7 @@ static const char *judge_content(const struct oracle *o, const struct life *l,
 		return NULL;
 	if (!k)
 		return "an epoch that was not committed";
-	if (k < o->min && !flipped)
+	if (k < o->min && flip != FLIP_RING)
 		return "an epoch that was durable is lost";
 	if (k < o->min && f->state == JOURNAL_ACTIVE)
 		return "what the guest runs on is lost";
@@ -129,12 +129,12 @@ static const char *judge_content(const struct oracle *o, const struct life *l,
 }
 
 const char *oracle_judge(const struct oracle *o, const struct life *l, const struct found *f,
-			 const uint8_t *disk, bool flipped)
+			 const uint8_t *disk, enum flip flip)
 {
 	if (f->rc < 0)
-		return flipped && f->rc == -EBADMSG ? NULL : "refused";
+		return flip == FLIP_SUPERBLOCK && f->rc == -EBADMSG ? NULL : "refused";
 	if (f->state == JOURNAL_FAILED)
-		return flipped && *f->why ? NULL : "FAILED";
+		return flip == FLIP_RING && *f->why ? NULL : "FAILED";
 	if (f->state != after(o->told) && f->state != after(o->asked))
 		return "a state that nobody was told of";
 	if (f->state == JOURNAL_ACTIVE ? f->gens.current != o->gen
@@ -143,5 +143,5 @@ const char *oracle_judge(const struct oracle *o, const struct life *l, const str
 		return "the generation is not the state's";
 	if (f->state == JOURNAL_SYNCING || f->state == JOURNAL_EMPTY)
 		return NULL;
-	return judge_content(o, l, f, disk, flipped);
+	return judge_content(o, l, f, disk, flip);
 }

@@ -112,14 +112,19 @@ struct found {
 /* Opens the journal on these images and says what is there. */
 void found_open(struct found *f, const struct life *l, struct block_rec *file,
 		struct block_rec *disk, uint64_t inc_seed);
-/* NULL: it may be; else what is wrong. flipped: a bit of the journal was turned. */
+enum flip {
+	FLIP_NONE,
+	FLIP_SUPERBLOCK, /* a bit of one; that costs nothing, unless the other one was just being written */
+	FLIP_RING, /* a bit of it: epochs may be lost, or FAILED, but no mix */
+};
+/* NULL: it may be; else what is wrong. */
 const char *oracle_judge(const struct oracle *o, const struct life *l, const struct found *f,
-			 const uint8_t *disk, bool flipped);
+			 const uint8_t *disk, enum flip flip);
 
 struct tally {
 	uint64_t prefixes, torn, recovered, refused, bad;
 };
-/* Tries prefixes of the life until n are tried in all or its end; every: one of so many. Stops at the first bad one if so said. */
-void trial_life(struct life *l, struct tally *t, uint64_t n, bool stop);
+/* Tries the life's prefixes until its end, or until `upto` are tried in all; stops at the first bad one if so said. */
+void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop);
 
 #endif

@@ -15,7 +15,7 @@ struct trial {
 	uint8_t *image[CRASH_STORES];
 	uint8_t *saved; /* the disk's image */
 	uint64_t seed;
-	bool flipped;
+	enum flip flip;
 	bool both; /* superblocks are spoilt: refusal is due */
 	char what[96];
 };
@@ -41,7 +41,7 @@ static void spoil(struct trial *t)
 	uint64_t how = rec_below(&t->seed, 16);
 	uint64_t ring = journal_ring_off(&t->l->o.geo) / JOURNAL_BLOCK;
 
-	t->flipped = how < 6;
+	t->flip = how < 3 ? FLIP_SUPERBLOCK : how < 6 ? FLIP_RING : FLIP_NONE;
 	t->both = how == 0;
 	snprintf(t->what, sizeof(t->what), "no bit turned");
 	if (t->both) {
@@ -89,7 +89,7 @@ static const char *judge(struct trial *t, struct found *f)
 	found_open(f, t->l, &file, &disk, t->seed);
 	if (t->both && f->rc != -EBADMSG)
 		return "two bad superblocks are not refused";
-	return oracle_judge(&t->o, t->l, f, t->image[STORE_DISK], t->flipped);
+	return oracle_judge(&t->o, t->l, f, t->image[STORE_DISK], t->flip);
 }
 
 /* Once more: nothing may change. */
@@ -138,6 +138,8 @@ static void try_one(struct trial *t, struct tally *n)
 void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop)
 {
 	struct trial *t = calloc(1, sizeof(*t));
+	/* Spread over all of the life. */
+	uint64_t odds = upto > n->prefixes ? 2 * (upto - n->prefixes) : 0;
 	const struct rec_entry *e;
 
 	assert(t);
@@ -153,7 +155,7 @@ void trial_life(struct life *l, struct tally *n, uint64_t upto, bool stop)
 	block_crash_store(&t->c, STORE_DISK, l->disk_start, DISK_SIZE);
 	while ((e = block_crash_step(&t->c)) && n->prefixes < upto && !(stop && n->bad)) {
 		oracle_note(&t->o, e);
-		if (e->kind != REC_NOTE)
+		if (e->kind != REC_NOTE && rec_below(&t->seed, l->log.n) < odds)
 			try_one(t, n);
 	}
 	block_crash_fini(&t->c);

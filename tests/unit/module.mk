@@ -32,6 +32,7 @@ UNIT_TESTS += \
 	tests/unit/test_epoch_word.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
+	tests/unit/test_file_store.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_generation.c \
 	tests/unit/test_generation_sim.c \
@@ -81,6 +82,7 @@ test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
+test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 # tests/lib/fake_nbd.c stands in for libnl.
 FAKE_NBD_LDFLAGS := -Wl,--wrap=genl_connect,--wrap=genl_ctrl_resolve,--wrap=genl_ctrl_resolve_grp \
