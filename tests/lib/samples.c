@@ -382,6 +382,44 @@ static int data_again(const struct frame *f, struct wr *w, struct err *e)
 			wire_##what##_encode(w, &m.what);                \
 	} while (0)
 
+static int disk_frame_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	union {
+		struct wire_disk_end disk_end;
+		struct wire_disk_progress disk_progress;
+		struct wire_disk_verify disk_verify;
+		struct wire_disk_verified disk_verified;
+	} m;
+	int rc = 0;
+
+	switch ((int)f->h.type) {
+	case FRAME_DISKS:
+	case FRAME_DISKS_OK:
+		rc = disks_again(f, w, e);
+		break;
+	case FRAME_DISK_HASH:
+	case FRAME_DISK_WANT:
+		rc = range_again(f, w, e);
+		break;
+	case FRAME_DISK_DATA:
+		rc = data_again(f, w, e);
+		break;
+	case FRAME_DISK_END:
+		AGAIN_DISK(disk_end);
+		break;
+	case FRAME_DISK_PROGRESS:
+		AGAIN_DISK(disk_progress);
+		break;
+	case FRAME_DISK_VERIFY:
+		AGAIN_DISK(disk_verify);
+		break;
+	case FRAME_DISK_VERIFIED:
+		AGAIN_DISK(disk_verified);
+		break;
+	}
+	return rc;
+}
+
 int sample_again(const struct frame *f, struct wr *w, struct err *e)
 {
 	union {
@@ -392,10 +430,6 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_state state;
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
-		struct wire_disk_end disk_end;
-		struct wire_disk_progress disk_progress;
-		struct wire_disk_verify disk_verify;
-		struct wire_disk_verified disk_verified;
 		struct wire_handover handover;
 		uint64_t term;
 	} m;
@@ -445,26 +479,14 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		break;
 	case FRAME_DISKS:
 	case FRAME_DISKS_OK:
-		rc = disks_again(f, w, e);
-		break;
 	case FRAME_DISK_HASH:
 	case FRAME_DISK_WANT:
-		rc = range_again(f, w, e);
-		break;
 	case FRAME_DISK_DATA:
-		rc = data_again(f, w, e);
-		break;
 	case FRAME_DISK_END:
-		AGAIN_DISK(disk_end);
-		break;
 	case FRAME_DISK_PROGRESS:
-		AGAIN_DISK(disk_progress);
-		break;
 	case FRAME_DISK_VERIFY:
-		AGAIN_DISK(disk_verify);
-		break;
 	case FRAME_DISK_VERIFIED:
-		AGAIN_DISK(disk_verified);
+		rc = disk_frame_again(f, w, e);
 		break;
 	case FRAME_HANDOVER:
 		AGAIN(handover, &m.handover);

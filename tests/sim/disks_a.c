@@ -37,6 +37,22 @@ void disks_a_leave(struct sim *s)
 	}
 }
 
+/* Output is about to be opened: from here on the history of these disks is their own. */
+void disks_a_alone(struct sim *s)
+{
+	for (int i = 0; i < s->plan.n_disks; i++) {
+		struct generations *g = &s->disk_a[i].gen;
+
+		if (!g->bitmap) {
+			g->bitmap = g->current;
+		} else {
+			g->history[1] = g->history[0];
+			g->history[0] = g->current;
+		}
+		g->current = ++s->n_generations;
+	}
+}
+
 void disks_a_begin(struct sim *s)
 {
 	bool dropped = false;
@@ -158,8 +174,11 @@ void disks_a_progress(struct sim *s, const struct msg *m)
 {
 	struct disk_a *d = &s->disk_a[m->disk];
 
-	if (d->streaming)
-		d->clean = MAX(d->clean, m->state);
+	if (!d->streaming)
+		return;
+	d->clean = MAX(d->clean, m->state);
+	/* The bitmap counts from here. */
+	d->gen.bitmap = 0;
 }
 
 static void drop_out(struct sim *s, struct disk_a *d)

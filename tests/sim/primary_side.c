@@ -418,6 +418,7 @@ static void open_output(struct sim *s)
 {
 	struct ev ev = worker_event(s, EV_A_CORE);
 
+	disks_a_alone(s);
 	output_open(s);
 	ev.p.type = PEV_OUTPUT_OPENED;
 	ev_push(s, s->now + sim_delay(s, 100 * US, 20 * MS), &ev);
