@@ -20,6 +20,13 @@ static void tell_a(struct sim *s, enum primary_event_type type)
 	a_post(s, &ev);
 }
 
+/* Whether the peer takes the VM is tried, or cannot be: the guest may be shown the errors that were kept back. */
+void disks_a_asked(struct sim *s)
+{
+	for (int i = 0; i < MAX_DISKS; i++)
+		s->disk_a[i].owed = false;
+}
+
 /* An error that was kept back is answered, and the guest's I/O goes on without anybody's leave. */
 void disks_a_leave(struct sim *s)
 {

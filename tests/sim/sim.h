@@ -83,6 +83,7 @@ struct conn {
 	int slot;		/* of the worker at B, -1 while there is none */
 	uint64_t last[2];	/* when the newest message to this side arrives */
 	uint64_t not_before[2]; /* a cut or a stall delays all that comes after */
+	uint32_t sent[2];	/* messages to this side */
 };
 
 struct network {
@@ -475,6 +476,7 @@ struct plan {
 	bool hearts_outlive_link; /* the primary's heartbeats go on while it reconnects */
 	int n_disks;
 	enum backup_ack_mode ack_mode;
+	unsigned int no_persist; /* how often A cannot make anything durable, percent */
 };
 
 /* ---- the world ---- */
@@ -596,6 +598,7 @@ void output_say(struct sim *s);
 void disks_write(struct sim *s);
 void disks_a_begin(struct sim *s);
 void disks_a_leave(struct sim *s);
+void disks_a_asked(struct sim *s);
 void disks_a_alone(struct sim *s);
 bool disks_a_streaming(const struct sim *s);
 void disks_a_synced(struct sim *s);
