@@ -3,7 +3,7 @@
  * The backup's decisions; see backup.h and, for the reasons, docs/promises.md. Pure.
  *
  * A step does what primary_step() does: notice that we slept, let pass what the time has decided,
- * handle the event.
+ * handle the event. What is committed, and when that is acknowledged: backup_commit.c.
  */
 #include "replicator/backup.h"
 
@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "lib/sm.h"
+#include "replicator/backup_impl.h"
 #include "replicator/mutant.h"
 
 #define BIT(s) SM_BIT(BACKUP_##s)
@@ -26,22 +27,6 @@ static const struct sm_state states[] = {
 };
 
 const struct sm_table backup_table = {"backup", states, ARRAY_SIZE(states)};
-
-static struct backup_action *act(struct backup_actions *out, enum backup_action_type type)
-{
-	struct backup_action *a;
-
-	assert(out->n < BACKUP_MAX_ACTIONS);
-	a = &out->a[out->n++];
-	*a = (struct backup_action){.type = type};
-	return a;
-}
-
-static void go(struct backup *b, enum backup_state to, uint64_t now)
-{
-	b->state = sm_move(&backup_table, b->state, to);
-	b->state_since_ns = now;
-}
 
 static void answer(const struct backup *b, enum backup_event_type request, enum backup_refusal why,
 		   struct backup_actions *out)
@@ -105,7 +90,7 @@ static void session_over(struct backup *b, uint64_t now, struct backup_actions *
 	}
 }
 
-static void protocol_error(struct backup *b, uint64_t now, struct backup_actions *out)
+void backup_protocol_error__(struct backup *b, uint64_t now, struct backup_actions *out)
 {
 	disconnect(b, out);
 	session_over(b, now, out);
@@ -169,11 +154,11 @@ static void expire(struct backup *b, uint64_t now, struct backup_actions *out)
 		break;
 	case BACKUP_BUILDING:
 		if (silent)
-			protocol_error(b, now, out);
+			backup_protocol_error__(b, now, out);
 		break;
 	case BACKUP_STANDING:
 		if (silent && b->link_up)
-			protocol_error(b, now, out);
+			backup_protocol_error__(b, now, out);
 		if (b->state == BACKUP_STANDING && may_go_alone(b, now))
 			decide(b, now, out);
 		break;
@@ -199,114 +184,6 @@ static void hello(struct backup *b, uint64_t now, const struct backup_event *ev,
 	go(b, BACKUP_BUILDING, now);
 }
 
-static bool commits(const struct backup *b)
-{
-	if (MUTANT(MUTANT_ACK_AFTER_DECISION) && b->state == BACKUP_ACTIVATING)
-		return true;
-	return b->link_up && (b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING);
-}
-
-static void ack(struct backup_actions *out, uint64_t epoch, uint64_t term)
-{
-	struct backup_action *a = act(out, BACT_ACK);
-
-	a->epoch = epoch;
-	a->term = term;
-}
-
-static uint16_t all_disks(const struct backup *b)
-{
-	return (uint16_t)((UINT32_C(1) << b->n_disks) - 1);
-}
-
-static bool is_durable(const struct backup *b, uint64_t epoch)
-{
-	for (unsigned int i = 0; i < b->n_disks; i++) {
-		if (!epoch_reached(b->durable[i], epoch))
-			return false;
-	}
-	return true;
-}
-
-static uint16_t harden_bit(uint64_t epoch)
-{
-	return (uint16_t)(1u << epoch % 16);
-}
-
-/* What is committed, in order, as far as it is as durable as the mode wants it. */
-static void ack_committed(struct backup *b, struct backup_actions *out)
-{
-	while (b->acked != b->committed) {
-		uint64_t n = epoch_next(b->acked);
-
-		if (b->to_harden & harden_bit(n) && !is_durable(b, n))
-			break;
-		b->to_harden &= (uint16_t)~harden_bit(n);
-		b->acked = n;
-		if (!MUTANT(MUTANT_ACK_BEFORE_HELD))
-			ack(out, n, b->complete_term);
-		if (MUTANT(MUTANT_ACK_AHEAD))
-			ack(out, epoch_next(n), b->complete_term);
-	}
-}
-
-/* The one decision for memory and disks. */
-static void commit(struct backup *b, uint64_t now, struct backup_actions *out)
-{
-	bool memory = b->complete != EPOCH_NONE;
-	bool disks = b->held == all_disks(b);
-
-	if (MUTANT(MUTANT_COMMIT_WITHOUT_MEMORY) && disks && b->n_disks && !memory &&
-	    b->committed != EPOCH_NONE) {
-		b->complete = epoch_next(b->committed);
-		b->complete_term = b->term;
-		memory = true;
-	}
-	if (!memory || (!disks && !MUTANT(MUTANT_COMMIT_WITHOUT_DISKS)))
-		return;
-	b->committed = b->complete;
-	b->complete = EPOCH_NONE;
-	if (MUTANT(MUTANT_COMMIT_ANY_EPOCH))
-		b->acked = b->committed - 1;
-	if (b->ack_mode == BACKUP_ACK_EPOCH || (b->ack_mode == BACKUP_ACK_FLUSH && b->flushed))
-		b->to_harden |= MUTANT(MUTANT_ACK_NOT_DURABLE) ? 0 : harden_bit(b->committed);
-	b->held = 0;
-	b->flushed = false;
-	b->applying = true;
-	if (b->n_disks)
-		act(out, BACT_DISKS_COMMIT)->epoch = b->committed;
-	ack_committed(b, out);
-	act(out, BACT_APPLY)->epoch = b->committed;
-	if (b->state == BACKUP_BUILDING)
-		go(b, BACKUP_STANDING, now);
-}
-
-static void epoch_complete(struct backup *b, uint64_t now, const struct backup_event *ev,
-			   struct backup_actions *out)
-{
-	bool in_order = ev->epoch == epoch_next(b->committed) || MUTANT(MUTANT_COMMIT_ANY_EPOCH);
-
-	if (!commits(b))
-		return;
-	/* P6: more than so many the primary may not have outstanding. */
-	if (!in_order || b->applying || b->complete != EPOCH_NONE ||
-	    epoch_distance(b->committed, b->acked) >= PRIMARY_MAX_OUTSTANDING ||
-	    (ev->term != b->term && !MUTANT(MUTANT_ACK_AFTER_DECISION))) {
-		protocol_error(b, now, out);
-		return;
-	}
-	/*
-	 * P3: the primary's lease on this epoch's output began before we got it, and it ends before we
-	 * may go alone. The word may have waited in a stall, so it is no sign of life for P5.
-	 */
-	liveness_excuse(&b->peer, now);
-	b->complete = ev->epoch;
-	b->complete_term = ev->term;
-	if (MUTANT(MUTANT_ACK_BEFORE_HELD))
-		ack(out, ev->epoch, ev->term);
-	commit(b, now, out);
-}
-
 static void applied(struct backup *b, const struct backup_event *ev, struct backup_actions *out)
 {
 	if (!b->applying || ev->epoch != b->committed)
@@ -318,42 +195,6 @@ static void applied(struct backup *b, const struct backup_event *ev, struct back
 }
 
 /* ---- disks ---- */
-
-static void disks(struct backup *b, uint64_t now, const struct backup_event *ev,
-		  struct backup_actions *out)
-{
-	if (b->state != BACKUP_BUILDING)
-		return;
-	if (b->n_disks || b->complete != EPOCH_NONE || !ev->n_disks ||
-	    ev->n_disks > BACKUP_MAX_DISKS || ev->ack_mode < BACKUP_ACK_MEMORY ||
-	    ev->ack_mode > BACKUP_ACK_EPOCH) {
-		protocol_error(b, now, out);
-		return;
-	}
-	b->n_disks = ev->n_disks;
-	b->ack_mode = ev->ack_mode;
-}
-
-static void disk_held(struct backup *b, uint64_t now, const struct backup_event *ev,
-		      struct backup_actions *out)
-{
-	if (!commits(b) || ev->disk >= b->n_disks || ev->epoch != epoch_next(b->committed))
-		return;
-	b->held |= (uint16_t)(1u << ev->disk);
-	b->flushed = b->flushed || ev->flush;
-	commit(b, now, out);
-}
-
-static void disk_durable(struct backup *b, const struct backup_event *ev,
-			 struct backup_actions *out)
-{
-	if (ev->disk >= b->n_disks || !epoch_reached(b->committed, ev->epoch) ||
-	    epoch_reached(b->durable[ev->disk], ev->epoch))
-		return;
-	b->durable[ev->disk] = ev->epoch;
-	if (commits(b))
-		ack_committed(b, out);
-}
 
 static void disks_active(struct backup *b, const struct backup_event *ev,
 			 struct backup_actions *out)
@@ -398,7 +239,7 @@ static void handover(struct backup *b, uint64_t now, const struct backup_event *
 		return;
 	/* P2: it has let out what it says we committed. */
 	if (ev->epoch == EPOCH_NONE || !epoch_reached(b->acked, ev->epoch))
-		protocol_error(b, now, out);
+		backup_protocol_error__(b, now, out);
 	else
 		decide(b, now, out);
 }
@@ -560,7 +401,7 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 		hello(b, now, ev, out);
 		break;
 	case BEV_EPOCH_COMPLETE:
-		epoch_complete(b, now, ev, out);
+		backup_epoch_complete__(b, now, ev, out);
 		break;
 	case BEV_APPLIED:
 		applied(b, ev, out);
@@ -587,13 +428,13 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 		abandoned(b, now, out);
 		break;
 	case BEV_DISKS:
-		disks(b, now, ev, out);
+		backup_disks__(b, now, ev, out);
 		break;
 	case BEV_DISK_HELD:
-		disk_held(b, now, ev, out);
+		backup_disk_held__(b, now, ev, out);
 		break;
 	case BEV_DISK_DURABLE:
-		disk_durable(b, ev, out);
+		backup_disk_durable__(b, ev, out);
 		break;
 	case BEV_DISK_FAILED:
 		disk_failed(b, now, out);

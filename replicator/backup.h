@@ -46,7 +46,7 @@ enum backup_ack_mode {
  *
  * Of a VM with disks (docs/disk.md; "port" is what is said at each disk's port there):
  * - BEV_DISKS comes when DISKS has, before anything of an epoch. DISKS_OK and REFUSE of what does not fit
- *   are the shell's.
+ *   are the shell's; so is REFUSE of a VM whose CONFIG has disks of ours and that begins its copy without DISKS.
  * - BEV_DISK_HELD: the disk has all of the epoch, as DISK_END counts it. Said once for each epoch, in order.
  * - BEV_DISK_DURABLE: the journal, with the commit of the epoch, is. Stands for all epochs before.
  * - BEV_DISK_FAILED: ERROR, or the server died, or it broke this contract. Also when it could not BEGIN.

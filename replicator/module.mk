@@ -6,10 +6,12 @@ ARCHIVES += core xen replicator
 
 core_SRCS := \
 	replicator/backup.c \
+	replicator/backup_commit.c \
 	replicator/core_names.c \
 	replicator/epoch.c \
 	replicator/liveness.c \
 	replicator/primary.c \
+	replicator/primary_disks.c \
 	replicator/throttle.c
 
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \

@@ -4,7 +4,7 @@
  *
  * Every step does the same four things: notice that we slept, let pass what the time has decided
  * (before the event: an event that comes too late must find that it is too late), handle the event,
- * start what can be started.
+ * start what can be started. What disks add is in primary_disks.c.
  */
 #include "replicator/primary.h"
 
@@ -13,6 +13,7 @@
 
 #include "lib/sm.h"
 #include "replicator/mutant.h"
+#include "replicator/primary_impl.h"
 #include "replicator/throttle.h"
 
 /* Aborted checkpoints in a row before protection is given up for a new first copy. */
@@ -40,31 +41,10 @@ static const struct sm_state states[] = {
 
 const struct sm_table primary_table = {"primary", states, ARRAY_SIZE(states)};
 
-static struct primary_action *act(struct primary_actions *out, enum primary_action_type type)
-{
-	struct primary_action *a;
-
-	assert(out->n < PRIMARY_MAX_ACTIONS);
-	a = &out->a[out->n++];
-	*a = (struct primary_action){.type = type};
-	return a;
-}
-
-static void go(struct primary *p, enum primary_state to, uint64_t now)
-{
-	p->state = sm_move(&primary_table, p->state, to);
-	p->state_since_ns = now;
-}
-
 /* Checkpoints are taken and acknowledged. */
 static bool guarded(const struct primary *p)
 {
 	return p->state == PRIMARY_SYNCING || p->state == PRIMARY_PROTECTED;
-}
-
-static bool has_session(const struct primary *p)
-{
-	return p->link_up && !p->closing;
 }
 
 /* The decision to open is made; only its execution is missing. */
@@ -95,7 +75,7 @@ static uint64_t lease_of(const struct primary *p, uint64_t epoch)
 	return p->lease_ns[epoch % PRIMARY_MAX_OUTSTANDING];
 }
 
-static void throttle(struct primary *p, uint32_t percent, struct primary_actions *out)
+void primary_throttle__(struct primary *p, uint32_t percent, struct primary_actions *out)
 {
 	if (p->throttle_percent == percent)
 		return;
@@ -124,38 +104,6 @@ static void disconnect(struct primary *p, struct primary_actions *out)
 	act(out, PACT_DISCONNECT);
 }
 
-/*
- * Disks first: their copy may take hours, in which the memory's would grow old and log-dirty would slow the guest.
- * What is written meanwhile is in the stream, so they stay in sync while the memory follows.
- */
-static void start_copy(struct primary *p, uint64_t now, struct primary_actions *out)
-{
-	p->streaming = p->conf.disks;
-	act(out, p->streaming ? PACT_DISKS_SYNC : PACT_START_COPY);
-	if (p->streaming && MUTANT(MUTANT_COPY_UNSYNCED)) {
-		p->synced = true;
-		act(out, PACT_START_COPY);
-	}
-	go(p, PRIMARY_COPYING, now);
-}
-
-/* P4: nobody takes their stream any more, and no error waits for a better answer. */
-static void disks_leave(struct primary *p, struct primary_actions *out)
-{
-	if (!p->streaming)
-		return;
-	p->streaming = false;
-	if (!MUTANT(MUTANT_NO_DISKS_LEAVE))
-		act(out, PACT_DISKS_LEAVE);
-}
-
-/* The first copy is given up; nothing is held for it. */
-static void copy_over(struct primary *p, uint64_t now, struct primary_actions *out)
-{
-	disks_leave(p, out);
-	go(p, PRIMARY_CONNECTING, now);
-}
-
 static void want_open(struct primary *p)
 {
 	if (p->held && !p->opening)
@@ -166,8 +114,8 @@ static void want_open(struct primary *p)
 static void lost(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	disconnect(p, out);
-	disks_leave(p, out);
-	throttle(p, THROTTLE_NONE, out);
+	primary_disks_leave__(p, out);
+	primary_throttle__(p, THROTTLE_NONE, out);
 	if (p->leave_force)
 		want_open(p);
 	go(p, PRIMARY_LOST, now);
@@ -178,8 +126,8 @@ static void finish(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	if (has_session(p) && p->state != PRIMARY_LEAVING)
 		act(out, PACT_SEND_BYE)->leave = p->leave;
-	disks_leave(p, out);
-	throttle(p, THROTTLE_NONE, out);
+	primary_disks_leave__(p, out);
+	primary_throttle__(p, THROTTLE_NONE, out);
 	if (p->leave == LEAVE_GUEST_SHUTDOWN || p->leave == LEAVE_GUEST_CRASH)
 		act(out, PACT_END_GUEST)->leave = p->leave;
 	act(out, PACT_END);
@@ -197,8 +145,8 @@ static void set_leaving(struct primary *p, enum leave_reason reason)
 static void send_bye(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	act(out, PACT_SEND_BYE)->leave = p->leave;
-	disks_leave(p, out);
-	throttle(p, THROTTLE_NONE, out);
+	primary_disks_leave__(p, out);
+	primary_throttle__(p, THROTTLE_NONE, out);
 	go(p, PRIMARY_LEAVING, now);
 	if (MUTANT(MUTANT_OPEN_WITHOUT_BYE_OK))
 		want_open(p);
@@ -218,13 +166,12 @@ static void leave_for_good(struct primary *p, uint64_t now, enum leave_reason re
 	/* else: LOST, LEAVING, or about to open; when it is open, opened() sees `leaving` */
 }
 
-/* Protection is to begin again with a first copy. */
-static void resync(struct primary *p, uint64_t now, enum leave_reason reason,
-		   struct primary_actions *out)
+void primary_resync__(struct primary *p, uint64_t now, enum leave_reason reason,
+		      struct primary_actions *out)
 {
 	if (p->state == PRIMARY_COPYING) {
 		disconnect(p, out);
-		copy_over(p, now, out);
+		primary_copy_over__(p, now, out);
 	} else if (guarded(p)) {
 		p->leave = reason;
 		send_bye(p, now, out);
@@ -275,7 +222,7 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 	case PRIMARY_COPYING:
 		if (silent) {
 			disconnect(p, out);
-			copy_over(p, now, out);
+			primary_copy_over__(p, now, out);
 		}
 		break;
 	case PRIMARY_SYNCING:
@@ -307,15 +254,6 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 
 /* ---- events ---- */
 
-/* Only under primary-wins does anything follow from it, after a crash too. */
-static void set_handed(struct primary *p, bool handed, struct primary_actions *out)
-{
-	if (p->handed != handed && p->conf.policy == POLICY_PRIMARY_WINS &&
-	    !MUTANT(MUTANT_HANDOVER_FORGOTTEN))
-		act(out, PACT_PERSIST_HANDOVER)->handed = handed;
-	p->handed = handed;
-}
-
 static void link_up(struct primary *p, uint64_t now, const struct primary_event *ev,
 		    struct primary_actions *out)
 {
@@ -329,11 +267,11 @@ static void link_up(struct primary *p, uint64_t now, const struct primary_event 
 	p->conf.term = MAX(p->conf.term, ev->term);
 	p->alone_decided = false;
 	/* HELLO_OK: whatever could have gone alone is abandoned. */
-	set_handed(p, false, out);
+	primary_set_handed__(p, false, out);
 	if (p->held)
 		want_open(p);
 	else
-		start_copy(p, now, out);
+		primary_start_copy__(p, now, out);
 }
 
 static void link_down(struct primary *p, uint64_t now, struct primary_actions *out)
@@ -353,7 +291,7 @@ static void link_down(struct primary *p, uint64_t now, struct primary_actions *o
 	if (p->failures < UINT32_MAX)
 		p->failures++;
 	if (p->state == PRIMARY_COPYING)
-		copy_over(p, now, out);
+		primary_copy_over__(p, now, out);
 	else if (guarded(p) || p->state == PRIMARY_HANDING ||
 		 (p->state == PRIMARY_LEAVING && !will_open(p)))
 		lost(p, now, out);
@@ -388,7 +326,7 @@ static void output_opened(struct primary *p, uint64_t now, struct primary_action
 	if (p->leaving) {
 		finish(p, now, out);
 	} else if (has_session(p)) {
-		start_copy(p, now, out);
+		primary_start_copy__(p, now, out);
 	} else if (p->state != PRIMARY_CONNECTING) {
 		go(p, PRIMARY_CONNECTING, now);
 	}
@@ -408,7 +346,7 @@ static void order_checkpoint(struct primary *p, uint64_t now, struct primary_act
 static void copy_done(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	p->held = true;
-	throttle(p, p->resync_percent, out);
+	primary_throttle__(p, p->resync_percent, out);
 	order_checkpoint(p, now, out);
 	go(p, PRIMARY_SYNCING, now);
 }
@@ -430,8 +368,9 @@ static void checkpoint_taken(struct primary *p, uint64_t now, const struct prima
 	/* Epoch 0 is the whole memory. */
 	if (!ev->epoch)
 		return;
-	throttle(p, throttle_next(p->throttle_percent, &p->calm, ev->pages, p->conf.arena_pages),
-		 out);
+	primary_throttle__(
+		p, throttle_next(p->throttle_percent, &p->calm, ev->pages, p->conf.arena_pages),
+		out);
 	p->resync_percent = p->throttle_percent;
 }
 
@@ -447,7 +386,7 @@ static void checkpoint_aborted(struct primary *p, uint64_t now, const struct pri
 		return;
 	p->next_checkpoint_ns = now + soon;
 	if (++p->aborts >= MAX_ABORTS)
-		resync(p, now, LEAVE_RESYNC, out);
+		primary_resync__(p, now, LEAVE_RESYNC, out);
 }
 
 static void epoch_sent(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -519,7 +458,8 @@ static void guest_event(struct primary *p, uint64_t now, const struct primary_ev
 	if (guest_is_gone(ev->leave))
 		leave_for_good(p, now, ev->leave, out);
 	else
-		resync(p, now, ev->leave == LEAVE_GUEST_CHANGED ? ev->leave : LEAVE_RESYNC, out);
+		primary_resync__(p, now,
+				 ev->leave == LEAVE_GUEST_CHANGED ? ev->leave : LEAVE_RESYNC, out);
 }
 
 static void unprotect(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -536,40 +476,6 @@ static void unprotect(struct primary *p, uint64_t now, const struct primary_even
 		want_open(p);
 	else if (p->state == PRIMARY_HANDING)
 		lost(p, now, out);
-}
-
-/* ---- disks ---- */
-
-static void disks_synced(struct primary *p, struct primary_actions *out)
-{
-	if (p->state != PRIMARY_COPYING || !has_session(p) || !p->streaming || p->synced)
-		return;
-	p->synced = true;
-	act(out, PACT_START_COPY);
-}
-
-/* P5: the peer's disks will lack what is written from now on. The guest goes on. */
-static void disk_dropped(struct primary *p, uint64_t now, struct primary_actions *out)
-{
-	if (!MUTANT(MUTANT_DROP_IGNORED) && p->streaming)
-		resync(p, now, LEAVE_RESYNC, out);
-}
-
-/*
- * P4: the guest is spared the error where a peer can run it from an epoch before the error. It runs on here,
- * heard by nobody, in case that peer is lost as well: then it gets the error after all. With nobody to hand it
- * to, or with disks that are not in sync, it gets it at once.
- */
-static void disk_error(struct primary *p, uint64_t now, struct primary_actions *out)
-{
-	if (p->state != PRIMARY_PROTECTED || MUTANT(MUTANT_ERROR_TO_GUEST)) {
-		disk_dropped(p, now, out);
-		return;
-	}
-	set_handed(p, true, out);
-	act(out, PACT_SEND_HANDOVER)->epoch = p->acked;
-	throttle(p, THROTTLE_NONE, out);
-	go(p, PRIMARY_HANDING, now);
 }
 
 static void handle(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -633,13 +539,13 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 		}
 		break;
 	case PEV_DISKS_SYNCED:
-		disks_synced(p, out);
+		primary_disks_synced__(p, out);
 		break;
 	case PEV_DISK_DROPPED:
-		disk_dropped(p, now, out);
+		primary_disk_dropped__(p, now, out);
 		break;
 	case PEV_DISK_ERROR:
-		disk_error(p, now, out);
+		primary_disk_error__(p, now, out);
 		break;
 	case PEV_COUNT:
 		break;

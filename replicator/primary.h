@@ -124,7 +124,8 @@ enum primary_action_type {
 	PACT_DISKS_LEAVE,
 	PACT_SEND_HANDOVER, /* epoch: HANDOVER; then PEV_PEER_ACTIVATED or PEV_LINK_DOWN */
 	/*
-	 * `handed`: a HANDOVER may be with the peer, durable before the next action; retried until it is. A worker
+	 * `handed`: a HANDOVER may be with the peer, durable before the next action. If it cannot be made so, the
+	 * session is ended in place of the next action (PEV_LINK_DOWN): the disk that fails may be this one. A worker
 	 * that finds it has it in its primary_conf. PACT_END forgets it with the role.
 	 */
 	PACT_PERSIST_HANDOVER,

@@ -284,6 +284,17 @@ const struct sample samples[] = {
 };
 const size_t n_samples = ARRAY_SIZE(samples);
 
+static int config_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	const char *json;
+	size_t size;
+	int rc = wire_config_decode(f, &json, &size, e);
+
+	if (!rc)
+		wire_config_encode(w, json, size);
+	return rc;
+}
+
 static int static_again(const struct frame *f, struct wr *w, struct err *e)
 {
 	struct wire_static *m = mem_alloc(sizeof(*m));
@@ -382,6 +393,48 @@ static int data_again(const struct frame *f, struct wr *w, struct err *e)
 			wire_##what##_encode(w, &m.what);                \
 	} while (0)
 
+static int disk_frame_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	union {
+		struct wire_disk_end disk_end;
+		struct wire_disk_progress disk_progress;
+		struct wire_disk_verify disk_verify;
+		struct wire_disk_verified disk_verified;
+		struct wire_handover handover;
+	} m;
+	int rc = 0;
+
+	switch ((int)f->h.type) {
+	case FRAME_DISKS:
+	case FRAME_DISKS_OK:
+		rc = disks_again(f, w, e);
+		break;
+	case FRAME_DISK_HASH:
+	case FRAME_DISK_WANT:
+		rc = range_again(f, w, e);
+		break;
+	case FRAME_DISK_DATA:
+		rc = data_again(f, w, e);
+		break;
+	case FRAME_DISK_END:
+		AGAIN_DISK(disk_end);
+		break;
+	case FRAME_DISK_PROGRESS:
+		AGAIN_DISK(disk_progress);
+		break;
+	case FRAME_DISK_VERIFY:
+		AGAIN_DISK(disk_verify);
+		break;
+	case FRAME_DISK_VERIFIED:
+		AGAIN_DISK(disk_verified);
+		break;
+	case FRAME_HANDOVER:
+		AGAIN(handover, &m.handover);
+		break;
+	}
+	return rc;
+}
+
 int sample_again(const struct frame *f, struct wr *w, struct err *e)
 {
 	union {
@@ -392,15 +445,8 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_state state;
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
-		struct wire_disk_end disk_end;
-		struct wire_disk_progress disk_progress;
-		struct wire_disk_verify disk_verify;
-		struct wire_disk_verified disk_verified;
-		struct wire_handover handover;
 		uint64_t term;
 	} m;
-	const char *json;
-	size_t size;
 	int rc = 0;
 
 	switch ((enum frame_type)f->h.type) {
@@ -414,9 +460,7 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		AGAIN(refuse, &m.refuse);
 		break;
 	case FRAME_CONFIG:
-		rc = wire_config_decode(f, &json, &size, e);
-		if (!rc)
-			wire_config_encode(w, json, size);
+		rc = config_again(f, w, e);
 		break;
 	case FRAME_STATIC:
 		rc = static_again(f, w, e);
@@ -445,29 +489,15 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		break;
 	case FRAME_DISKS:
 	case FRAME_DISKS_OK:
-		rc = disks_again(f, w, e);
-		break;
 	case FRAME_DISK_HASH:
 	case FRAME_DISK_WANT:
-		rc = range_again(f, w, e);
-		break;
 	case FRAME_DISK_DATA:
-		rc = data_again(f, w, e);
-		break;
 	case FRAME_DISK_END:
-		AGAIN_DISK(disk_end);
-		break;
 	case FRAME_DISK_PROGRESS:
-		AGAIN_DISK(disk_progress);
-		break;
 	case FRAME_DISK_VERIFY:
-		AGAIN_DISK(disk_verify);
-		break;
 	case FRAME_DISK_VERIFIED:
-		AGAIN_DISK(disk_verified);
-		break;
 	case FRAME_HANDOVER:
-		AGAIN(handover, &m.handover);
+		rc = disk_frame_again(f, w, e);
 		break;
 	}
 	assert(!rc == !e->rc);

@@ -20,6 +20,13 @@ static void tell_a(struct sim *s, enum primary_event_type type)
 	a_post(s, &ev);
 }
 
+/* Whether the peer takes the VM is tried, or cannot be: the guest may be shown the errors that were kept back. */
+void disks_a_asked(struct sim *s)
+{
+	for (int i = 0; i < MAX_DISKS; i++)
+		s->disk_a[i].owed = false;
+}
+
 /* An error that was kept back is answered, and the guest's I/O goes on without anybody's leave. */
 void disks_a_leave(struct sim *s)
 {
@@ -34,6 +41,22 @@ void disks_a_leave(struct sim *s)
 		d->error_since = 0;
 		d->owed = false;
 		d->left_at = s->now;
+	}
+}
+
+/* Output is about to be opened: from here on the history of these disks is their own. */
+void disks_a_alone(struct sim *s)
+{
+	for (int i = 0; i < s->plan.n_disks; i++) {
+		struct generations *g = &s->disk_a[i].gen;
+
+		if (!g->bitmap) {
+			g->bitmap = g->current;
+		} else {
+			g->history[1] = g->history[0];
+			g->history[0] = g->current;
+		}
+		g->current = ++s->n_generations;
 	}
 }
 
@@ -158,8 +181,11 @@ void disks_a_progress(struct sim *s, const struct msg *m)
 {
 	struct disk_a *d = &s->disk_a[m->disk];
 
-	if (d->streaming)
-		d->clean = MAX(d->clean, m->state);
+	if (!d->streaming)
+		return;
+	d->clean = MAX(d->clean, m->state);
+	/* The bitmap counts from here. */
+	d->gen.bitmap = 0;
 }
 
 static void drop_out(struct sim *s, struct disk_a *d)

@@ -102,6 +102,7 @@ void disks_b_leave(struct sim *s, int slot)
 		if (!disks_b_owned(s, d, slot) || (d->state == DISK_ACTIVE && s->standby.runs))
 			continue;
 		settle(d, false);
+		d->before = 0;
 		outdate(d);
 	}
 }
@@ -112,12 +113,31 @@ static void check_bitmap(struct sim *s, int n)
 	const struct disk_b *d = &s->disk_b[n];
 
 	/* The plan says so, and all of it is dirty before the copy begins: it may break off. */
-	if (d->state == DISK_EMPTY)
+	if (!d->current)
 		s->disk_a[n].clean = 0;
 	if (d->content < s->disk_a[n].clean)
 		sim_fail(s, "P2",
 			 "disk %d of B holds writes up to %llu, A has marked none before %llu", n,
 			 U(d->content), U(s->disk_a[n].clean));
+}
+
+/* Whose blocks are newer is never left to the operator by what happens by itself. */
+static void compare_generations(struct sim *s, int n)
+{
+	struct generations *a = &s->disk_a[n].gen;
+	struct disk_b *d = &s->disk_b[n];
+
+	if (!a->current)
+		a->current = ++s->n_generations;
+	d->peer_current = a->current;
+	/* None: fresh, or its first copy was never complete. */
+	if (!d->current || d->current == a->current)
+		return;
+	if (d->current != a->bitmap && d->current != a->history[0] && d->current != a->history[1])
+		sim_fail(s, "P4", "disk %d has two histories: %llu here, %llu %llu at A", n,
+			 U(d->current), U(a->current), U(a->bitmap));
+	/* One of ours: all that changed since is marked, for the peer's sake. */
+	a->bitmap = d->current;
 }
 
 /* DISKS: a session begins. */
@@ -142,6 +162,7 @@ void disks_b_begin(struct sim *s, int slot)
 			tell_b(s, i, BEV_DISK_FAILED, 0, false);
 			continue;
 		}
+		compare_generations(s, i);
 		check_bitmap(s, i);
 		settle(d, false);
 		d->state = DISK_SYNCING;
@@ -178,8 +199,11 @@ void disks_b_commit(struct sim *s, int slot, uint64_t epoch)
 			sim_fail(s, "P2", "disk %d is committed although its copy is not complete",
 				 i);
 		j->committed = true;
-		if (d->state == DISK_SYNCING)
+		if (d->state == DISK_SYNCING) {
 			d->state = DISK_CONSISTENT;
+			d->before = d->current;
+			d->current = d->peer_current;
+		}
 		later(s, i, EV_B_DISK_DURABLE, epoch, disk_time(s));
 	}
 }
@@ -225,6 +249,7 @@ static void durable(struct sim *s, int n, uint64_t epoch)
 		return;
 	for (unsigned int i = 0; i < d->n && d->j[i].epoch <= epoch; i++)
 		d->j[i].durable = true;
+	d->before = 0;
 	if (!epoch_reached(d->durable, epoch))
 		d->durable = epoch;
 	tell_b(s, n, BEV_DISK_DURABLE, epoch, false);
@@ -294,6 +319,8 @@ static void recover(struct sim *s, int n)
 {
 	struct disk_b *d = &s->disk_b[n];
 
+	if (d->before)
+		d->current = d->before;
 	settle(d, true);
 	for (unsigned int i = 0; i < MIN(s->n_truths, (uint64_t)MAX_TRUTHS); i++) {
 		if (s->truth[i].disk[n] == d->content)

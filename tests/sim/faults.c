@@ -117,6 +117,7 @@ void plan_random(struct sim *s, struct plan *p)
 		.n = rng_below(r, 8),
 		.n_disks = rng_percent(r, 50) ? 0 : (int)rng_between(r, 1, MAX_DISKS),
 		.ack_mode = rng_between(r, BACKUP_ACK_MEMORY, BACKUP_ACK_EPOCH),
+		.no_persist = rng_percent(r, 20) ? 50 : 0,
 	};
 	random_timing(r, &p->timing);
 	begin = rng_below(r, 20 * p->timing.heartbeat_period_ns);

@@ -32,6 +32,7 @@ void net_send(struct sim *s, uint32_t conn, enum side to, const struct msg *m)
 
 	if (!c)
 		return;
+	ev.token = ++c->sent[to];
 	c->last[to] = MAX(c->last[to], t);
 	ev_push(s, c->last[to], &ev);
 }
@@ -72,7 +73,21 @@ void net_reset(struct sim *s, uint32_t conn)
 	net_send(s, conn, SIDE_B, &rst);
 }
 
-/* Delayed by a cut or a stall: pushed again, behind what was delayed before. */
+/*
+ * It comes later. What was delayed twice must not fall behind what was sent after it and delayed once, to the same
+ * instant: its number keeps it in front.
+ */
+static void put_off(struct sim *s, struct conn *c, const struct ev *ev, uint64_t until)
+{
+	uint64_t t;
+
+	c->not_before[ev->side] = MAX(c->not_before[ev->side], until);
+	t = c->not_before[ev->side] + ev->token;
+	c->last[ev->side] = MAX(c->last[ev->side], t);
+	ev_push(s, t, ev);
+}
+
+/* Delayed by a cut or a stall. */
 static bool held_up(struct sim *s, struct conn *c, const struct ev *ev)
 {
 	uint64_t until = MAX(s->net.cut_until[ev->side], s->net.tcp_stall_until[ev->side]);
@@ -81,8 +96,7 @@ static bool held_up(struct sim *s, struct conn *c, const struct ev *ev)
 		c->not_before[ev->side] = MAX(c->not_before[ev->side], until + RETRANSMIT);
 	if (s->now >= c->not_before[ev->side])
 		return false;
-	c->last[ev->side] = MAX(c->last[ev->side], c->not_before[ev->side]);
-	ev_push(s, c->not_before[ev->side], ev);
+	put_off(s, c, ev, 0);
 	return true;
 }
 
@@ -114,8 +128,7 @@ void net_arrive(struct sim *s, const struct ev *ev)
 	if (!s->host[ev->side].up)
 		return;
 	if (end_is_frozen(s, c, ev->side, &thaw)) {
-		c->not_before[ev->side] = MAX(c->not_before[ev->side], thaw);
-		ev_push(s, c->not_before[ev->side], ev);
+		put_off(s, c, ev, thaw);
 		return;
 	}
 	if (ev->m.type == MSG_HELLO) {

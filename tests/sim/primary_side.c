@@ -389,8 +389,7 @@ static void worker_ends(struct sim *s)
 	a->heart_conn = 0;
 	a->proc.alive = false;
 	/* The disks hear of it. What was owed to the guest died with the worker. */
-	for (int i = 0; i < MAX_DISKS; i++)
-		s->disk_a[i].owed = false;
+	disks_a_asked(s);
 	disks_a_leave(s);
 }
 
@@ -418,9 +417,23 @@ static void open_output(struct sim *s)
 {
 	struct ev ev = worker_event(s, EV_A_CORE);
 
+	disks_a_alone(s);
 	output_open(s);
 	ev.p.type = PEV_OUTPUT_OPENED;
 	ev_push(s, s->now + sim_delay(s, 100 * US, 20 * MS), &ev);
+}
+
+/* Where it is written may be the disk that fails: then the VM is not handed over. */
+static void persist_handover(struct sim *s, bool handed)
+{
+	if (handed && rng_percent(&s->rng, s->plan.no_persist)) {
+		sim_trace(s, "A    cannot make it durable");
+		disks_a_asked(s);
+		data_link_gone(s);
+		s->a.done++;
+		return;
+	}
+	s->a.durable_handed = handed;
 }
 
 static void execute(struct sim *s, const struct primary_action *act)
@@ -467,12 +480,11 @@ static void execute(struct sim *s, const struct primary_action *act)
 		disks_a_leave(s);
 		break;
 	case PACT_SEND_HANDOVER:
-		for (int i = 0; i < MAX_DISKS; i++)
-			s->disk_a[i].owed = false;
+		disks_a_asked(s);
 		command(s, CMD_HANDOVER, act);
 		break;
 	case PACT_PERSIST_HANDOVER:
-		s->a.durable_handed = act->handed;
+		persist_handover(s, act->handed);
 		break;
 	}
 }

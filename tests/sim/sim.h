@@ -83,6 +83,7 @@ struct conn {
 	int slot;		/* of the worker at B, -1 while there is none */
 	uint64_t last[2];	/* when the newest message to this side arrives */
 	uint64_t not_before[2]; /* a cut or a stall delays all that comes after */
+	uint32_t sent[2];	/* messages to this side */
 };
 
 struct network {
@@ -346,7 +347,15 @@ struct standby {
 
 /* ---- disks ---- */
 
+/* 0: none */
+struct generations {
+	uint64_t current;
+	uint64_t bitmap;
+	uint64_t history[2];
+};
+
 struct disk_a {
+	struct generations gen;
 	uint64_t newest; /* write that it holds */
 	uint64_t clean;	 /* no block that was written after this is thought to be equal at B */
 	bool streaming;
@@ -386,6 +395,9 @@ struct disk_b {
 	int slot;
 	uint32_t token;	  /* what was under way before it changed is void */
 	uint64_t content; /* newest write in the volume */
+	uint64_t current; /* generation */
+	uint64_t before;  /* ... until the commit of epoch 0 is durable */
+	uint64_t peer_current;
 	struct disk_epoch j[JOURNAL_EPOCHS];
 	unsigned int n;
 	bool waits; /* the next epoch, for room in the journal */
@@ -464,6 +476,7 @@ struct plan {
 	bool hearts_outlive_link; /* the primary's heartbeats go on while it reconnects */
 	int n_disks;
 	enum backup_ack_mode ack_mode;
+	unsigned int no_persist; /* how often A cannot make anything durable, percent */
 };
 
 /* ---- the world ---- */
@@ -488,6 +501,7 @@ struct sim {
 	struct disk_b disk_b[MAX_DISKS];
 	struct truth truth[MAX_TRUTHS];
 	uint64_t n_truths;
+	uint64_t n_generations;
 	enum b_role b_role;
 	uint64_t b_term;
 	uint32_t next_gen;
@@ -584,6 +598,8 @@ void output_say(struct sim *s);
 void disks_write(struct sim *s);
 void disks_a_begin(struct sim *s);
 void disks_a_leave(struct sim *s);
+void disks_a_asked(struct sim *s);
+void disks_a_alone(struct sim *s);
 bool disks_a_streaming(const struct sim *s);
 void disks_a_synced(struct sim *s);
 bool disks_a_good(const struct sim *s);

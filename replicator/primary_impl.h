@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the primary's core share among themselves: primary.c, primary_disks.c. Pure. */
+#ifndef REPLICATOR_PRIMARY_IMPL_H
+#define REPLICATOR_PRIMARY_IMPL_H
+
+#include <assert.h>
+
+#include "lib/sm.h"
+#include "replicator/primary.h"
+
+static inline struct primary_action *act(struct primary_actions *out, enum primary_action_type type)
+{
+	struct primary_action *a;
+
+	assert(out->n < PRIMARY_MAX_ACTIONS);
+	a = &out->a[out->n++];
+	*a = (struct primary_action){.type = type};
+	return a;
+}
+
+static inline void go(struct primary *p, enum primary_state to, uint64_t now)
+{
+	p->state = sm_move(&primary_table, p->state, to);
+	p->state_since_ns = now;
+}
+
+static inline bool has_session(const struct primary *p)
+{
+	return p->link_up && !p->closing;
+}
+
+/* primary.c */
+void primary_throttle__(struct primary *p, uint32_t percent, struct primary_actions *out);
+/* Protection is to begin again with a first copy. */
+void primary_resync__(struct primary *p, uint64_t now, enum leave_reason reason,
+		      struct primary_actions *out);
+
+/* primary_disks.c */
+void primary_start_copy__(struct primary *p, uint64_t now, struct primary_actions *out);
+/* The first copy is given up; nothing is held for it. */
+void primary_copy_over__(struct primary *p, uint64_t now, struct primary_actions *out);
+/* P4: nobody takes their stream any more, and no error waits for a better answer. */
+void primary_disks_leave__(struct primary *p, struct primary_actions *out);
+/* HANDOVER may be with the peer, or it has stood down. */
+void primary_set_handed__(struct primary *p, bool handed, struct primary_actions *out);
+void primary_disks_synced__(struct primary *p, struct primary_actions *out);
+void primary_disk_dropped__(struct primary *p, uint64_t now, struct primary_actions *out);
+void primary_disk_error__(struct primary *p, uint64_t now, struct primary_actions *out);
+
+#endif
