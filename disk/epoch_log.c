@@ -228,10 +228,6 @@ static bool next_piece(const struct epoch_log *l, const struct write_req *w, uin
 		bool marked;
 		uint64_t same = dirty_map_same(l->conf.map, off, w->len - *done, &marked);
 
-		if (DISK_MUTANT(DISK_MUTANT_SEND_DIRTY)) {
-			marked = false;
-			same = w->len - *done;
-		}
 		if (!marked)
 			same = MIN(same, (uint64_t)(w->op == WRITE_DATA ? EPOCH_REC_MAX
 									: EPOCH_REC_BARE_MAX));

@@ -4,6 +4,7 @@
 ARCHIVES += disk
 disk_PKGS :=
 disk_SRCS := \
+	disk/copier.c \
 	disk/data_ring.c \
 	disk/dirty_map.c \
 	disk/disk_barrier.c \
