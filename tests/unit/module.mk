@@ -17,6 +17,7 @@ UNIT_TESTS += \
 	tests/unit/test_conf.c \
 	tests/unit/test_conf_docs.c \
 	tests/unit/test_conn.c \
+	tests/unit/test_copier.c \
 	tests/unit/test_copier_sim.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
