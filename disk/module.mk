@@ -13,4 +13,5 @@ disk_SRCS := \
 	disk/epoch_word.c \
 	disk/generation.c \
 	disk/intent_log.c \
-	disk/lru.c
+	disk/lru.c \
+	disk/tracker.c

@@ -58,6 +58,7 @@ UNIT_TESTS += \
 	tests/unit/test_timing.c \
 	tests/unit/test_tls.c \
 	tests/unit/test_tools.c \
+	tests/unit/test_tracker.c \
 	tests/unit/test_vm_state.c \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \
