@@ -15,6 +15,7 @@ disk_SRCS := \
 	disk/block_store.c \
 	disk/buf_pool.c \
 	disk/coalesce.c \
+	disk/copier.c \
 	disk/data_ring.c \
 	disk/dirty_map.c \
 	disk/disk_barrier.c \
@@ -39,7 +40,8 @@ disk_SRCS := \
 	disk/nbd_nl.c \
 	disk/nbd_sysfs.c \
 	disk/nbd_wire.c \
-	disk/range_lock.c
+	disk/range_lock.c \
+	disk/tracker.c
 
 LIBEXEC_PROGRAMS += romulus-disk
 romulus-disk_SRCS := disk/disk_main.c
