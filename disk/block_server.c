@@ -172,6 +172,15 @@ bool block_server_idle(const struct block_server *s)
 	return true;
 }
 
+unsigned int block_server_clients(const struct block_server *s)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < BLOCK_MAX_CLIENTS; i++)
+		n += s->client[i].fd >= 0;
+	return n;
+}
+
 const struct block_stats *block_server_stats(struct block_server *s)
 {
 	struct block_stats *st = &s->stats;

@@ -65,6 +65,9 @@ MUST_CHECK int block_server_listen(struct block_server *s, const char *path, str
 /* Our end of the kernel's socketpair; it becomes the server's in any case. -EBUSY: the last one is not gone yet. */
 MUST_CHECK int block_server_add_kernel_take(struct block_server *s, int fd);
 
+/* Clients of the unix socket that are connected. */
+unsigned int block_server_clients(const struct block_server *s);
+
 /* NULL: none, all is admitted and answered. Only while no write is between admit() and done(). */
 void block_server_set_sink(struct block_server *s, struct write_sink *sink);
 /* The sink would admit again. Any time in the server's thread, also within the sink's calls. */
@@ -87,7 +90,7 @@ bool block_server_idle(const struct block_server *s);
  * able to go on for it to be granted.
  */
 struct block_hold {
-	struct range range;			 /* off and len are the caller's */
+	struct range range;		       /* off and len are the caller's */
 	void (*granted)(struct block_hold *h); /* from within the server; NULL is no way to wait */
 };
 /* True: granted now; false: granted() will be called. */

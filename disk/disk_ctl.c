@@ -2,11 +2,18 @@
 /* See disk_ctl.h. The answer's members are in romulus-disk(8). */
 #include "disk/disk_ctl.h"
 
+#include <errno.h>
+
 #include "disk/blk_io.h"
 #include "disk/block_server.h"
+#include "disk/disk_state.h"
+#include "disk/epoch_log.h"
+#include "disk/port_shell.h"
+#include "disk/primary_disk.h"
 #include "lib/clock.h"
 #include "lib/ctl_server.h"
 #include "lib/ctl_std.h"
+#include "lib/err.h"
 #include "lib/json_out.h"
 
 static void put_hist(struct json *j, const char *key, const struct hist *h)
@@ -43,6 +50,41 @@ static void put_stats(struct json *j, const struct block_stats *st)
 	put_hist(j, "flush_us", &st->flush_ns);
 }
 
+static void put_disk(struct json *j, const struct disk_ctl *c)
+{
+	const struct disk *d = c->disk;
+	struct primary_disk_stats p;
+	struct journal_stats st;
+
+	primary_disk_stats(c->primary, &p);
+	journal_stats(d->journal, &st);
+	json_out_text(j, "state", journal_state_name(d->state));
+	json_out_text(j, "why", d->why[0] ? d->why : NULL);
+	json_out_text(j, "role", c->port ? port_shell_role(c->port) : NULL);
+	json_out_textf(j, "generation", "%016llx", (unsigned long long)d->gens.current);
+	json_out_textf(j, "bitmap", "%016llx", (unsigned long long)d->gens.bitmap);
+	json_out_u64(j, "dirty_bytes", epoch_log_behind(d->log));
+	json_out_u64(j, "streaming", (uint64_t)p.streaming);
+	json_out_u64(j, "epoch", p.epoch);
+	json_out_u64(j, "copy_total", p.total);
+	json_out_u64(j, "copy_left", p.left);
+	json_out_u64(j, "copied_bytes", p.copied);
+	json_out_u64(j, "equal_bytes", p.equal);
+	json_out_u64(j, "queue_fill", p.fill);
+	json_out_u64(j, "journal_bytes", st.ring_size);
+	json_out_u64(j, "journal_used", st.ring_used);
+}
+
+static int on_verify(void *ctx, struct ctl_request *rq, struct err *e)
+{
+	const struct disk_ctl *c = ctx;
+	int rc = c->primary ? primary_disk_verify(c->primary) : -ENOTCONN;
+
+	if (rc == -EBUSY)
+		return err_setx(e, rc, "a verification is under way");
+	return rc < 0 ? err_setx(e, rc, "the disk is not protected from this host") : 0;
+}
+
 static int on_status(void *ctx, struct ctl_request *rq, struct err *e)
 {
 	const struct disk_ctl *c = ctx;
@@ -56,6 +98,8 @@ static int on_status(void *ctx, struct ctl_request *rq, struct err *e)
 		json_out_text(rq->reply, "device", NULL);
 	else
 		json_out_textf(rq->reply, "device", "/dev/nbd%d", c->nbd_index);
+	if (c->disk)
+		put_disk(rq->reply, c);
 	put_stats(rq->reply, block_server_stats(c->server));
 	return 0;
 }
@@ -63,7 +107,11 @@ static int on_status(void *ctx, struct ctl_request *rq, struct err *e)
 int disk_ctl_add(struct ctl_server *s, struct disk_ctl *ctx)
 {
 	const struct ctl_command status = {"status", "  what the disk does", 0, 0, on_status, ctx};
+	const struct ctl_command verify = {
+		"verify", "  compare the peer's copy with this one", 0, 0, on_verify, ctx};
 	int rc = ctl_std_add(s, "romulus-disk");
 
-	return rc ? rc : ctl_server_add(s, &status);
+	if (!rc)
+		rc = ctl_server_add(s, &status);
+	return rc ? rc : ctl_server_add(s, &verify);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket of romulus-disk: status. The loop's thread. */
+/* The control socket of romulus-disk: status, verify. The loop's thread. */
 #ifndef DISK_DISK_CTL_H
 #define DISK_DISK_CTL_H
 
@@ -8,11 +8,17 @@
 struct blk_dev;
 struct block_server;
 struct ctl_server;
+struct disk;
+struct port_shell;
+struct primary_disk;
 
 struct disk_ctl {
 	struct block_server *server;
 	const struct blk_dev *blk;
-	int nbd_index; /* -1: no kernel device */
+	int nbd_index;		 /* -1: no kernel device */
+	const struct disk *disk; /* NULL until it is open, and so the rest */
+	struct primary_disk *primary;
+	const struct port_shell *port;
 };
 
 /* ctx is borrowed for the server's life; its owner keeps nbd_index right. 0 or negative errno. */

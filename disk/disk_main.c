@@ -19,10 +19,15 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "disk/backup_disk.h"
 #include "disk/blk_io.h"
 #include "disk/block_server.h"
 #include "disk/disk_ctl.h"
+#include "disk/disk_format.h"
+#include "disk/disk_state.h"
 #include "disk/kernel_shell.h"
+#include "disk/port_shell.h"
+#include "disk/primary_disk.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/conf.h"
@@ -36,6 +41,8 @@
 /* For what is on the disk when it is asked to end. */
 #define STOP_TIMEOUT_NS (5 * NS_PER_SEC)
 
+/* Requests of the journal and the copier beside those of the guest. */
+#define JOURNAL_DEPTH 256
 #define RUNTIME_PATH_SIZE 128
 
 struct options {
@@ -43,6 +50,9 @@ struct options {
 	const char *name;
 	enum blk_engine engine;
 	bool socket_only;
+	bool format; /* make a journal and end */
+	bool source; /* ... of the copy that counts */
+	bool force;
 };
 
 struct main_ctx {
@@ -51,6 +61,12 @@ struct main_ctx {
 	const struct conf_disk *disk;
 	struct blk_dev *blk;
 	struct block_server *server;
+	struct disk *state;
+	struct primary_disk *primary;
+	struct backup_disk *backup;
+	struct port_shell *port;
+	char state_path[RUNTIME_PATH_SIZE];
+	char used_path[RUNTIME_PATH_SIZE];
 	struct ctl_server *ctl;
 	struct disk_ctl ctl_ctx;
 	sd_event *loop;
@@ -64,6 +80,7 @@ struct main_ctx {
 static int usage(int rc)
 {
 	fputs("usage: romulus-disk [--config FILE] [--io auto|uring|plain] [--socket-only] NAME\n"
+	      "       romulus-disk [--config FILE] --format=source|target [--force] NAME\n"
 	      "Started by romulusd; see romulus-disk(8).\n",
 	      rc ? stderr : stdout);
 	return rc;
@@ -83,12 +100,20 @@ static int parse_engine(const char *text, enum blk_engine *engine)
 	return -EINVAL;
 }
 
+static int parse_format(const char *text, struct options *o)
+{
+	o->format = true;
+	o->source = !strcmp(text, "source");
+	return o->source || !strcmp(text, "target") ? 0 : -EINVAL;
+}
+
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'}, {"io", required_argument, NULL, 'i'},
 		{"socket-only", no_argument, NULL, 's'},  {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+		{"version", no_argument, NULL, 'V'},	  {"format", required_argument, NULL, 'f'},
+		{"force", no_argument, NULL, 'F'},	  {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -105,6 +130,13 @@ static int parse(int argc, char **argv, struct options *o)
 		case 's':
 			o->socket_only = true;
 			break;
+		case 'f':
+			if (parse_format(optarg, o) < 0)
+				return -EINVAL;
+			break;
+		case 'F':
+			o->force = true;
+			break;
 		case 'h':
 			exit(usage(0));
 		case 'V':
@@ -114,7 +146,7 @@ static int parse(int argc, char **argv, struct options *o)
 			return -EINVAL;
 		}
 	}
-	if (optind + 1 != argc || !name_ok(argv[optind]))
+	if (optind + 1 != argc || !name_ok(argv[optind]) || (o->force && !o->format))
 		return -EINVAL;
 	o->name = argv[optind];
 	return 0;
@@ -209,7 +241,7 @@ static int open_disk(struct main_ctx *m, struct err *e)
 	const struct blk_conf bc = {
 		.path = m->disk->path,
 		.engine = m->opt.engine,
-		.depth = BLOCK_DEPTH,
+		.depth = BLOCK_DEPTH + JOURNAL_DEPTH,
 		.may_cache = m->opt.socket_only,
 	};
 	const struct timespec pause = clock_timespec(BUSY_PAUSE_NS);
@@ -258,6 +290,66 @@ static int make_server(struct main_ctx *m, struct err *e)
 	};
 
 	return block_server_new(&sc, &m->server, e);
+}
+
+static void journal_path(const struct main_ctx *m, char buf[2 * CONF_PATH_SIZE])
+{
+	if (m->disk->journal[0])
+		snprintf(buf, 2 * CONF_PATH_SIZE, "%s", m->disk->journal);
+	else
+		snprintf(buf, 2 * CONF_PATH_SIZE, "%s/disk/%s.journal", m->conf->state_dir,
+			 m->opt.name);
+}
+
+/* What the disk is here, and those who may drive it. */
+static int make_state(struct main_ctx *m, struct err *e)
+{
+	char journal[2 * CONF_PATH_SIZE];
+	const struct disk_conf dc = {
+		.name = m->opt.name,
+		.journal_path = journal,
+		.state_path = m->state_path,
+		.used_path = m->used_path,
+		.engine = m->opt.engine,
+		.may_cache = m->opt.socket_only,
+		.blk = m->blk,
+		.server = m->server,
+		.queue_bytes = m->disk->queue_bytes,
+		.stall_ns = m->disk->stall_ns,
+		.copy_rate = m->disk->copy_rate,
+	};
+	int rc;
+
+	journal_path(m, journal);
+	runtime_path(m, "state", m->state_path);
+	runtime_path(m, "used", m->used_path);
+	rc = disk_open(&m->state, &dc, e);
+	if (rc < 0)
+		return rc;
+	if (primary_disk_new(&m->primary, m->state) < 0 ||
+	    backup_disk_new(&m->backup, m->state) < 0)
+		return err_set(e, -ENOMEM, "disk");
+	m->ctl_ctx.disk = m->state;
+	m->ctl_ctx.primary = m->primary;
+	return 0;
+}
+
+static int make_port(struct main_ctx *m, struct err *e)
+{
+	char path[RUNTIME_PATH_SIZE];
+	const struct port_shell_conf pc = {
+		.loop = m->loop,
+		.disk = m->state,
+		.primary = m->primary,
+		.backup = m->backup,
+		.path = path,
+	};
+	int rc;
+
+	runtime_path(m, "port", path);
+	rc = port_shell_new(&pc, &m->port, e);
+	m->ctl_ctx.port = m->port;
+	return rc;
 }
 
 /* It also keeps out another server of this name, whose disk was another one before the configuration changed. */
@@ -339,6 +431,10 @@ static int set_up(struct main_ctx *m, struct err *e)
 	if (!rc)
 		rc = make_control(m, e);
 	if (!rc)
+		rc = make_state(m, e);
+	if (!rc)
+		rc = make_port(m, e);
+	if (!rc)
 		rc = add_sources(m, e);
 	if (rc < 0)
 		return rc;
@@ -350,10 +446,43 @@ static void tear_down(struct main_ctx *m)
 	sd_event_source_disable_unref(m->stop_timer);
 	kernel_shell_fini(&m->kernel);
 	ctl_server_free(m->ctl);
+	port_shell_free(m->port);
+	if (m->primary)
+		primary_disk_close(m->primary);
 	block_server_free(m->server);
+	backup_disk_free(m->backup);
+	disk_free(m->state);
+	primary_disk_free(m->primary);
 	blk_close(m->blk);
 	sd_event_unref(m->loop);
 	conf_free(m->conf);
+}
+
+static int format(struct main_ctx *m, struct err *e)
+{
+	char journal[2 * CONF_PATH_SIZE];
+	struct disk_format_conf fc = {
+		.name = m->opt.name,
+		.journal_path = journal,
+		.source = m->opt.source,
+		.force = m->opt.force,
+		.may_cache = true,
+	};
+	int rc = load(m, e);
+
+	if (!rc)
+		rc = open_disk(m, e);
+	if (rc < 0)
+		return rc;
+	journal_path(m, journal);
+	fc.blk = m->blk;
+	fc.journal_bytes = m->disk->journal_bytes;
+	rc = disk_format(&fc, e);
+	if (!rc)
+		printf("%s: made %s, %s\n", m->opt.name, journal,
+		       m->opt.source ? "for the host whose copy is the right one"
+				     : "for the host that the disk is copied to");
+	return rc;
 }
 
 static int serve(struct main_ctx *m)
@@ -385,10 +514,10 @@ int main(int argc, char **argv)
 	sigaddset(&mask, SIGINT);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	rc = set_up(&m, &e);
+	rc = m.opt.format ? format(&m, &e) : set_up(&m, &e);
 	if (rc < 0)
 		log_err("%s", e.text);
-	else
+	else if (!m.opt.format)
 		rc = serve(&m);
 	tear_down(&m);
 	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

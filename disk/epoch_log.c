@@ -10,6 +10,7 @@
 #include "disk/dirty_map.h"
 #include "disk/epoch_word.h"
 #include "disk/mutant.h"
+#include "disk/span.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/mem.h"
@@ -31,13 +32,6 @@ struct extent {
 struct epoch_entry {
 	uint64_t epoch;
 	struct epoch_numbers numbers;
-};
-
-/* A table used as a ring: entry i of head - tail is at i % size. */
-struct span {
-	uint64_t head;
-	uint64_t tail;
-	uint32_t size;
 };
 
 struct epoch_log {
@@ -62,16 +56,6 @@ struct epoch_log {
 	uint64_t extent_bytes;
 	struct epoch_log_stats stats;
 };
-
-static uint64_t span_used(const struct span *s)
-{
-	return s->head - s->tail;
-}
-
-static bool span_fits(const struct span *s, uint64_t n)
-{
-	return n <= s->size - span_used(s);
-}
 
 static struct rec *rec_at(const struct epoch_log *l, uint64_t i)
 {
@@ -100,11 +84,6 @@ static void wake(struct epoch_log *l)
 		l->conf.wake(l->conf.arg);
 }
 
-static void forget(struct span *s)
-{
-	s->head = s->tail = 0;
-}
-
 void epoch_log_leave(struct epoch_log *l)
 {
 	if (!l->word)
@@ -115,9 +94,9 @@ void epoch_log_leave(struct epoch_log *l)
 		if (!DISK_MUTANT(DISK_MUTANT_FORGET_EXTENTS))
 			dirty_map_set(l->conf.map, x->off, x->len);
 	}
-	forget(&l->recs_at);
-	forget(&l->extents_at);
-	forget(&l->epochs_at);
+	span_reset(&l->recs_at);
+	span_reset(&l->extents_at);
+	span_reset(&l->epochs_at);
 	data_ring_reset(&l->data);
 	l->extent_bytes = 0;
 	l->word = NULL;
@@ -199,17 +178,18 @@ static void add_extent(struct epoch_log *l, uint64_t off, uint64_t len, uint64_t
 static void add_rec(struct epoch_log *l, const struct write_req *w, uint64_t epoch, bool sync)
 {
 	struct rec *x = rec_at(l, l->recs_at.head++);
+	const void *data = w->op == WRITE_DATA ? w->data : NULL;
 
 	*x = (struct rec){.r = {.w = *w, .epoch = epoch, .sync = sync}};
 	x->r.w.data = NULL;
-	if (w->op == WRITE_DATA && all_zero(w->data, w->len)) {
+	if (data && all_zero(data, w->len)) {
+		data = NULL;
 		x->r.w.op = WRITE_ZERO;
 		x->r.sync = false;
 		l->stats.zeroes += w->len;
 	}
-	if (x->r.w.op == WRITE_DATA)
-		x->r.w.data =
-			memcpy(data_ring_take(&l->data, w->len, &x->data_end), w->data, w->len);
+	if (data)
+		x->r.w.data = memcpy(data_ring_take(&l->data, w->len, &x->data_end), data, w->len);
 	else
 		x->data_end = l->data.head;
 	epoch_open(l, epoch);
@@ -228,10 +208,6 @@ static bool next_piece(const struct epoch_log *l, const struct write_req *w, uin
 		bool marked;
 		uint64_t same = dirty_map_same(l->conf.map, off, w->len - *done, &marked);
 
-		if (DISK_MUTANT(DISK_MUTANT_SEND_DIRTY)) {
-			marked = false;
-			same = w->len - *done;
-		}
 		if (!marked)
 			same = MIN(same, (uint64_t)(w->op == WRITE_DATA ? EPOCH_REC_MAX
 									: EPOCH_REC_BARE_MAX));

@@ -2,11 +2,13 @@
 # Epoch-consistent disks (docs/disk.md).  disk: everything but the main.
 
 ARCHIVES += disk
-disk_PKGS := liburing libsystemd libnl-3.0 libnl-genl-3.0
+disk_PKGS := liblz4 liburing libsystemd libnl-3.0 libnl-genl-3.0
 disk_SRCS := \
 	disk/blk_file.c \
+	disk/backup_disk.c \
 	disk/blk_plain.c \
 	disk/blk_step.c \
+	disk/blk_store.c \
 	disk/blk_uring.c \
 	disk/block_listen.c \
 	disk/block_request.c \
@@ -15,15 +17,20 @@ disk_SRCS := \
 	disk/block_store.c \
 	disk/buf_pool.c \
 	disk/coalesce.c \
+	disk/copier.c \
+	disk/copy_reader.c \
 	disk/data_ring.c \
 	disk/dirty_map.c \
 	disk/disk_barrier.c \
 	disk/disk_ctl.c \
+	disk/disk_format.c \
+	disk/disk_state.c \
 	disk/epoch_log.c \
 	disk/epoch_numbers.c \
 	disk/epoch_word.c \
 	disk/file_store.c \
 	disk/generation.c \
+	disk/hash_reader.c \
 	disk/intent_log.c \
 	disk/journal.c \
 	disk/journal_apply.c \
@@ -39,7 +46,12 @@ disk_SRCS := \
 	disk/nbd_nl.c \
 	disk/nbd_sysfs.c \
 	disk/nbd_wire.c \
-	disk/range_lock.c
+	disk/port_link.c \
+	disk/port_shell.c \
+	disk/primary_disk.c \
+	disk/range_lock.c \
+	disk/tracker.c \
+	disk/unpack.c
 
 LIBEXEC_PROGRAMS += romulus-disk
 romulus-disk_SRCS := disk/disk_main.c

@@ -24,13 +24,11 @@ enum disk_mutant {
 	DISK_MUTANT_ACTIVATE_KEEPS_BASE, /* an activation does not say what its bitmap counts from */
 	DISK_MUTANT_SETTLE_WHEN_ACKED,	 /* what the target holds in memory alone counts as there */
 	/* epoch log and copier */
-	DISK_MUTANT_SEND_DIRTY,	     /* guest writes to blocks that are yet to be copied are sent */
 	DISK_MUTANT_FORGET_EXTENTS,  /* a break forgets what was not settled */
 	DISK_MUTANT_SETTLE_TOO_MUCH, /* settling an epoch settles the one after it */
-	DISK_MUTANT_CLEAR_WHEN_READ, /* a copied block is clean before its record is queued */
-	DISK_MUTANT_DONE_WITHOUT_EPOCH, /* done when the bitmap is empty */
-	DISK_MUTANT_COPY_AHEAD_OF_HASH, /* chunks are copied while the peer is hashing them */
-	DISK_MUTANT_VERDICT_ANYHOW,	/* a verdict counts although the guest wrote meanwhile */
+	DISK_MUTANT_CLEAR_EARLY,     /* a block is clean before its record is queued */
+	DISK_MUTANT_NO_CARRY,	     /* whole as soon as the bitmap is empty, in whatever epoch */
+	DISK_MUTANT_VERDICT_ANYHOW,  /* a verdict counts although the guest wrote meanwhile */
 	DISK_MUTANT_COUNT
 };
 

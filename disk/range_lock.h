@@ -17,7 +17,7 @@ struct range {
 	uint64_t off;
 	uint64_t len;
 	unsigned int blockers; /* earlier ones that overlap; 0: granted */
-	bool is_hold; /* the owner's: no request of a guest */
+	bool is_hold;	       /* the owner's: no request of a guest */
 	struct range *prev;
 	struct range *next;
 };

@@ -47,6 +47,8 @@ struct conf_disk {
 	char name[NAME_SIZE];
 	char path[CONF_PATH_SIZE];    /* a raw file or a block device */
 	char journal[CONF_PATH_SIZE]; /* empty: <state_dir>/disk/<name>.journal */
+	uint64_t journal_bytes;	      /* of the file that --format makes */
+	uint64_t copy_rate;	      /* bytes a second */
 	uint64_t queue_bytes;	      /* writes that the backup has not acknowledged */
 	uint64_t stall_ns;	      /* how long they may hold up the guest */
 	uint64_t mode;		      /* enum conf_disk_mode */

@@ -25,6 +25,7 @@ SHELL_SCRIPTS += \
 	tests/check-host \
 	tests/check-layering \
 	tests/check-layering-test \
+	tests/disk-pair \
 	tests/dist-check \
 	tests/install-deps \
 	tests/nbd-clients \
@@ -42,6 +43,13 @@ CHECKS += nbd-clients=tests/nbd-clients~$(B)/bin
 TEST_PROGRAMS += nbd_client
 nbd_client_SRCS := tests/nbd_client.c
 nbd_client_PKGS := libnbd
+
+# Two of them, the workers between, and a guest: what the backup has is what was committed.
+CHECKS += disk-pair=tests/disk-pair~$(B)/bin
+TEST_PROGRAMS += disk_pair
+disk_pair_SRCS := tests/disk_pair.c
+disk_pair_ARCHIVES := disk lib
+disk_pair_PKGS := libnbd
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)

@@ -21,6 +21,8 @@ UNIT_TESTS += \
 	tests/unit/test_conf.c \
 	tests/unit/test_conf_docs.c \
 	tests/unit/test_conn.c \
+	tests/unit/test_copier.c \
+	tests/unit/test_copier_sim.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_disk_port.c \
@@ -71,6 +73,7 @@ UNIT_TESTS += \
 	tests/unit/test_timing.c \
 	tests/unit/test_tls.c \
 	tests/unit/test_tools.c \
+	tests/unit/test_tracker.c \
 	tests/unit/test_vm_state.c \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \

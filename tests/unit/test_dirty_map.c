@@ -78,7 +78,7 @@ static void does_what_an_array_does(void **state)
 	srand(7);
 	for (int round = 0; round < 20000; round++) {
 		uint64_t at = (uint64_t)(rand() % SPAN);
-		uint64_t n = (uint64_t)(rand() % (int)MIN((uint64_t)SPAN - at, UINT64_C(130)) + 1);
+		uint64_t n = (uint64_t)rand() % MIN((uint64_t)SPAN - at, UINT64_C(130)) + 1;
 		bool on = rand() % 2;
 		uint64_t count = 0, off = 0, len = 0, next, same;
 		bool marked;

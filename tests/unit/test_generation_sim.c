@@ -318,10 +318,10 @@ static void check_copy(struct world *w, const struct gen_plan *p, struct side *s
 	if (t->g.runs_guest)
 		violated(w, "the target runs the guest");
 	for (int b = 0; b < BLOCKS; b++) {
-		if (p->how == GEN_HASH || p->how == GEN_FULL)
-			s->map[b] = true;
-		else if ((s == &w->s[0] ? p->use_peer : p->use_mine) &&
-			 (t->map[b] || t->intent[b / REGION]))
+		bool theirs = t->map[b] || t->intent[b / REGION];
+
+		if (p->how == GEN_HASH || p->how == GEN_FULL ||
+		    ((s == &w->s[0] ? p->use_peer : p->use_mine) && theirs))
 			s->map[b] = true;
 		if (s->disk[b] != t->disk[b] && !s->map[b])
 			violated(w, "a block that differs is not copied");
