@@ -6,6 +6,7 @@
  *	config NAME|DOMID	the configuration of a running domain, libxl's JSON, on stdout
  *	memory			free_mib=N
  *	vifs NAME|DOMID		vif name= mac= bridge=, a line each
+ *	disks NAME|DOMID	disk vdev= name=, a line each; an error if one is no Romulus disk
  *	pause NAME|DOMID
  *	destroy NAME|DOMID	no such domain is fine
  *	lifecycle DOMID [--reason R] [--log FILE]
@@ -62,7 +63,7 @@ static int usage(const char *why)
 {
 	fprintf(stderr,
 		"romulus-domain: %s\n"
-		"usage: romulus-domain config|vifs|pause|destroy NAME|DOMID\n"
+		"usage: romulus-domain config|vifs|disks|pause|destroy NAME|DOMID\n"
 		"       romulus-domain memory\n"
 		"       romulus-domain monitor DOMID\n"
 		"       romulus-domain lifecycle DOMID [--reason REASON] [--log FILE]\n"
@@ -127,6 +128,24 @@ static int mode_vifs(struct xen_libxl *x, const struct options *o, struct err *e
 		char text[VIF_TEXT];
 
 		vif_text(text, &vifs.vif[i]);
+		puts(text);
+	}
+	return rc;
+}
+
+static int mode_disks(struct xen_libxl *x, const struct options *o, struct err *e)
+{
+	struct disk_list disks = {.n = 0};
+	uint32_t domid;
+	int rc;
+
+	rc = xen_libxl_find(x, o->target, &domid, e);
+	if (rc == 0)
+		rc = xen_libxl_disks(x, domid, &disks, e);
+	for (unsigned int i = 0; rc == 0 && i < disks.n; i++) {
+		char text[DISK_LINE_SIZE];
+
+		disk_list_line(text, &disks, i);
 		puts(text);
 	}
 	return rc;
@@ -391,6 +410,7 @@ static const struct mode {
 	{"config", WANTS_TARGET, mode_config},
 	{"memory", 0, mode_memory},
 	{"vifs", WANTS_TARGET, mode_vifs},
+	{"disks", WANTS_TARGET, mode_disks},
 	{"pause", WANTS_TARGET, mode_pause},
 	{"destroy", WANTS_TARGET, mode_destroy},
 	{"monitor", WANTS_TARGET, mode_monitor},

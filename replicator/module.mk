@@ -29,6 +29,7 @@ xen_SRCS := \
 	replicator/xen_toolstack.c \
 	replicator/xen_watch.c \
 	replicator/xen_libxl.c \
+	replicator/xen_libxl_disks.c \
 	replicator/xen_libxl_life.c \
 	replicator/xen_libxl_restore.c
 
@@ -44,6 +45,7 @@ replicator_SRCS := \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
+	replicator/disk_list.c \
 	replicator/first_copy.c \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \
@@ -78,7 +80,7 @@ romulus-backup_PKGS := libsystemd
 # The only program that links libxenlight: libxl wants a process of its own.
 LIBEXEC_PROGRAMS += romulus-domain
 romulus-domain_SRCS := replicator/domain_main.c
-romulus-domain_ARCHIVES := xen lib
+romulus-domain_ARCHIVES := xen replicator lib
 
 # Measures how long a guest takes to be suspended; no part of protection.
 LIBEXEC_PROGRAMS += romulus-suspend-bench

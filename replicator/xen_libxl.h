@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "lib/compiler.h"
+#include "replicator/disk_list.h"
 
 struct err;
 struct xen_libxl;
@@ -47,6 +48,10 @@ struct xen_libxl_vifs {
 MUST_CHECK int xen_libxl_vifs(struct xen_libxl *x, uint32_t domid, struct xen_libxl_vifs *vifs,
 			      struct err *e);
 
+/* -EOPNOTSUPP: one of them cannot be protected, with a sentence that says which and why. */
+MUST_CHECK int xen_libxl_disks(struct xen_libxl *x, uint32_t domid, struct disk_list *disks,
+			       struct err *e);
+
 /* What a restore does after somebody spoke. */
 enum xen_libxl_heed {
 	XEN_LIBXL_GO_ON,
@@ -66,7 +71,9 @@ struct xen_libxl_restore {
 };
 
 /*
- * Builds a paused domain from a checkpointed stream; returns when the stream has ended. Everything that
+ * Builds a paused domain from a checkpointed stream; returns when the stream has ended. Its disks are attached then and
+ * not before: libxl runs the block scripts in domcreate_attach_devices(), after the stream. So nothing of this host is
+ * opened for a standby that waits, and whoever closes the stream must have had the disks activated. Everything that
  * can be refused is refused before anything is built: another kind of guest than PVH, devices that
  * cannot be protected, a name that is taken, too little memory, a bridge that is not there. On an error no
  * domain is left. -ECANCELED: given up by poll_fn.

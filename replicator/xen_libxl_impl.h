@@ -46,6 +46,10 @@ void xen_libxl_op_init(struct xen_libxl_op *op);
  */
 MUST_CHECK int xen_libxl_pass(struct xen_libxl *x, int fd, int timeout_ms, struct err *e);
 
+/* See xen_libxl_disks(). */
+MUST_CHECK int xen_libxl_take_disks(const libxl_domain_config *dc, const char *vm,
+				    struct disk_list *disks, struct err *e);
+
 /* The interfaces of a configuration that libxl has filled in. */
 MUST_CHECK int xen_libxl_take_vifs(const libxl_domain_config *dc, uint32_t domid,
 				   struct xen_libxl_vifs *vifs, struct err *e);

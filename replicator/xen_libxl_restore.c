@@ -24,7 +24,6 @@ static const struct refused_device {
 	const char *what;
 	size_t count_offset; /* of an int in libxl_domain_config */
 } refused_devices[] = {
-	{"disks", DEVICES(disks)},
 	{"PCI devices", DEVICES(pcidevs)},
 	{"reserved memory regions", DEVICES(rdms)},
 	{"device-tree devices", DEVICES(dtdevs)},
@@ -74,8 +73,9 @@ static int check_nic(const libxl_device_nic *nic, int i, struct err *e)
 	return 0;
 }
 
-static int check_config(const libxl_domain_config *dc, struct err *e)
+static int check_config(const libxl_domain_config *dc, const char *vm, struct err *e)
 {
+	struct disk_list disks;
 	int rc;
 
 	if (dc->c_info.type != LIBXL_DOMAIN_TYPE_PVH)
@@ -99,6 +99,9 @@ static int check_config(const libxl_domain_config *dc, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	rc = xen_libxl_take_disks(dc, vm, &disks, e);
+	if (rc < 0)
+		return rc;
 	if (dc->b_info.bootloader && strchr(dc->b_info.bootloader, '/'))
 		return err_setx(e, -EINVAL, "boot loader '%.100s' is given with a path",
 				dc->b_info.bootloader);
@@ -193,7 +196,7 @@ static int make_config(struct xen_libxl *x, const struct xen_libxl_restore *r,
 	n = libxl_domain_config_from_json(x->ctx, dc, r->json);
 	if (n)
 		return xen_libxl_failed(x, n, e, "read the configuration of %s", r->vm);
-	rc = check_config(dc, e);
+	rc = check_config(dc, r->vm, e);
 	if (rc == 0)
 		rc = check_names(x, r, e);
 	if (rc == 0)
