@@ -41,6 +41,14 @@ static void put_figures(struct json *j, const struct backup_shell *s)
 	json_out_u64(o, "max", s->apply_us.max);
 }
 
+static void put_disks(struct json *j, const struct backup_shell *s)
+{
+	struct json *a = s->n_disks ? json_out_array(j, "disks") : NULL;
+
+	for (unsigned int i = 0; i < s->n_disks; i++)
+		disk_figures_put(a, &s->disk[i], 0);
+}
+
 static void put_problem(struct json *j, const struct backup_shell *s, uint64_t now)
 {
 	const char *what = s->problem, *hint = s->hint;
@@ -85,6 +93,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	json_out_text(j, "policy", policy_name(b->conf.policy));
 	json_out_u64(j, "epochs", s->epochs);
 	put_figures(j, s);
+	put_disks(j, s);
 	put_problem(j, s, now);
 	return 0;
 }

@@ -17,11 +17,14 @@
 #include "lib/queue.h"
 #include "lib/tls.h"
 #include "replicator/apply.h"
+#include "replicator/backup_ports.h"
 #include "replicator/epoch.h"
 #include "replicator/xen_version.h"
 
 #define COMMANDS 64
-#define MESSAGES 256
+#define MESSAGES 512
+/* Figures are for people: they leave the queue to what must be known. */
+#define MESSAGES_BUSY 64
 /* One record of 4 MiB: a standby that takes nothing for so long is tried again, so often. */
 #define STALL_NS (5 * NS_PER_SEC)
 #define STALL_TRIES 4
@@ -37,6 +40,7 @@ enum pause {
 	AWAIT_WELCOME, /* HELLO was given to control */
 	AWAIT_STREAM,  /* CONFIG was given to control: no standby yet */
 	AWAIT_APPLY,   /* an epoch is whole */
+	AWAIT_DISK,    /* a server has no room for `held` */
 	FINISHED,      /* the standby completes itself: what comes now comes too late */
 };
 
@@ -63,6 +67,10 @@ struct backup_data {
 	uint32_t round;
 	bool bye;
 	bool stop;
+	struct backup_ports *disks; /* NULL: none, or DISKS has not come */
+	struct frame held;
+	uint64_t figures_at_ns;
+	char vm[NAME_SIZE];
 };
 
 /* ---- messages ---- */
@@ -86,6 +94,8 @@ static void drop_link(struct backup_data *d, const char *text)
 {
 	conn_free(d->conn);
 	d->conn = NULL;
+	if (d->pause == AWAIT_DISK)
+		d->pause = READING; /* `held` was the connection's */
 	post_text(d, BD_LINK_DOWN, text);
 }
 
@@ -120,6 +130,7 @@ static int on_hello(struct backup_data *d, const struct frame *f, struct err *e)
 	if (rc < 0)
 		return rc;
 	snprintf(m.peer_name, sizeof(m.peer_name), "%s", conn_peer_name(d->conn));
+	memcpy(d->vm, m.hello.vm, sizeof(d->vm));
 	conn_local_addr(d->conn, &m.local);
 	d->pause = AWAIT_WELCOME;
 	post(d, &m);
@@ -297,6 +308,127 @@ static int on_bye(struct backup_data *d, const struct frame *f, struct err *e)
 	return 0;
 }
 
+static int on_handover(struct backup_data *d, const struct frame *f, struct err *e)
+{
+	struct bd_msg m = {.type = BD_HANDOVER, .epoch = f->h.epoch};
+	struct wire_handover handover;
+	int rc = wire_handover_decode(f, &handover, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(m.text, sizeof(m.text), "%.400s", handover.text);
+	post(d, &m);
+	return 0;
+}
+
+/* ---- disks ---- */
+
+static void disks_tell(void *arg, const struct backup_ports_news_item *news)
+{
+	static const enum bd_msg_type types[] = {
+		[BACKUP_PORTS_HELD] = BD_DISK_HELD,	[BACKUP_PORTS_DURABLE] = BD_DISK_DURABLE,
+		[BACKUP_PORTS_FAILED] = BD_DISK_FAILED, [BACKUP_PORTS_ACTIVE] = BD_DISKS_ACTIVE,
+		[BACKUP_PORTS_LEFT] = BD_DISKS_LEFT,
+	};
+	struct bd_msg m = {.type = types[news->type],
+			   .disk = (uint8_t)news->disk,
+			   .epoch = news->epoch,
+			   .waits = news->waits};
+
+	snprintf(m.text, sizeof(m.text), "%s", news->text ? news->text : "");
+	post(arg, &m);
+}
+
+static int refuse_disks(struct backup_data *d, const char *why)
+{
+	struct bd_cmd cmd = {.type = BD_REFUSE, .code = WIRE_BAD_CONFIG};
+
+	log_warn("refusing %s: %s", conn_peer_name(d->conn), why);
+	snprintf(cmd.text, sizeof(cmd.text), "%s", why);
+	last_word(d, FRAME_REFUSE, &cmd);
+	return 0;
+}
+
+/* Does this error mean that the standby is lost, and not the link? */
+static bool is_stream_error(int rc)
+{
+	return rc == -EPIPE || rc == -ETIMEDOUT;
+}
+
+static int on_disks(struct backup_data *d, const struct frame *f, struct err *e)
+{
+	const struct backup_ports_conf c = {
+		.conf = d->conf.conf,
+		.vm = d->vm,
+		.wake_fd = d->stop_fd,
+		.open_timeout_ns = d->conf.handshake_timeout_ns,
+		.send_timeout_ns = d->conf.send_timeout_ns,
+		.tell = disks_tell,
+		.arg = d,
+	};
+	struct bd_msg m = {.type = BD_DISKS};
+	int rc;
+
+	if (!d->conf.conf)
+		return refuse_disks(d, "this host has no disks");
+	rc = backup_ports_new(&d->disks, &c, f, d->conn, e);
+	if (rc == -EOPNOTSUPP)
+		return refuse_disks(d, e->text);
+	/* Of the link, not of the standby's stream. */
+	if (rc < 0)
+		return is_stream_error(rc) ? err_wrap(e, -ECONNRESET, "DISKS_OK") : rc;
+	m.n_disks = (uint8_t)backup_ports_count(d->disks);
+	m.ack_mode = backup_ports_ack_mode(d->disks);
+	post(d, &m);
+	return 0;
+}
+
+/* The frame stays the connection's until the next is read: none is, as long as it waits. */
+static int on_disk(struct backup_data *d, const struct frame *f, struct err *e)
+{
+	int rc = d->disks ? backup_ports_frame(d->disks, f, e) : 0;
+
+	if (rc != -EAGAIN)
+		return rc;
+	d->held = *f;
+	d->pause = AWAIT_DISK;
+	return 0;
+}
+
+static void post_figures(struct backup_data *d)
+{
+	for (unsigned int i = 0; i < backup_ports_count(d->disks); i++) {
+		struct bd_msg m = {.type = BD_DISK, .disk = (uint8_t)i};
+
+		if (queue_depth(d->messages) < MESSAGES_BUSY &&
+		    backup_ports_figures(d->disks, i, &m.figures))
+			post(d, &m);
+	}
+}
+
+static void pump_disks(struct backup_data *d)
+{
+	struct err e = ERR_INIT;
+	uint64_t now = clock_now();
+
+	if (!d->disks)
+		return;
+	if (backup_ports_pump(d->disks, d->conn, &e) < 0)
+		drop_link(d, e.text);
+	if (d->pause == AWAIT_DISK) {
+		int rc = backup_ports_frame(d->disks, &d->held, &e);
+
+		if (rc != -EAGAIN)
+			d->pause = READING;
+		if (rc < 0 && rc != -EAGAIN)
+			drop_link(d, e.text);
+	}
+	if (now >= d->figures_at_ns) {
+		d->figures_at_ns = now + PROGRESS_NS;
+		post_figures(d);
+	}
+}
+
 static int on_frame(struct backup_data *d, const struct frame *f, struct err *e)
 {
 	switch (f->h.type) {
@@ -316,15 +448,18 @@ static int on_frame(struct backup_data *d, const struct frame *f, struct err *e)
 		return on_epoch_end(d, f, e);
 	case FRAME_BYE:
 		return on_bye(d, f, e);
+	case FRAME_HANDOVER:
+		return on_handover(d, f, e);
+	case FRAME_DISKS:
+		return on_disks(d, f, e);
+	case FRAME_DISK_HASH:
+	case FRAME_DISK_DATA:
+	case FRAME_DISK_END:
+	case FRAME_DISK_VERIFY:
+		return on_disk(d, f, e);
 	default:
 		return 0; /* KEEPALIVE */
 	}
-}
-
-/* Does this error mean that the standby is lost, and not the link? */
-static bool is_stream_error(int rc)
-{
-	return rc == -EPIPE || rc == -ETIMEDOUT;
 }
 
 static void read_peer(struct backup_data *d)
@@ -512,6 +647,15 @@ static void obey(struct backup_data *d, const struct bd_cmd *cmd)
 	case BD_STOP:
 		d->stop = true;
 		break;
+	case BD_DISKS_COMMIT:
+		backup_ports_commit(d->disks, cmd->epoch);
+		break;
+	case BD_DISKS_ACTIVATE:
+		backup_ports_activate(d->disks, cmd->epoch);
+		break;
+	case BD_DISKS_LEAVE:
+		backup_ports_leave(d->disks);
+		break;
 	}
 }
 
@@ -544,7 +688,10 @@ static void shake_hands(struct backup_data *d)
 
 static void wait_for_work(struct backup_data *d)
 {
-	struct pollfd p[2] = {{.fd = queue_fd(d->commands), .events = POLLIN}, {.fd = -1}};
+	struct pollfd p[2 + WIRE_MAX_DISKS] = {{.fd = queue_fd(d->commands), .events = POLLIN},
+					       {.fd = -1}};
+	int timeout_ms = -1;
+	unsigned int n = 2;
 
 	if (d->conn && d->pause == READING) {
 		if (conn_ready(d->conn) & CONN_FRAME)
@@ -552,7 +699,14 @@ static void wait_for_work(struct backup_data *d)
 		p[1].fd = conn_fd(d->conn);
 		p[1].events = conn_events(d->conn);
 	}
-	if (poll(p, 2, -1) < 0 && errno != EINTR)
+	if (d->disks) {
+		n += backup_ports_poll(d->disks, p + n);
+		timeout_ms =
+			clock_poll_ms(clock_until(backup_ports_deadline(d->disks), clock_now()));
+		if (backup_ports_more(d->disks))
+			timeout_ms = 0;
+	}
+	if (poll(p, n, timeout_ms) < 0 && errno != EINTR)
 		die("poll: %s", strerror(errno));
 }
 
@@ -567,7 +721,10 @@ static void *data_thread(void *arg)
 		while (!d->stop && queue_get(d->commands, &cmd))
 			obey(d, &cmd);
 		read_peer(d);
+		pump_disks(d);
 	}
+	backup_ports_free(d->disks);
+	d->disks = NULL;
 	conn_free(d->conn);
 	d->conn = NULL;
 	post_text(d, BD_STOPPED, "");
@@ -675,6 +832,7 @@ void backup_data_free(struct backup_data *d)
 	}
 	if (d->conf.fd >= 0)
 		close(d->conf.fd);
+	backup_ports_free(d->disks);
 	apply_free(d->apply);
 	page_dec_free(d->dec);
 	queue_free(d->commands);

@@ -3,7 +3,8 @@
  * The backup's data thread: owns the connection, the decoder and the way to the standby. It receives, verifies
  * and reports; it commits, acknowledges and applies only when the control thread says so.
  *
- * After each whole epoch it reads nothing more until that epoch was applied or dropped: there is one arena.
+ * After each whole epoch it reads nothing more until that epoch was applied or dropped: there is one arena. Nor does it while
+ * the server of a disk has no room for what came.
  */
 #ifndef REPLICATOR_BACKUP_DATA_H
 #define REPLICATOR_BACKUP_DATA_H
@@ -16,9 +17,11 @@
 #include "lib/err.h"
 #include "lib/names.h"
 #include "lib/wire_v1.h"
+#include "replicator/disk_figures.h"
 #include "replicator/heartbeat.h"
 #include "replicator/page_codec.h"
 
+struct conf;
 struct tls_ctx;
 
 enum bd_cmd_type {
@@ -33,6 +36,10 @@ enum bd_cmd_type {
 	BD_BYE_OK,     /* term; last word */
 	BD_DISCONNECT, /* answer: LINK_DOWN */
 	BD_STOP,
+	/* Of a VM with disks. */
+	BD_DISKS_COMMIT,   /* epoch */
+	BD_DISKS_ACTIVATE, /* epoch; answer: DISKS_ACTIVE or DISK_FAILED */
+	BD_DISKS_LEAVE,	   /* answer: DISKS_LEFT */
 };
 
 #define BD_TEXT_MAX ERR_TEXT_SIZE
@@ -61,6 +68,14 @@ enum bd_msg_type {
 	BD_BYE,	      /* reason */
 	BD_LINK_DOWN, /* text */
 	BD_STOPPED,
+	BD_HANDOVER,	 /* epoch, text */
+	BD_DISKS,	 /* n_disks, ack_mode: DISKS_OK was said */
+	BD_DISK_HELD,	 /* disk, epoch, waits */
+	BD_DISK_DURABLE, /* disk, epoch */
+	BD_DISK_FAILED,	 /* disk, text */
+	BD_DISKS_ACTIVE, /* epoch */
+	BD_DISKS_LEFT,
+	BD_DISK, /* disk: figures of one */
 };
 
 struct bd_msg {
@@ -79,13 +94,19 @@ struct bd_msg {
 	struct wire_hello hello;
 	char peer_name[NAME_SIZE];
 	struct addr local; /* of the TCP connection */
+	uint8_t disk;
+	uint8_t n_disks;
+	uint8_t ack_mode; /* enum wire_ack_mode */
+	bool waits;
+	struct disk_figures figures; /* DISK */
 	uint8_t hb_secret[HEARTBEAT_SECRET_SIZE];
 	char text[BD_TEXT_MAX];
 };
 
 struct bd_conf {
-	struct tls_ctx *tls; /* borrowed */
-	int fd;		     /* the accepted connection, taken */
+	struct tls_ctx *tls;	 /* borrowed */
+	const struct conf *conf; /* which disks are here, borrowed; NULL: none */
+	int fd;			 /* the accepted connection, taken */
 	uint64_t handshake_timeout_ns;
 	uint64_t send_timeout_ns;
 };

@@ -123,6 +123,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 		return rc;
 	conf_timing(m->conf, &t);
 	dc.tls = m->tls;
+	dc.conf = m->conf;
 	dc.handshake_timeout_ns = m->conf->handshake_timeout_ns;
 	dc.send_timeout_ns = t.send_timeout_ns;
 	rc = backup_data_new(&m->shell.data, &dc, e);

@@ -116,18 +116,23 @@ static void command(struct backup_shell *s, enum bd_cmd_type type, const struct 
 	backup_data_command(s->data, &cmd);
 }
 
+static void refuse(struct backup_shell *s)
+{
+	struct bd_cmd cmd = {.type = BD_REFUSE, .code = WIRE_INTERNAL, .term = s->core.term};
+
+	snprintf(cmd.text, sizeof(cmd.text), "%s", s->problem);
+	backup_data_command(s->data, &cmd);
+}
+
 /* The peer is told why where there is a why: a build that failed must reach the operator at the primary. */
 static void disconnect(struct backup_shell *s)
 {
-	struct bd_cmd cmd = {.type = BD_DISCONNECT};
+	const struct bd_cmd cmd = {.type = BD_DISCONNECT};
 
-	if (s->problem[0] && s->core.link_up) {
-		cmd.type = BD_REFUSE;
-		cmd.code = WIRE_INTERNAL;
-		cmd.term = s->core.term;
-		snprintf(cmd.text, sizeof(cmd.text), "%s", s->problem);
-	}
-	backup_data_command(s->data, &cmd);
+	if (s->problem[0] && s->core.link_up)
+		refuse(s);
+	else
+		backup_data_command(s->data, &cmd);
 }
 
 static void persist(struct backup_shell *s, enum vm_role role, uint64_t term)
@@ -143,16 +148,27 @@ static void persist(struct backup_shell *s, enum vm_role role, uint64_t term)
 			"term %" PRIu64 " is not durable: %s", term, e.text);
 }
 
-static void abandon(struct backup_shell *s)
+/* Nothing is left that could run, neither the standby nor its disks. */
+static void check_abandoned(struct backup_shell *s)
 {
 	const struct backup_event gone = {.type = BEV_ABANDONED};
+
+	if (!s->abandoning || !s->standby_gone || s->disks_leaving)
+		return;
+	s->abandoning = false;
+	backup_shell_event(s, &gone);
+}
+
+static void abandon(struct backup_shell *s)
+{
 	struct err e = ERR_INIT;
 
+	s->abandoning = true;
 	if (!s->standby) {
-		backup_shell_event(s, &gone);
+		s->standby_gone = true;
+		check_abandoned(s);
 		return;
 	}
-	s->abandoning = true;
 	if (standby_abandon(s->standby, clock_now(), &e) < 0)
 		log_err("abandoning the standby: %s", e.text);
 }
@@ -229,11 +245,19 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		finish(s);
 		break;
 	case BACT_DISKS_COMMIT:
+		command(s, BD_DISKS_COMMIT, a);
+		break;
 	case BACT_DISKS_ACTIVATE:
+		log_warn("activating the disks at epoch %" PRIu64, a->epoch);
+		command(s, BD_DISKS_ACTIVATE, a);
+		break;
 	case BACT_DISKS_LEAVE:
+		s->disks_leaving = true;
+		command(s, BD_DISKS_LEAVE, a);
+		break;
 	case BACT_REFUSE:
-		/* Only BEV_DISKS brings them about, which nobody feeds. */
-		die("%s of a VM without disks", backup_action_name(a->type));
+		refuse(s);
+		break;
 	}
 }
 
@@ -398,12 +422,10 @@ static void built(struct backup_shell *s, const struct standby_event *ev)
 
 static void standby_gone(struct backup_shell *s)
 {
-	const struct backup_event gone = {.type = BEV_ABANDONED};
-
 	if (!s->abandoning)
 		return;
-	s->abandoning = false;
-	backup_shell_event(s, &gone);
+	s->standby_gone = true;
+	check_abandoned(s);
 }
 
 void backup_shell_leave(struct backup_shell *s)
@@ -508,9 +530,35 @@ static void link_down(struct backup_shell *s, const struct bd_msg *m)
 	sd_event_exit(s->loop, 0);
 }
 
+static void disks(struct backup_shell *s, const struct bd_msg *m)
+{
+	const struct backup_event ev = {.type = BEV_DISKS,
+					.n_disks = m->n_disks,
+					.ack_mode = (enum backup_ack_mode)m->ack_mode};
+
+	s->n_disks = m->n_disks;
+	backup_shell_event(s, &ev);
+}
+
+static void disk_failed(struct backup_shell *s, const struct bd_msg *m)
+{
+	const struct backup_event ev = {.type = BEV_DISK_FAILED, .disk = m->disk};
+
+	problem(s, "see romulus-disk(8)", "%s", m->text);
+	backup_shell_event(s, &ev);
+}
+
+static void handover(struct backup_shell *s, const struct bd_msg *m)
+{
+	const struct backup_event ev = {.type = BEV_HANDOVER, .epoch = m->epoch};
+
+	log_warn("the primary hands the VM over: %s", m->text);
+	backup_shell_event(s, &ev);
+}
+
 void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 {
-	struct backup_event ev = {.epoch = m->epoch};
+	struct backup_event ev = {.epoch = m->epoch, .disk = m->disk, .flush = m->waits};
 
 	switch (m->type) {
 	case BD_HELLO:
@@ -554,6 +602,34 @@ void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 		link_down(s, m);
 		break;
 	case BD_STOPPED:
+		break;
+	case BD_HANDOVER:
+		handover(s, m);
+		break;
+	case BD_DISKS:
+		disks(s, m);
+		break;
+	case BD_DISK_HELD:
+		ev.type = BEV_DISK_HELD;
+		backup_shell_event(s, &ev);
+		break;
+	case BD_DISK_DURABLE:
+		ev.type = BEV_DISK_DURABLE;
+		backup_shell_event(s, &ev);
+		break;
+	case BD_DISK_FAILED:
+		disk_failed(s, m);
+		break;
+	case BD_DISKS_ACTIVE:
+		ev.type = BEV_DISKS_ACTIVE;
+		backup_shell_event(s, &ev);
+		break;
+	case BD_DISKS_LEFT:
+		s->disks_leaving = false;
+		check_abandoned(s);
+		break;
+	case BD_DISK:
+		s->disk[m->disk] = m->figures;
 		break;
 	}
 }

@@ -15,6 +15,7 @@
 #include "lib/ctl_server.h"
 #include "lib/err.h"
 #include "lib/stats.h"
+#include "lib/wire_v1_disk.h"
 #include "replicator/announce.h"
 #include "replicator/backup.h"
 #include "replicator/backup_data.h"
@@ -44,7 +45,9 @@ struct backup_shell {
 	struct ctl_server *ctl;
 	int lock_fd;
 	bool finished;
-	bool abandoning;       /* BEV_ABANDONED is owed when the standby is gone */
+	bool abandoning; /* BEV_ABANDONED is owed when the standby is gone, and the disks have left */
+	bool standby_gone;     /* ... the first of it */
+	bool disks_leaving;    /* ... the second is awaited */
 	bool name_taken;       /* the standby waits until the VM's name is free here */
 	uint64_t run_again_ns; /* then it is tried; CLOCK_NEVER */
 	int exit_code;
@@ -59,6 +62,8 @@ struct backup_shell {
 	struct hist epoch_pages, apply_us;
 	uint64_t acked_at_ns;
 	uint64_t epochs;
+	unsigned int n_disks;
+	struct disk_figures disk[WIRE_MAX_DISKS];
 	char problem[ERR_TEXT_SIZE];
 	char hint[ERR_TEXT_SIZE];
 };

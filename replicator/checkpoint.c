@@ -32,11 +32,32 @@ static bool runs(int resumed)
 	return resumed == 0 || resumed == -ESTALE;
 }
 
+/* [pause] */
+static int postsuspend(struct checkpoint *c, uint64_t epoch)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < c->n_devices; i++)
+		rc = c->device[i]->ops->postsuspend(c->device[i], epoch);
+	return rc;
+}
+
+/* [pause] */
+static int preresume(struct checkpoint *c, uint64_t epoch)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; rc == 0 && i < c->n_devices; i++)
+		rc = c->device[i]->ops->preresume(c->device[i], epoch);
+	return rc;
+}
+
 /* [pause] Gives the checkpoint up: the guest goes on in the same epoch. */
 static enum checkpoint_outcome give_up(struct checkpoint *c, uint64_t epoch,
 				       enum checkpoint_outcome why)
 {
-	c->device->ops->abort(c->device, epoch);
+	for (unsigned int i = 0; i < c->n_devices; i++)
+		c->device[i]->ops->abort(c->device[i], epoch);
 	return runs(resume(c)) ? why : CHECKPOINT_STUCK;
 }
 
@@ -70,7 +91,7 @@ static enum checkpoint_outcome paused(struct checkpoint *c, uint64_t epoch, int 
 	struct checkpoint_phases *ph = &c->phases;
 	uint64_t t0 = c->suspend.suspended_ns, t1, t2;
 
-	*cause = c->device->ops->postsuspend(c->device, epoch);
+	*cause = postsuspend(c, epoch);
 	t1 = clock_now();
 	ph->switch_ns = t1 - t0;
 	if (*cause < 0)
@@ -84,7 +105,7 @@ static enum checkpoint_outcome paused(struct checkpoint *c, uint64_t epoch, int 
 	t1 = clock_now();
 	*cause = guest_state_capture(c->guest, &c->state);
 	if (*cause == 0)
-		*cause = c->device->ops->preresume(c->device, epoch);
+		*cause = preresume(c, epoch);
 	t2 = clock_now();
 	ph->state_ns = t2 - t1;
 	if (*cause < 0)
@@ -297,6 +318,8 @@ int checkpoint_send(struct checkpoint *c, uint64_t epoch, struct page_enc *enc, 
 		rc = send_pages(&s, &i, e);
 	if (rc == 0)
 		rc = send_state(&s, e);
+	if (rc == 0 && c->before_end)
+		rc = c->before_end(c->arg, epoch, e);
 	if (rc == 0)
 		rc = send_end(&s, e);
 	return rc < 0 ? rc : conn_flush(conn, deadline_ns, e);

@@ -32,6 +32,9 @@ struct checkpoint_phases {
 	uint64_t pause_ns; /* seen suspended → resumed */
 };
 
+/* The network lanes, and the disks' barrier. */
+#define CHECKPOINT_MAX_DEVICES 2
+
 enum checkpoint_outcome {
 	CHECKPOINT_TAKEN, /* the guest runs in the next epoch; arena and state hold the last one */
 	CHECKPOINT_ABORTED,  /* the guest runs on in the same epoch; its dirty pages are kept */
@@ -44,13 +47,20 @@ enum checkpoint_outcome {
 struct checkpoint {
 	/* Set by the caller, borrowed. */
 	struct guest *guest;
-	struct ckpt_device *device;
+	struct ckpt_device *device[CHECKPOINT_MAX_DEVICES]; /* told in this order */
+	unsigned int n_devices;
 	struct arena *arena;
 	/*
 	 * guest_bitmap_words() long. What was dirtied and is not in a taken epoch yet: kept over aborts, and
 	 * where the first copy leaves its rest.
 	 */
 	uint64_t *dirty;
+	/*
+	 * checkpoint_send() calls it when everything but EPOCH_END is on its way, and ends with its error; NULL: nothing is
+	 * to come in between.
+	 */
+	int (*before_end)(void *arg, uint64_t epoch, struct err *e);
+	void *arg;
 	struct page_counters
 		told; /* private: the encoder's at the last EPOCH_END; 0 when a session begins */
 

@@ -45,11 +45,16 @@ replicator_SRCS := \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
+	replicator/disk_link.c \
 	replicator/disk_list.c \
+	replicator/disk_shell.c \
 	replicator/first_copy.c \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \
 	replicator/primary_data.c \
+	replicator/primary_ports.c \
+	replicator/backup_ports.c \
+	replicator/disk_status.c \
 	replicator/primary_link.c \
 	replicator/primary_shell.c \
 	replicator/host_ctl.c \

@@ -150,6 +150,25 @@ static void put_output(struct json *j, const struct primary_shell *s)
 	json_out_u64(o, "early", s->fig.early);
 }
 
+/* How long the copy of a disk will take as it goes, in seconds; 0: nobody can say. */
+static uint64_t left_s(const struct primary_figures *f, unsigned int i, uint64_t now)
+{
+	uint64_t lacks = f->disk[i].behind_bytes, lacked = f->disk_lacked[i];
+	uint64_t ms = clock_until(now, f->disks_started_ns) / NS_PER_MS;
+
+	if (f->disk[i].synced || lacks >= lacked || !ms)
+		return 0;
+	return (uint64_t)((double)lacks / ((double)(lacked - lacks) / (double)ms) / 1000) + 1;
+}
+
+static void put_disks(struct json *j, const struct primary_shell *s, uint64_t now)
+{
+	struct json *a = s->disks ? json_out_array(j, "disks") : NULL;
+
+	for (unsigned int i = 0; a && i < s->fig.n_disks; i++)
+		disk_figures_put(a, &s->fig.disk[i], left_s(&s->fig, i, now));
+}
+
 /* A state that needs no message of somebody else to be explained. */
 static void put_problem(struct json *j, const struct primary_shell *s, uint64_t now)
 {
@@ -193,6 +212,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	put_wire(j, &s->fig);
 	put_output(j, s);
 	put_counters(j, s);
+	put_disks(j, s, now);
 	json_out_u64(j, "throttle_percent", p->throttle_percent);
 	put_problem(j, s, now);
 	return 0;

@@ -3,6 +3,7 @@
 #include "replicator/primary_data.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "lib/queue.h"
 #include "lib/spawn.h"
 #include "replicator/first_copy.h"
+#include "replicator/primary_ports.h"
 #include "replicator/primary_link.h"
 
 #define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
@@ -26,6 +28,12 @@
 #define HEALTH_NS (50 * NS_PER_MS)
 #define PROGRESS_NS (100 * NS_PER_MS)
 #define CONFIG_TIMEOUT_NS (20 * NS_PER_SEC)
+/* The backup connects to its servers, which may have a journal to read. */
+#define DISKS_OK_NS (30 * NS_PER_SEC)
+/* P4: so long the output stays held, or a guest alive, for what a disk is to remember. */
+#define SETTLE_NS (10 * NS_PER_SEC)
+#define DISK_FIGURES_NS (200 * NS_PER_MS)
+#define DISK_END_POLL_MS 20
 
 struct primary_data {
 	struct pd_conf conf;
@@ -47,6 +55,9 @@ struct primary_data {
 	enum guest_health health_said;
 	uint64_t ext_lost; /* so often was told */
 	bool stop;
+	struct primary_ports *disks; /* NULL: the VM has none */
+	bool head_sent;		     /* CONFIG and STATIC of this session are, with DISKS */
+	uint64_t figures_at_ns;
 };
 
 /* ---- messages ---- */
@@ -80,6 +91,7 @@ static void count_wire(struct primary_data *d, struct pd_msg *m)
 static void drop_link(struct primary_data *d, const char *text)
 {
 	primary_link_close(&d->link);
+	d->head_sent = false;
 	guest_logdirty_disable(d->guest);
 	post_text(d, PD_LINK_DOWN, 0, text);
 }
@@ -249,6 +261,140 @@ static void do_bye(struct primary_data *d, const struct pd_cmd *cmd)
 		drop_link(d, e.text);
 }
 
+/* ---- disks ---- */
+
+static void disks_tell(void *arg, enum primary_ports_news news, const char *text)
+{
+	static const enum pd_msg_type types[] = {
+		[PRIMARY_PORTS_SYNCED] = PD_DISKS_SYNCED,
+		[PRIMARY_PORTS_DROPPED] = PD_DISK_DROPPED,
+		[PRIMARY_PORTS_ERROR] = PD_DISK_ERROR,
+		[PRIMARY_PORTS_PRESSURE] = PD_DISK_PRESSURE,
+	};
+
+	post_text(arg, types[news], 0, text);
+}
+
+static void post_figures(struct primary_data *d, unsigned int i)
+{
+	const struct disk_link *l = primary_ports_link(d->disks);
+	const struct port_state *st = disk_link_state(l, i);
+	struct pd_msg m = {.type = PD_DISK,
+			   .index = i,
+			   .disk = {.up = disk_link_is_up(l, i),
+				    .state = st->state,
+				    .synced = primary_ports_is_synced(d->disks, i),
+				    .generation = st->gen.current,
+				    .size = st->size,
+				    .behind_bytes = st->dirty_bytes,
+				    .fill_percent = disk_link_fill(l, i),
+				    .durable = primary_ports_durable(d->disks, i),
+				    .journal_free_bytes = primary_ports_peer_free(d->disks, i)}};
+
+	snprintf(m.disk.name, sizeof(m.disk.name), "%s", disk_link_name(l, i));
+	snprintf(m.disk.why, sizeof(m.disk.why), "%.150s", st->why);
+	post(d, &m);
+}
+
+/* Passes on what there is of the disks. Negative: the session is over, and it was told. */
+static int pump_disks(struct primary_data *d)
+{
+	struct err e = ERR_INIT;
+	uint64_t now;
+	int rc;
+
+	if (!d->disks)
+		return 0;
+	rc = primary_ports_pump(d->disks, d->link.conn, &e);
+	if (rc < 0) {
+		drop_link(d, e.text);
+		return rc;
+	}
+	now = clock_now();
+	if (d->link.conn && now >= primary_ports_deadline(d->disks)) {
+		drop_link(d, "the backup does not answer for its disks");
+		return -ETIMEDOUT;
+	}
+	if (now < d->figures_at_ns)
+		return 0;
+	d->figures_at_ns = now + DISK_FIGURES_NS;
+	for (unsigned int i = 0; i < disk_link_disks(primary_ports_link(d->disks)); i++) {
+		if (primary_ports_changed(d->disks, i))
+			post_figures(d, i);
+	}
+	return 0;
+}
+
+static void wait_for_disks(struct primary_data *d)
+{
+	struct pollfd p[WIRE_MAX_DISKS + 2];
+	unsigned int n = primary_ports_poll(d->disks, p);
+
+	p[n++] = (struct pollfd){.fd = d->urgent_fd, .events = POLLIN};
+	if (d->link.conn && !(conn_ready(d->link.conn) & CONN_FRAME))
+		p[n++] = (struct pollfd){.fd = conn_fd(d->link.conn),
+					 .events = conn_events(d->link.conn)};
+	if (poll(p, n, primary_ports_more(d->disks) ? 0 : DISK_END_POLL_MS) < 0 && errno != EINTR)
+		die("poll: %s", strerror(errno));
+}
+
+static bool is_urgent(const struct primary_data *d)
+{
+	struct pollfd p = {.fd = d->urgent_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* checkpoint.before_end: all of the epoch's writes are on their way before its end is. */
+static int disks_before_end(void *arg, uint64_t epoch, struct err *e)
+{
+	struct primary_data *d = arg;
+	uint64_t deadline = clock_now() + d->conf.timing.send_timeout_ns;
+
+	while (!primary_ports_ended(d->disks)) {
+		if (!primary_ports_whole(d->disks))
+			return err_setx(e, -ENODATA, "a disk is not in the stream");
+		if (is_urgent(d))
+			return err_setx(e, -ECANCELED, "cancelled");
+		if (clock_now() >= deadline)
+			return err_setx(e, -ETIMEDOUT,
+					"a disk's server did not end epoch %" PRIu64 " in time",
+					epoch);
+		if (pump_disks(d) < 0 || read_peer(d) < 0)
+			return err_setx(e, -ENOTCONN, "the session ended");
+		if (!primary_ports_ended(d->disks))
+			wait_for_disks(d);
+	}
+	return 0;
+}
+
+static void settle_disks(struct primary_data *d, enum pd_msg_type answer)
+{
+	uint64_t deadline = clock_now() + SETTLE_NS;
+	struct pd_msg m = {.type = answer};
+	struct err e = ERR_INIT;
+	int rc;
+
+	rc = answer == PD_DISKS_ALONE_DONE ? primary_ports_alone(d->disks, deadline, &e)
+					   : primary_ports_deposed(d->disks, deadline, &e);
+	/* Whoever wants the session dropped has said so behind this command. */
+	m.again = rc == -ECANCELED;
+	if (rc < 0)
+		snprintf(m.text, sizeof(m.text), "%s", e.text);
+	post(d, &m);
+}
+
+static void do_handover(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	struct err e = ERR_INIT;
+
+	guest_logdirty_disable(d->guest);
+	if (d->link.conn &&
+	    primary_link_send_handover(&d->link, cmd->epoch, "a disk of the primary fails",
+				       clock_now() + d->conf.timing.send_timeout_ns, &e) < 0)
+		drop_link(d, e.text);
+}
+
 /* ---- first copy ---- */
 
 static int copy_between(void *arg, const struct first_copy *fc, struct err *e)
@@ -259,6 +405,8 @@ static int copy_between(void *arg, const struct first_copy *fc, struct err *e)
 
 	if (now >= d->health_at_ns)
 		check_health(d);
+	if (pump_disks(d) < 0)
+		return err_setx(e, -ENOTCONN, "the session ended");
 	if (now < d->progress_at_ns)
 		return 0;
 	d->progress_at_ns = now + PROGRESS_NS;
@@ -319,6 +467,24 @@ static int start_session(struct primary_data *d, struct err *e)
 					clock_now() + d->conf.timing.send_timeout_ns, e);
 }
 
+static void do_disks_sync(struct primary_data *d)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (!d->link.conn)
+		return;
+	guest_settle(d->guest);
+	rc = start_session(d, &e);
+	d->head_sent = rc == 0;
+	if (rc == 0)
+		rc = primary_ports_begin(d->disks, d->link.conn, &e);
+	if (rc == -ENODEV)
+		post_text(d, PD_DISK_DROPPED, 0, e.text);
+	else if (rc < 0)
+		drop_link(d, e.text);
+}
+
 static void do_start_copy(struct primary_data *d)
 {
 	struct first_copy fc = {
@@ -337,7 +503,7 @@ static void do_start_copy(struct primary_data *d)
 	if (!d->link.conn)
 		return;
 	guest_settle(d->guest);
-	rc = start_session(d, &e);
+	rc = d->head_sent ? 0 : start_session(d, &e);
 	if (rc == 0) {
 		fc.enc = d->enc;
 		rc = first_copy_run(&fc, &e);
@@ -365,10 +531,15 @@ static void send_epoch(struct primary_data *d, uint64_t epoch)
 	int rc = checkpoint_send(&d->cp, epoch, d->enc, d->link.conn,
 				 clock_now() + d->conf.timing.send_timeout_ns, &e);
 
+	if (rc == -ENODATA && d->link.conn)
+		return; /* the disk's end was told: there will be no such epoch */
 	if (rc < 0) {
-		drop_link(d, e.text);
+		if (d->link.conn)
+			drop_link(d, e.text);
 		return;
 	}
+	if (d->disks)
+		primary_ports_epoch_over(d->disks);
 	/* The lease counts from before the backup can have had all of it. */
 	sent.at_ns = d->cp.end_ns;
 	count_wire(d, &sent);
@@ -403,6 +574,9 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 		taken.guest = d->guest->counters;
 		post(d, &taken);
 		tell_ext_lost(d);
+		/* They collect while the pages are encoded. */
+		if (d->disks)
+			primary_ports_ask_end(d->disks, cmd->epoch);
 		if (d->link.conn)
 			send_epoch(d, cmd->epoch);
 		return;
@@ -458,13 +632,33 @@ static void obey(struct primary_data *d, const struct pd_cmd *cmd)
 	case PD_STOP:
 		d->stop = true;
 		break;
+	case PD_DISKS_SYNC:
+		do_disks_sync(d);
+		break;
+	case PD_DISKS_ACKED:
+		primary_ports_acked(d->disks, cmd->epoch);
+		break;
+	case PD_DISKS_LEAVE:
+		primary_ports_leave(d->disks);
+		break;
+	case PD_DISKS_ALONE:
+		settle_disks(d, PD_DISKS_ALONE_DONE);
+		break;
+	case PD_DISKS_DEPOSED:
+		settle_disks(d, PD_DISKS_DEPOSED_DONE);
+		break;
+	case PD_HANDOVER:
+		do_handover(d, cmd);
+		break;
 	}
 }
 
 static void wait_for_work(struct primary_data *d)
 {
-	struct pollfd p[2] = {{.fd = queue_fd(d->commands), .events = POLLIN}, {.fd = -1}};
+	struct pollfd p[2 + WIRE_MAX_DISKS] = {{.fd = queue_fd(d->commands), .events = POLLIN},
+					       {.fd = -1}};
 	uint64_t now = clock_now();
+	unsigned int n = 2;
 
 	if (d->link.conn) {
 		if (conn_ready(d->link.conn) & CONN_FRAME)
@@ -472,7 +666,11 @@ static void wait_for_work(struct primary_data *d)
 		p[1].fd = conn_fd(d->link.conn);
 		p[1].events = conn_events(d->link.conn);
 	}
-	if (poll(p, 2, clock_poll_ms(clock_until(d->health_at_ns, now))) < 0 && errno != EINTR)
+	if (d->disks && primary_ports_more(d->disks))
+		now = d->health_at_ns; /* only a look */
+	if (d->disks)
+		n += primary_ports_poll(d->disks, p + n);
+	if (poll(p, n, clock_poll_ms(clock_until(d->health_at_ns, now))) < 0 && errno != EINTR)
 		die("poll: %s", strerror(errno));
 }
 
@@ -484,17 +682,43 @@ static void *data_thread(void *arg)
 	while (!d->stop) {
 		wait_for_work(d);
 		(void)read_peer(d);
+		(void)pump_disks(d);
 		while (!d->stop && queue_get(d->commands, &cmd))
 			obey(d, &cmd);
 		if (clock_now() >= d->health_at_ns)
 			check_health(d);
 	}
 	primary_link_close(&d->link);
+	primary_ports_free(d->disks);
+	d->disks = d->link.disks = NULL;
 	post_text(d, PD_STOPPED, 0, "");
 	return NULL;
 }
 
 /* ---- control thread ---- */
+
+static int set_up_disks(struct primary_data *d, struct err *e)
+{
+	struct primary_ports_conf c = {
+		.link = *d->conf.disks,
+		.open_timeout_ns = d->conf.timing.handshake_timeout_ns,
+		.answer_timeout_ns = DISKS_OK_NS,
+		.send_timeout_ns = d->conf.timing.send_timeout_ns,
+		.tell = disks_tell,
+		.arg = d,
+	};
+	int rc;
+
+	c.link.side = FRAME_PRIMARY;
+	c.link.run_dir = d->conf.conf->run_dir;
+	c.link.vm = d->conf.vm;
+	c.link.wake_fd = d->urgent_fd;
+	d->cp.before_end = disks_before_end;
+	d->cp.arg = d;
+	rc = primary_ports_new(&d->disks, &c, e);
+	d->link.disks = d->disks;
+	return rc;
+}
 
 static int set_up(struct primary_data *d, struct err *e)
 {
@@ -515,8 +739,13 @@ static int set_up(struct primary_data *d, struct err *e)
 	if (!d->json || !d->cp.dirty)
 		return err_set(e, -ENOMEM, "dirty bitmap");
 	d->cp.guest = d->guest;
-	d->cp.device = d->conf.device;
+	d->cp.n_devices = d->conf.n_devices;
+	memcpy(d->cp.device, d->conf.device, sizeof(d->cp.device));
 	d->cp.arena = &d->arena;
+	if (d->conf.disks)
+		rc = set_up_disks(d, e);
+	if (rc < 0)
+		return rc;
 	rc = -pthread_create(&d->thread, NULL, data_thread, d);
 	if (rc < 0)
 		return err_set(e, rc, "data thread");
@@ -581,6 +810,7 @@ void primary_data_free(struct primary_data *d)
 		primary_data_command(d, &stop);
 		pthread_join(d->thread, NULL);
 	}
+	primary_ports_free(d->disks);
 	page_enc_free(d->enc);
 	arena_fini(&d->arena);
 	queue_free(d->commands);

@@ -20,6 +20,8 @@
 #include "lib/hypervisor.h"
 #include "lib/timing.h"
 #include "replicator/checkpoint.h"
+#include "replicator/disk_figures.h"
+#include "replicator/disk_link.h"
 #include "replicator/heartbeat.h"
 #include "replicator/page_codec.h"
 #include "replicator/primary.h"
@@ -33,7 +35,14 @@ enum pd_cmd_type {
 	PD_CHECKPOINT, /* epoch; answer: TAKEN then SENT, or ABORTED, or GUEST */
 	PD_BYE,	       /* leave; answer: BYE_OK or LINK_DOWN */
 	PD_THROTTLE,   /* percent */
-	PD_STOP,       /* the thread ends */
+	/* Of a VM with disks. */
+	PD_DISKS_SYNC, /* the head of a first copy, and the disks; answer: DISKS_SYNCED or DISK_DROPPED */
+	PD_DISKS_ACKED, /* epoch */
+	PD_DISKS_LEAVE,
+	PD_DISKS_ALONE,	  /* answer: DISKS_ALONE_DONE */
+	PD_DISKS_DEPOSED, /* answer: DISKS_DEPOSED_DONE */
+	PD_HANDOVER,	  /* epoch */
+	PD_STOP,	  /* the thread ends */
 };
 
 struct pd_cmd {
@@ -60,6 +69,13 @@ enum pd_msg_type {
 	PD_BYE_OK,
 	PD_GUEST, /* leave, text: the guest ended, changed or was suspended by somebody else */
 	PD_STOPPED,
+	PD_DISKS_SYNCED,
+	PD_DISK_DROPPED,       /* text */
+	PD_DISK_ERROR,	       /* text */
+	PD_DISK_PRESSURE,      /* a log is half full */
+	PD_DISKS_ALONE_DONE,   /* again; text: what is not durable, or empty */
+	PD_DISKS_DEPOSED_DONE, /* the same */
+	PD_DISK,	       /* disk: figures of one */
 };
 
 #define PD_TEXT_MAX ERR_TEXT_SIZE
@@ -86,6 +102,9 @@ struct pd_msg {
 	struct addr hb_local;
 	uint8_t hb_secret[HEARTBEAT_SECRET_SIZE];
 	bool ktls;
+	bool again;	    /* DISKS_…_DONE: it was cut short, ask once more */
+	unsigned int index; /* DISK */
+	struct disk_figures disk;
 	char text[PD_TEXT_MAX];
 };
 
@@ -97,8 +116,12 @@ struct pd_conf {
 	enum peer_loss_policy policy;
 	uint32_t arena_pages;
 	uint32_t cache_slots;
-	struct tls_ctx *tls;	    /* borrowed */
-	struct ckpt_device *device; /* called: postsuspend, preresume, abort; borrowed */
+	struct tls_ctx *tls; /* borrowed */
+	/* Called: postsuspend, preresume, abort; borrowed. */
+	struct ckpt_device *device[CHECKPOINT_MAX_DEVICES];
+	unsigned int n_devices;
+	/* NULL: the VM has none. side, word_fd, n, name, ack_mode are set; the rest is filled in. Copied. */
+	const struct disk_link_conf *disks;
 };
 
 struct primary_data;

@@ -10,6 +10,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/mem.h"
+#include "replicator/primary_ports.h"
 
 static void fill_hello(struct wire_hello *m, const struct pd_conf *c, const struct guest_info *g,
 		       const struct pd_cmd *cmd)
@@ -185,7 +186,22 @@ int primary_link_send_bye(struct primary_link *link, enum leave_reason reason, u
 	return conn_flush(link->conn, deadline_ns, e);
 }
 
-/* A frame in a running session; 1, or 0 for one that says nothing. */
+int primary_link_send_handover(struct primary_link *link, uint64_t epoch, const char *text,
+			       uint64_t deadline_ns, struct err *e)
+{
+	struct wire_handover m = {.reason = WIRE_HANDOVER_DISK};
+	struct wr w;
+	int rc = conn_begin(link->conn, FRAME_HANDOVER, epoch, &w, deadline_ns, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	wire_handover_encode(&w, &m);
+	rc = conn_end(link->conn, &w, e);
+	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);
+}
+
+/* A frame in a running session; 1, or 0 for one that says nothing to the core. */
 static int understand(struct primary_link *link, const struct frame *f, struct pd_msg *msg,
 		      struct err *e)
 {
@@ -213,7 +229,7 @@ static int understand(struct primary_link *link, const struct frame *f, struct p
 		snprintf(msg->text, sizeof(msg->text), "%s", e->text);
 		return rc == -EOWNERDEAD || rc == -EREMOTEIO ? 1 : rc;
 	default:
-		return 0;
+		return link->disks ? primary_ports_frame(link->disks, f, e) : 0;
 	}
 }
 

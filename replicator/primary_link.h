@@ -12,8 +12,11 @@
 #include "lib/wire_v1.h"
 #include "replicator/primary_data.h"
 
+struct primary_ports;
+
 struct primary_link {
-	struct conn *conn; /* NULL: no session */
+	struct conn *conn;	     /* NULL: no session */
+	struct primary_ports *disks; /* gets what the peer says of disks; NULL: the VM has none */
 	uint64_t peer_term;
 	struct addr heartbeat;
 };
@@ -34,6 +37,10 @@ MUST_CHECK int primary_link_send_config(struct primary_link *link, const char *j
 					struct err *e);
 MUST_CHECK int primary_link_send_bye(struct primary_link *link, enum leave_reason reason,
 				     uint64_t deadline_ns, struct err *e);
+
+/* epoch: the newest one whose ACK was read. */
+MUST_CHECK int primary_link_send_handover(struct primary_link *link, uint64_t epoch,
+					  const char *text, uint64_t deadline_ns, struct err *e);
 
 /*
  * The next frame from the peer, without waiting: 1 and *msg filled (PD_ACK, PD_BYE_OK, PD_PEER_ACTIVATED

@@ -18,13 +18,18 @@
 #include "lib/ctl_client.h"
 #include "lib/json_in.h"
 #include "lib/log.h"
+#include "lib/spawn.h"
 #include "lib/tls.h"
 #include "netbuffer/lanes_nl.h"
+#include "replicator/disk_list.h"
+#include "replicator/disk_shell.h"
 #include "replicator/primary_shell.h"
 #include "replicator/xen_domain.h"
 
 #define MIN_ARENA_PAGES 4096 /* 16 MiB */
 #define RETIRE_TIMEOUT_NS (2 * NS_PER_SEC)
+#define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
+#define DISKS_TIMEOUT_NS (20 * NS_PER_SEC)
 
 struct options {
 	const char *conf_path;
@@ -46,6 +51,7 @@ struct main_ctx {
 	bool busy; /* another worker has the VM */
 	bool gone; /* there is no such VM, or it has ended */
 	struct timing timing;
+	struct disk_link_conf disks; /* of the VM, if it has any */
 	struct primary_shell shell;
 };
 
@@ -251,10 +257,63 @@ static int make_netbuf(struct main_ctx *m, struct err *e)
 	return d->ops->setup(d, e);
 }
 
+/* Which they are libxl knows, and it says no to those that cannot be protected. */
+static int list_disks(const struct main_ctx *m, struct disk_list *list, struct err *e)
+{
+	char domid[16], out[WIRE_MAX_DISKS * DISK_LINE_SIZE], said[512];
+	const char *const argv[] = {DOMAIN_TOOL, "disks", domid, NULL};
+	struct spawn sp = {.argv = argv,
+			   .timeout_ns = DISKS_TIMEOUT_NS,
+			   .out = out,
+			   .out_size = sizeof(out),
+			   .err = said,
+			   .err_size = sizeof(said)};
+	int rc;
+
+	snprintf(domid, sizeof(domid), "%u", m->guest->info.domid);
+	rc = spawn_check(&sp, e);
+	return rc < 0 ? rc : disk_list_parse(list, out, e);
+}
+
+static int make_disks(struct main_ctx *m, struct err *e)
+{
+	const struct conf_disk *cd;
+	struct disk_list list;
+	uint64_t mode = CONF_DISK_MEMORY;
+	int rc;
+
+	if (!m->guest->info.n_disks)
+		return 0;
+	rc = list_disks(m, &list, e);
+	if (rc < 0)
+		return rc;
+	m->disks.n = list.n;
+	for (unsigned int i = 0; i < list.n; i++) {
+		memcpy(m->disks.name[i], list.disk[i].name, NAME_SIZE);
+		cd = conf_disk(m->conf, list.disk[i].name);
+		if (!cd)
+			return err_setx(e, -EOPNOTSUPP,
+					"disk %s of %s is Romulus disk %s, which is not in %s",
+					list.disk[i].vdev, m->opt.vm, list.disk[i].name,
+					m->opt.conf_path);
+		/* One acknowledgement for all of them: the strictest decides. */
+		mode = MAX(mode, cd->mode);
+	}
+	m->disks.ack_mode = (uint8_t)(mode + WIRE_ACK_MEMORY);
+	rc = disk_shell_new(&m->shell.disks, e);
+	if (rc == 0)
+		m->disks.word_fd = disk_shell_word_fd(m->shell.disks);
+	return rc;
+}
+
+static_assert(CONF_DISK_FLUSH + WIRE_ACK_MEMORY == WIRE_ACK_FLUSH &&
+		      CONF_DISK_EPOCH + WIRE_ACK_MEMORY == WIRE_ACK_EPOCH,
+	      "one is made from the other");
+
 static int make_data(struct main_ctx *m, uint32_t *arena_pages, struct err *e)
 {
 	uint64_t pages = m->guest->info.tot_pages;
-	const struct pd_conf pc = {
+	struct pd_conf pc = {
 		.conf = m->conf,
 		.peer = conf_peer(m->conf, m->shell.state.peer),
 		.vm = m->shell.state.vm,
@@ -263,9 +322,14 @@ static int make_data(struct main_ctx *m, uint32_t *arena_pages, struct err *e)
 		.arena_pages = share(m->conf->arena_bytes, pages / 4, MIN_ARENA_PAGES),
 		.cache_slots = share(m->conf->delta_cache_bytes, pages / 8, 1),
 		.tls = m->tls,
-		.device = netbuf_device(m->shell.net),
+		.device = {netbuf_device(m->shell.net)},
+		.n_devices = 1,
 	};
 
+	if (m->shell.disks) {
+		pc.device[pc.n_devices++] = disk_shell_device(m->shell.disks);
+		pc.disks = &m->disks;
+	}
 	*arena_pages = pc.arena_pages;
 	return primary_data_new(&m->shell.data, &pc, m->guest, e);
 }
@@ -318,6 +382,10 @@ static int set_up(struct main_ctx *m, struct err *e)
 	m->shell.conf = m->conf;
 	m->shell.guest = &m->guest->info;
 	m->shell.loop = m->loop;
+	/* Before a lane is made: what cannot be protected is left as it was found. */
+	rc = make_disks(m, e);
+	if (rc < 0)
+		return rc;
 	rc = make_netbuf(m, e);
 	if (rc < 0)
 		return err_wrap(e, rc, "network buffer");
@@ -348,6 +416,7 @@ static void tear_down(struct main_ctx *m)
 		netbuf_free(m->shell.net);
 	}
 	lanes_nl_free(m->lanes);
+	disk_shell_free(m->shell.disks);
 	guest_close(m->guest);
 	ctl_server_free(m->ctl);
 	tls_ctx_free(m->tls);

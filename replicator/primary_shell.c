@@ -145,39 +145,104 @@ static void command(struct primary_shell *s, enum pd_cmd_type type, const struct
 	primary_data_command(s->data, &cmd);
 }
 
-/* Asks the devices first: a lane must be free. If none is, primary_shell_poll() asks again. */
+/* Asks the devices first: a lane must be free. If none is, on_timer() asks again. */
 static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
 {
 	const struct primary_action a = {.type = PACT_CHECKPOINT, .epoch = epoch};
-	int rc = s->device->ops->prepare(s->device, epoch);
+	int rc = 0;
 
+	for (unsigned int i = 0; rc == 0 && i < s->n_devices; i++)
+		rc = s->device[i]->ops->prepare(s->device[i], epoch);
 	s->pending_checkpoint = EPOCH_NONE;
 	if (rc == -EAGAIN) {
 		s->pending_checkpoint = epoch;
 		return;
 	}
 	if (rc < 0)
-		die("checkpoint %" PRIu64 ": the network lanes refuse it: %s", epoch,
-		    strerror(-rc));
+		die("checkpoint %" PRIu64 ": the network lanes%s refuse it: %s", epoch,
+		    s->disks ? " or the disks" : "", strerror(-rc));
 	command(s, PD_CHECKPOINT, &a);
 }
 
 static void release(struct primary_shell *s, uint64_t epoch)
 {
-	int rc = s->device->ops->commit(s->device, epoch);
+	const struct primary_action acked = {.type = PACT_RELEASE, .epoch = epoch};
 
-	/* P1: an epoch that the lanes do not know is not let out; a later ACK covers it. */
-	if (rc < 0)
-		log_err("epoch %" PRIu64 ": output not released: %s", epoch, strerror(-rc));
+	for (unsigned int i = 0; i < s->n_devices; i++) {
+		int rc = s->device[i]->ops->commit(s->device[i], epoch);
+
+		/* P1: an epoch that the lanes do not know is not let out; a later ACK covers it. */
+		if (rc < 0)
+			log_err("epoch %" PRIu64 ": output not released: %s", epoch, strerror(-rc));
+	}
+	if (s->disks)
+		command(s, PD_DISKS_ACKED, &acked);
 }
 
-static void open_output(struct primary_shell *s)
+static void open_lanes(struct primary_shell *s)
 {
 	struct err e = ERR_INIT;
 
-	if (s->device->ops->open(s->device, &e) < 0)
-		problem(s, "it is tried again", "cannot open the guest's output: %s", e.text);
+	for (unsigned int i = 0; i < s->n_devices; i++) {
+		if (s->device[i]->ops->open(s->device[i], &e) < 0)
+			problem(s, "it is tried again", "cannot open the guest's output: %s",
+				e.text);
+	}
 	s->opening = true;
+}
+
+/* The disks first: what the world sees from here on is a history of their own. */
+static void open_output(struct primary_shell *s, const struct primary_action *a)
+{
+	if (s->disks)
+		command(s, PD_DISKS_ALONE, a);
+	else
+		open_lanes(s);
+}
+
+static void disks_alone(struct primary_shell *s, const struct pd_msg *m)
+{
+	const struct primary_action again = {.type = PACT_OPEN_OUTPUT};
+
+	/* P3: what was decided since counts. */
+	if (!s->core.opening || s->core.state == PRIMARY_DEPOSED || s->core.state == PRIMARY_ENDED)
+		return;
+	if (m->again) {
+		command(s, PD_DISKS_ALONE, &again);
+		return;
+	}
+	/* P4: the guest is not silenced for what its disk cannot remember. */
+	if (m->text[0])
+		problem(s,
+			"see romulus-disk(8); if the other host's copy is ever written, compare both",
+			"the output is opened, though %s", m->text);
+	open_lanes(s);
+	arm(s);
+}
+
+static void disconnect(struct primary_shell *s, const struct primary_action *a)
+{
+	primary_data_cancel(s->data);
+	command(s, PD_DISCONNECT, a);
+}
+
+/* False: it is not durable. The disk that fails may be the one that it was written to. */
+static bool persist_handover(struct primary_shell *s, bool handed)
+{
+	struct err e = ERR_INIT;
+	int rc = vm_state_set_handed(s->conf->state_dir, s->state.vm, handed, &e);
+
+	if (rc < 0)
+		problem(s, "make room there", "the handover cannot be remembered: %s", e.text);
+	return rc == 0;
+}
+
+static void sync_disks(struct primary_shell *s, const struct primary_action *a)
+{
+	disk_shell_begin(s->disks);
+	s->fig.disks_started_ns = clock_now();
+	memset(s->fig.disk_lacked, 0, sizeof(s->fig.disk_lacked));
+	command(s, PD_DISKS_SYNC, a);
 }
 
 /* Runs romulus-domain to its end; a failure is said and remembered, the caller goes on. */
@@ -230,7 +295,7 @@ static bool may_start_afresh(const struct primary_shell *s)
 	return false;
 }
 
-static void destroy_guest(struct primary_shell *s)
+static void destroy_domain(struct primary_shell *s)
 {
 	char domid[16];
 	const char *const argv[] = {DOMAIN_TOOL, "destroy", domid, NULL};
@@ -246,6 +311,29 @@ static void destroy_guest(struct primary_shell *s)
 	}
 	s->deposed = true;
 	primary_shell_event(s, &done);
+}
+
+/* The disks first: one that keeps answers back would keep the domain from going. */
+static void destroy_guest(struct primary_shell *s)
+{
+	const struct primary_action a = {.type = PACT_DESTROY_GUEST};
+
+	if (s->disks)
+		command(s, PD_DISKS_DEPOSED, &a);
+	else
+		destroy_domain(s);
+}
+
+static void disks_deposed(struct primary_shell *s, const struct pd_msg *m)
+{
+	if (m->again) {
+		destroy_guest(s);
+		return;
+	}
+	if (m->text[0])
+		problem(s, "see romulus-disk(8)",
+			"the copy here is outdated, and a disk does not know it: %s", m->text);
+	destroy_domain(s);
 }
 
 static const char *shutdown_word(enum leave_reason r)
@@ -290,8 +378,7 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		command(s, PD_CONNECT, a);
 		break;
 	case PACT_DISCONNECT:
-		primary_data_cancel(s->data);
-		command(s, PD_DISCONNECT, a);
+		disconnect(s, a);
 		break;
 	case PACT_START_COPY:
 		s->fig.copy_started_ns = clock_now();
@@ -304,7 +391,7 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		release(s, a->epoch);
 		break;
 	case PACT_OPEN_OUTPUT:
-		open_output(s);
+		open_output(s, a);
 		break;
 	case PACT_SEND_BYE:
 		command(s, PD_BYE, a);
@@ -323,11 +410,27 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		finish(s);
 		break;
 	case PACT_DISKS_SYNC:
+		sync_disks(s, a);
+		break;
 	case PACT_DISKS_LEAVE:
+		command(s, PD_DISKS_LEAVE, a);
+		break;
 	case PACT_SEND_HANDOVER:
+		command(s, PD_HANDOVER, a);
+		break;
 	case PACT_PERSIST_HANDOVER:
-		/* Only a primary_conf with disks brings them about. */
-		die("%s of a VM without disks", primary_action_name(a->type));
+		break; /* execute_all() */
+	}
+}
+
+static void execute_all(struct primary_shell *s, const struct primary_actions *out)
+{
+	for (unsigned int i = 0; i < out->n && !s->finished; i++) {
+		if (out->a[i].type != PACT_PERSIST_HANDOVER ||
+		    persist_handover(s, out->a[i].handed))
+			execute(s, &out->a[i]);
+		else if (++i < out->n) /* in place of the next */
+			disconnect(s, &out->a[i]);
 	}
 }
 
@@ -351,8 +454,7 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 		give_up(s);
 		return;
 	}
-	for (unsigned int i = 0; i < out.n && !s->finished; i++)
-		execute(s, &out.a[i]);
+	execute_all(s, &out);
 	if (!s->finished)
 		arm(s);
 }
@@ -433,6 +535,15 @@ static void count_ack(struct primary_shell *s, const struct pd_msg *m)
 				 NS_PER_US);
 }
 
+static void note_disk(struct primary_shell *s, const struct pd_msg *m)
+{
+	struct primary_figures *f = &s->fig;
+
+	f->disk[m->index] = m->disk;
+	f->n_disks = MAX(f->n_disks, m->index + 1);
+	f->disk_lacked[m->index] = MAX(f->disk_lacked[m->index], m->disk.behind_bytes);
+}
+
 /* Messages that are only figures or texts; true if the core need not know. */
 static bool note(struct primary_shell *s, const struct pd_msg *m)
 {
@@ -471,10 +582,27 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 	case PD_COPY_FAILED:
 	case PD_ABORTED:
 	case PD_GUEST:
+	case PD_DISK_DROPPED:
 		problem(s, "", "%s", m->text);
 		return false;
+	case PD_DISK_ERROR:
+		problem(s, "see the host's kernel log", "%s", m->text);
+		return false;
+	case PD_DISK_PRESSURE:
+		s->fig.early++;
+		return false;
+	case PD_DISK:
+		note_disk(s, m);
+		return true;
+	case PD_DISKS_ALONE_DONE:
+		disks_alone(s, m);
+		return true;
+	case PD_DISKS_DEPOSED_DONE:
+		disks_deposed(s, m);
+		return true;
 	case PD_STOPPED:
 		return true;
+	case PD_DISKS_SYNCED:
 	case PD_PEER_ACTIVATED:
 	case PD_COPY_DONE:
 	case PD_BYE_OK:
@@ -509,7 +637,18 @@ static enum primary_event_type event_of(enum pd_msg_type t)
 		return PEV_BYE_OK;
 	case PD_GUEST:
 		return PEV_GUEST_EVENT;
+	case PD_DISKS_SYNCED:
+		return PEV_DISKS_SYNCED;
+	case PD_DISK_DROPPED:
+		return PEV_DISK_DROPPED;
+	case PD_DISK_ERROR:
+		return PEV_DISK_ERROR;
+	case PD_DISK_PRESSURE:
+		return PEV_OUTPUT_PRESSURE;
 	case PD_COPY_PROGRESS:
+	case PD_DISK:
+	case PD_DISKS_ALONE_DONE:
+	case PD_DISKS_DEPOSED_DONE:
 	case PD_STOPPED:
 		break;
 	}
@@ -576,11 +715,16 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 		.arena_pages = arena_pages,
 		.max_outstanding = LANES - 1,
 		.adopt = adopt,
+		.handed = s->state.handed,
+		.disks = s->disks != NULL,
 	};
 	const struct primary_event tick = {.type = PEV_TICK};
 	int r;
 
-	s->device = netbuf_device(s->net);
+	s->device[s->n_devices++] = netbuf_device(s->net);
+	/* Last: what it does in the pause cannot be taken back without the servers leaving the stream. */
+	if (s->disks)
+		s->device[s->n_devices++] = disk_shell_device(s->disks);
 	s->pending_checkpoint = EPOCH_NONE;
 	s->exit_code = 1;
 	s->hb.heard = on_heartbeat;

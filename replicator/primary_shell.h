@@ -17,6 +17,9 @@
 #include "lib/hypervisor.h"
 #include "lib/stats.h"
 #include "netbuffer/netbuf.h"
+#include "replicator/checkpoint.h"
+#include "replicator/disk_figures.h"
+#include "replicator/disk_shell.h"
 #include "replicator/hb_shell.h"
 #include "replicator/primary.h"
 #include "replicator/primary_data.h"
@@ -44,6 +47,11 @@ struct primary_figures {
 	struct page_counters wire;
 	uint64_t sent_bytes;
 	bool ktls;
+	unsigned int n_disks;
+	struct disk_figures disk[WIRE_MAX_DISKS];
+	/* When the copy of the disks began, and what each lacked then. */
+	uint64_t disks_started_ns;
+	uint64_t disk_lacked[WIRE_MAX_DISKS];
 };
 
 struct primary_shell {
@@ -52,13 +60,15 @@ struct primary_shell {
 	struct vm_state state;
 	const struct guest_info *guest;
 	struct netbuf *net;
+	struct disk_shell *disks; /* NULL: the VM has none */
 	struct primary_data *data;
 	sd_event *loop;
 	struct ctl_server *ctl; /* NULL until there is one */
 
 	/* Private. */
 	struct primary core;
-	struct ckpt_device *device;
+	struct ckpt_device *device[CHECKPOINT_MAX_DEVICES];
+	unsigned int n_devices;
 	struct hb_shell hb;
 	struct pd_msg session; /* the LINK_UP of the session, while there is one */
 	bool in_session;
@@ -66,7 +76,7 @@ struct primary_shell {
 	sd_event_source *timer;
 	struct primary_figures fig;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
-	bool opening;
+	bool opening;		     /* the lanes are being opened */
 	bool pressure_told;
 	bool rebuild;  /* as soon as that may be: start afresh, the guest or its lanes changed */
 	bool tampered; /* ... and it was the lanes */

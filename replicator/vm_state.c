@@ -3,7 +3,7 @@
  * See vm_state.h. What lib/persist wraps, 256 bytes, little-endian:
  *
  *	  0  4  magic "vms1"
- *	  4  2  version, 2; 1, without a uuid, is read as well
+ *	  4  2  version, 2, or 3 when it is handed over; 1, without a uuid, is read as well
  *	  6  1  role
  *	  7  1  policy
  *	  8  8  term
@@ -13,7 +13,8 @@
  *	 40 64  vm, zero-padded
  *	104 64  peer, zero-padded
  *	168 16  uuid; 0: not known
- *	184 72  reserved, 0
+ *	184  1  version 3: 1, the VM may have been handed over
+ *	185 71  reserved, 0
  */
 #include "replicator/vm_state.h"
 
@@ -38,7 +39,8 @@
 #define MAGIC 0x31736d76 /* "vms1" */
 #define FORMAT_VERSION 2
 #define FORMAT_WITHOUT_UUID 1
-#define RESERVED 72
+#define FORMAT_HANDED 3 /* an older program must not go alone with it */
+#define RESERVED 71
 #define SUFFIX ".state"
 #define TIME_MAX (3600 * NS_PER_SEC)
 
@@ -87,7 +89,7 @@ void vm_state_encode(const struct vm_state *s, void *buf)
 	bool ok;
 
 	wr_u32(&w, MAGIC);
-	wr_u16(&w, FORMAT_VERSION);
+	wr_u16(&w, s->handed ? FORMAT_HANDED : FORMAT_VERSION);
 	wr_u8(&w, (uint8_t)s->role);
 	wr_u8(&w, (uint8_t)s->policy);
 	wr_u64(&w, s->term);
@@ -97,6 +99,7 @@ void vm_state_encode(const struct vm_state *s, void *buf)
 	put_name(&w, s->vm);
 	put_name(&w, s->peer);
 	wr_bytes(&w, s->uuid, sizeof(s->uuid));
+	wr_u8(&w, s->handed);
 	wr_zero(&w, RESERVED);
 	ok = wr_ok(&w) && wr_used(&w) == VM_STATE_BYTES;
 	assert(ok);
@@ -131,12 +134,13 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 {
 	struct rd r = rd_init(buf, len);
 	uint16_t version;
+	uint8_t handed;
 
 	*s = (struct vm_state){.role = VM_NONE};
 	if (rd_u32(&r) != MAGIC)
 		return err_setx(e, -EBADMSG, "not the state of a VM");
 	version = rd_u16(&r);
-	if (version != FORMAT_VERSION && version != FORMAT_WITHOUT_UUID)
+	if (version < FORMAT_WITHOUT_UUID || version > FORMAT_HANDED)
 		return err_setx(e, -EBADMSG, "written by another version of Romulus");
 	s->role = (enum vm_role)rd_u8(&r);
 	s->policy = (enum peer_loss_policy)rd_u8(&r);
@@ -149,7 +153,11 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 	rd_bytes(&r, s->uuid, sizeof(s->uuid));
 	if (version == FORMAT_WITHOUT_UUID && is_known(s->uuid))
 		rd_set_bad(&r);
+	handed = rd_u8(&r);
+	s->handed = handed;
 	rd_zero(&r, RESERVED);
+	if (handed != (version == FORMAT_HANDED))
+		rd_set_bad(&r);
 	if (!rd_done(&r) || !makes_sense(s))
 		return err_setx(e, -EBADMSG, "it contradicts itself");
 	return 0;
@@ -242,6 +250,18 @@ int vm_state_set_role(const char *state_dir, const char *vm, enum vm_role role, 
 		return rc;
 	s.role = role;
 	s.term = MAX(s.term, term);
+	s.handed = false;
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_set_handed(const char *state_dir, const char *vm, bool handed, struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0)
+		return rc;
+	s.handed = handed;
 	return vm_state_save(state_dir, &s, e);
 }
 

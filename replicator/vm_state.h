@@ -39,6 +39,7 @@ struct vm_state {
 	char peer[NAME_SIZE];	      /* the other host; empty for VM_NONE without one */
 	enum peer_loss_policy policy; /* 0 only for VM_NONE */
 	uint8_t uuid[VM_UUID_SIZE];   /* of the VM whose standby is, or was, here; 0: not known */
+	bool handed;		      /* VM_PRIMARY: a HANDOVER may be with the peer (primary.h) */
 	/* 0: as in romulus.conf. */
 	uint64_t epoch_period_ns;
 	uint64_t heartbeat_period_ns;
@@ -65,9 +66,12 @@ MUST_CHECK int vm_state_load(const char *state_dir, const char *vm, struct vm_st
 			     struct err *e);
 /* Durable when it returns 0. Creates the folder when needed. */
 MUST_CHECK int vm_state_save(const char *state_dir, const struct vm_state *s, struct err *e);
-/* Load (a missing one is fine), raise the term to at least `term`, set the role, save. */
+/* Load (a missing one is fine), raise the term to at least `term`, set the role, forget `handed`, save. */
 MUST_CHECK int vm_state_set_role(const char *state_dir, const char *vm, enum vm_role role,
 				 uint64_t term, struct err *e);
+/* The same for `handed`; the role is left as it is. */
+MUST_CHECK int vm_state_set_handed(const char *state_dir, const char *vm, bool handed,
+				   struct err *e);
 /* A missing file is fine. */
 MUST_CHECK int vm_state_remove(const char *state_dir, const char *vm, struct err *e);
 

@@ -27,6 +27,7 @@ UNIT_TESTS += \
 	tests/unit/test_digest.c \
 	tests/unit/test_disk_list.c \
 	tests/unit/test_disk_port.c \
+	tests/unit/test_disk_workers.c \
 	tests/unit/test_dirty.c \
 	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
@@ -87,6 +88,9 @@ test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_sta
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
+test_disk_workers_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
+	-Wl,--wrap=xen_version,--wrap=spawn_check
+test_disk_workers_PKGS := libnbd
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 # tests/lib/fake_nbd.c stands in for libnl.
 FAKE_NBD_LDFLAGS := -Wl,--wrap=genl_connect,--wrap=genl_ctrl_resolve,--wrap=genl_ctrl_resolve_grp \

@@ -95,7 +95,8 @@ static void rig_init(struct rig *r)
 	r->device.dev.priv = &r->device;
 	assert_int_equal(arena_init(&r->arena, ARENA, false, &e), 0);
 	r->cp.guest = r->guest;
-	r->cp.device = &r->device.dev;
+	r->cp.device[0] = &r->device.dev;
+	r->cp.n_devices = 1;
 	r->cp.arena = &r->arena;
 	r->cp.dirty = mem_array(guest_bitmap_words(r->guest), sizeof(uint64_t));
 	r->copy = mem_array(RAM + 64, GUEST_PAGE_SIZE);
@@ -189,6 +190,29 @@ static void aborted_pages_are_kept(void **state)
 		assert_int_equal(take(&r, n), CHECKPOINT_TAKEN);
 		apply_and_compare(&r);
 	}
+	rig_fini(&r);
+}
+
+/* All are told in order, and each of an abort, whoever refused. */
+static void two_devices(void **state)
+{
+	struct fake_device disks = {.fail_preresume = -EINVAL};
+	struct rig r;
+
+	rig_init(&r);
+	disks.dev = (struct ckpt_device){.ops = &device_ops, .priv = &disks};
+	r.cp.device[1] = &disks.dev;
+	r.cp.n_devices = 2;
+	assert_int_equal(take(&r, 0), CHECKPOINT_ABORTED);
+	assert_string_equal(r.device.calls, "sra");
+	assert_string_equal(disks.calls, "sra");
+	r.device.fail_postsuspend = -EINVAL;
+	assert_int_equal(take(&r, 0), CHECKPOINT_ABORTED);
+	assert_string_equal(r.device.calls, "sa");
+	assert_string_equal(disks.calls, "sraa");
+	r.device.fail_postsuspend = disks.fail_preresume = 0;
+	assert_int_equal(take(&r, 0), CHECKPOINT_TAKEN);
+	assert_string_equal(disks.calls, "sraasr");
 	rig_fini(&r);
 }
 
@@ -314,15 +338,11 @@ static void resumed_by_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_instant),
-		cmocka_unit_test(aborted_pages_are_kept),
-		cmocka_unit_test(overflow),
-		cmocka_unit_test(exactly_full),
-		cmocka_unit_test(memory_that_appeared),
-		cmocka_unit_test(log_was_stolen),
-		cmocka_unit_test(guest_is_not_to_be_had),
-		cmocka_unit_test(resume_fails),
-		cmocka_unit_test(resumed_by_others),
+		cmocka_unit_test(one_instant),	  cmocka_unit_test(aborted_pages_are_kept),
+		cmocka_unit_test(two_devices),	  cmocka_unit_test(overflow),
+		cmocka_unit_test(exactly_full),	  cmocka_unit_test(memory_that_appeared),
+		cmocka_unit_test(log_was_stolen), cmocka_unit_test(guest_is_not_to_be_had),
+		cmocka_unit_test(resume_fails),	  cmocka_unit_test(resumed_by_others),
 	};
 
 	return RUN_TESTS("checkpoint", tests);

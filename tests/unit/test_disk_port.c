@@ -83,7 +83,7 @@ static void passed_on(void **unused)
 	assert_int_equal(port_header_decode(buf, PORT_SERVER, &h, &e), -EPROTO);
 	assert_string_equal(port_name(FRAME_DISK_END), "DISK_END");
 	assert_string_equal(port_name(PORT_ERROR), "ERROR");
-	assert_string_equal(port_name(PORT_ERROR + 1), "?");
+	assert_string_equal(port_name(PORT_DEPOSED + 1), "?");
 	assert_string_equal(port_name(FRAME_DISKS), "?");
 }
 

@@ -113,6 +113,29 @@ static void older_version(void **state)
 	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
 }
 
+/* Version 3 is written only where an older program must not go on with it. */
+static void handed_over(void **state)
+{
+	struct vm_state s = example();
+	struct vm_state back;
+	uint8_t buf[VM_STATE_BYTES];
+
+	vm_state_encode(&s, buf);
+	assert_int_equal(buf[4], 2);
+	s.handed = true;
+	vm_state_encode(&s, buf);
+	assert_int_equal(buf[4], 3);
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+	buf[4] = 2;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	buf[4] = 3;
+	buf[184] = 2;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	buf[184] = 0;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+}
+
 static void knows_others(void **state)
 {
 	static const uint8_t unknown[VM_UUID_SIZE];
@@ -315,6 +338,7 @@ int main(void)
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(golden),
 		cmocka_unit_test(older_version),
+		cmocka_unit_test(handed_over),
 		cmocka_unit_test(refuses_bytes),
 		cmocka_unit_test(knows_others),
 		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
