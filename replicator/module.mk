@@ -42,6 +42,7 @@ replicator_SRCS := \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
+	replicator/disk_launch.c \
 	replicator/first_copy.c \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \

@@ -25,6 +25,7 @@ UNIT_TESTS += \
 	tests/unit/test_copier_sim.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
+	tests/unit/test_disk_launch.c \
 	tests/unit/test_disk_port.c \
 	tests/unit/test_dirty.c \
 	tests/unit/test_dirty_map.c \
