@@ -66,6 +66,7 @@ mandir := $(PREFIX)/share/man
 completiondir := $(PREFIX)/share/bash-completion/completions
 unitdir := $(PREFIX)/lib/systemd/system
 sysconfdir := /etc/romulus
+xenscriptsdir := /etc/xen/scripts
 rundir := /run/romulus
 statedir := /var/lib/romulus
 
@@ -94,6 +95,8 @@ MAN_PAGES :=
 CONF_FILES :=
 UNITS :=
 COMPLETIONS :=
+# What libxl runs: to /etc/xen/scripts.
+XEN_SCRIPTS :=
 SHELL_SCRIPTS :=
 # C files that something else compiles, such as what goes into the lab's images;
 # only the lints look at them.
@@ -112,7 +115,7 @@ include $(MODULES:%=%/module.mk)
 PROGRAMS := $(SBIN_PROGRAMS) $(LIBEXEC_PROGRAMS) $(TEST_PROGRAMS)
 LISTED := $(foreach a,$(ARCHIVES) $(PROGRAMS),$($(a)_SRCS)) $(UNIT_TESTS) \
 	$(FUZZ_TARGETS) $(MAN_PAGES) $(CONF_FILES) $(UNITS) $(COMPLETIONS) \
-	$(SHELL_SCRIPTS) $(OTHER_C_FILES) $(KERNEL_C_FILES)
+	$(XEN_SCRIPTS) $(SHELL_SCRIPTS) $(OTHER_C_FILES) $(KERNEL_C_FILES)
 # A program exists as soon as its first file does.
 have-main = $(wildcard $(firstword $($(1)_SRCS)))
 BUILT := $(foreach p,$(PROGRAMS),$(if $(call have-main,$(p)),$(p)))
@@ -343,6 +346,7 @@ INSTALLED = $(patsubst %,$(sbindir)/%,$(call built-of,$(SBIN_PROGRAMS))) \
 	$(patsubst %,$(libexecdir)/%,$(call built-of,$(LIBEXEC_PROGRAMS))) \
 	$(foreach m,$(wildcard $(MAN_PAGES)),$(call man-target,$(m))) \
 	$(foreach u,$(wildcard $(UNITS)),$(unitdir)/$(notdir $(u:%.in=%))) \
+	$(foreach x,$(wildcard $(XEN_SCRIPTS)),$(xenscriptsdir)/$(notdir $(x))) \
 	$(foreach c,$(wildcard $(COMPLETIONS)),$(completiondir)/$(basename $(notdir $(c))))
 
 .PHONY: install uninstall dist-check
@@ -350,6 +354,7 @@ install: all	## install below DESTDIR and PREFIX; a config that is there is kept
 	$(foreach p,$(call built-of,$(SBIN_PROGRAMS)),$(call inst,755,$(B)/bin/$(p),$(sbindir)/$(p)) &&) \
 	$(foreach p,$(call built-of,$(LIBEXEC_PROGRAMS)),$(call inst,755,$(B)/bin/$(p),$(libexecdir)/$(p)) &&) \
 	$(foreach m,$(wildcard $(MAN_PAGES)),$(call inst,644,$(m),$(call man-target,$(m))) &&) \
+	$(foreach x,$(wildcard $(XEN_SCRIPTS)),$(call inst,755,$(x),$(xenscriptsdir)/$(notdir $(x))) &&) \
 	$(foreach c,$(wildcard $(COMPLETIONS)),$(call inst,644,$(c),$(completiondir)/$(basename $(notdir $(c)))) &&) \
 	$(foreach u,$(wildcard $(UNITS)),$(subst-paths) $(u) >$(B)/unit.tmp && \
 		$(call inst,644,$(B)/unit.tmp,$(unitdir)/$(notdir $(u:%.in=%))) &&) \

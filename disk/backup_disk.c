@@ -45,7 +45,6 @@ struct backup_disk {
 	bool direct;  /* the copy goes past the journal */
 	bool too_big; /* the last one did not fit into it */
 	bool copying; /* journal_copy_begin() was called */
-	bool leaving; /* a session is over, the journal does not say so yet */
 	uint64_t first;
 	uint32_t wants;	     /* DISK_WANT that were said unasked */
 	uint32_t wants_due;  /* of so many */
@@ -76,7 +75,7 @@ static bool in_session(const struct backup_disk *b)
 
 bool backup_disk_busy(const struct backup_disk *b)
 {
-	return b->step != SESSION_NONE || b->leaving;
+	return b->step != SESSION_NONE || b->disk->leaving;
 }
 
 /* ---- a session begins --------------------------------------------------------- */
@@ -85,7 +84,7 @@ static int on_begin(struct backup_disk *b, const struct frame *f, struct err *e)
 {
 	int rc;
 
-	if (b->leaving)
+	if (b->disk->leaving)
 		return -EAGAIN;
 	rc = port_begin_decode(f, &b->begin, e);
 	if (rc < 0)
@@ -425,7 +424,7 @@ static void leave(struct backup_disk *b, bool by_word)
 		return;
 	}
 	b->step = SESSION_NONE;
-	b->leaving = true;
+	b->disk->leaving = true;
 	b->unwinding.begun = false;
 	hash_reader_forget(b->reader);
 }
@@ -434,7 +433,7 @@ static void leave_active(struct backup_disk *b)
 {
 	struct disk *d = b->disk;
 
-	b->leaving = false;
+	b->disk->leaving = false;
 	if (!d->pending_generation) {
 		snprintf(d->why, sizeof(d->why), "the guest has written here: it stays ACTIVE");
 		return;
@@ -454,7 +453,7 @@ static void leaving(struct backup_disk *b)
 		leave_active(b);
 		return;
 	}
-	b->leaving = false;
+	b->disk->leaving = false;
 	d->adopts = false;
 	if (d->state == JOURNAL_CONSISTENT || d->state == JOURNAL_OUTDATED)
 		d->changing = journal_leave(d->journal) == 0;
@@ -567,11 +566,12 @@ static int say_state(struct backup_disk *b, struct err *e)
 	if (rc)
 		return rc;
 	b->error_due[0] = '\0';
-	if (b->leave_due && !b->leaving && disk_settled(d)) {
+	if (b->leave_due && !b->disk->leaving && disk_settled(d)) {
 		b->leave_due = false;
 		b->state_due = true;
 	}
-	if (!b->state_due && b->version == d->version)
+	/* What is about to change is not said. */
+	if ((!b->state_due && b->version == d->version) || d->leaving || !disk_settled(d))
 		return 0;
 	rc = port_link_state(b->link, d, e);
 	if (!rc) {
@@ -586,7 +586,7 @@ int backup_disk_go_on(struct backup_disk *b, struct err *e)
 	struct journal_stats st;
 	int rc = 0;
 
-	if (b->leaving)
+	if (b->disk->leaving)
 		leaving(b);
 	if (!b->link)
 		return 0;

@@ -102,6 +102,7 @@ struct block_server {
 	bool listen_paused; /* accept() found no memory or descriptor */
 	char listen_path[108];
 	bool is_parked;
+	bool refuses; /* what is parked */
 	bool stopping;
 	bool answer_held;
 	bool woken; /* the sink would admit again */

@@ -277,6 +277,8 @@ void request_arrived(struct place *p)
 	}
 	place_move(p, PLACE_PARKED);
 	place_push(&s->parked, p);
+	if (s->refuses)
+		server_kick(s);
 }
 
 /* ---- going on, and giving up ---- */
@@ -296,6 +298,8 @@ void requests_go_on(struct block_server *s)
 
 	while (!s->is_parked && (p = place_pop(&s->parked)))
 		start(p);
+	while (s->refuses && (p = place_pop(&s->parked)))
+		request_refuse(p, NBDWIRE_EIO);
 	if (s->answer_held)
 		answer_held(s);
 	if (s->woken)

@@ -150,6 +150,13 @@ void block_server_answer_held(struct block_server *s)
 void block_server_park(struct block_server *s, bool parked)
 {
 	s->is_parked = parked;
+	s->refuses = s->refuses && parked;
+	server_kick(s);
+}
+
+void block_server_refuse_parked(struct block_server *s)
+{
+	s->refuses = true;
 	server_kick(s);
 }
 

@@ -77,6 +77,8 @@ void block_server_answer_held(struct block_server *s);
 
 /* While parked, requests are read but wait; a new server is not parked. */
 void block_server_park(struct block_server *s, bool parked);
+/* What is parked, now and later, is answered with an error instead: nobody shall wait for us. Until not parked. */
+void block_server_refuse_parked(struct block_server *s);
 
 /*
  * Takes no more requests and no more clients: what is on the disk is answered, the rest is not, and the connections

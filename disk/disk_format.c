@@ -201,7 +201,8 @@ int disk_format(const struct disk_format_conf *c, struct err *e)
 		return err_setx(e, -EINVAL, "a journal of %llu bytes; this disk's needs %llu",
 				(unsigned long long)size,
 				(unsigned long long)(rest + JOURNAL_RING_MIN));
-	g.ring_size = MIN((size - rest) & ~(uint64_t)(JOURNAL_BLOCK - 1), (uint64_t)JOURNAL_RING_MAX);
+	g.ring_size =
+		MIN((size - rest) & ~(uint64_t)(JOURNAL_BLOCK - 1), (uint64_t)JOURNAL_RING_MAX);
 	rc = file_store_create(c->journal_path, journal_file_size(&g), e);
 	return rc ? rc : write_journal(c, &g, e);
 }

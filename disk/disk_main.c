@@ -80,7 +80,7 @@ struct main_ctx {
 static int usage(int rc)
 {
 	fputs("usage: romulus-disk [--config FILE] [--io auto|uring|plain] [--socket-only] NAME\n"
-	      "       romulus-disk [--config FILE] --format=source|target [--force] NAME\n"
+	      "usage: romulus-disk [--config FILE] --format=source|target [--force] NAME\n"
 	      "Started by romulusd; see romulus-disk(8).\n",
 	      rc ? stderr : stdout);
 	return rc;

@@ -249,8 +249,11 @@ static struct journal_gens gens_of(const struct gen_tuple *t)
 
 void disk_want(struct disk *d, enum disk_wish wish)
 {
-	if (wish == DISK_WISH_OUTDATED)
+	if (wish == DISK_WISH_OUTDATED) {
 		disk_serve(d, false);
+		/* Its guest is to be destroyed, and must not hang on us. */
+		block_server_refuse_parked(d->conf.server);
+	}
 	d->wanted |= (unsigned int)wish;
 }
 
@@ -324,8 +327,8 @@ static void on_state(void *arg, enum journal_state state, const char *why)
 	if (state == JOURNAL_FAILED)
 		intent_log_give_up(d->intents);
 	/* The disk of a guest that runs is not taken away for its journal's sake. */
-	if (state != JOURNAL_FAILED && (state == JOURNAL_ACTIVE) != d->serving)
-		disk_serve(d, state == JOURNAL_ACTIVE && !disk_wants(d, DISK_WISH_OUTDATED));
+	if (state != JOURNAL_FAILED && state == JOURNAL_ACTIVE && !d->serving)
+		disk_serve(d, !disk_wants(d, DISK_WISH_OUTDATED));
 	d->state = state;
 	d->gens = st.gens;
 	snprintf(d->why, sizeof(d->why), "%s", why);

@@ -93,6 +93,7 @@ struct disk {
 	unsigned int doing;
 	bool changing; /* by whoever called journal_*(): set it there */
 	bool adopts;   /* ... with which this side's own marks end: set it there, too */
+	bool leaving;  /* a session is over, the journal does not say so yet: backup_disk.c's */
 	uint64_t pending_generation; /* of an activation; 0: none. backup_disk.c sets it */
 	bool starts_alone; /* the guest is started here, nobody told us: alone from its first write on */
 

@@ -23,6 +23,8 @@
 /* Copying is late when the log is so full at the end of an epoch. */
 #define LATE_FILL 25
 #define FILL_STEP 10
+/* Between two STATE that say nothing but how much may differ. */
+#define STATE_PERIOD_NS (500 * NS_PER_MS)
 
 struct primary_disk {
 	struct disk *disk;
@@ -40,6 +42,8 @@ struct primary_disk {
 	bool synced;	  /* SYNCED was said */
 	bool state_due;
 	unsigned int version; /* of the disk, as the worker has it */
+	uint64_t dirty_told;
+	uint64_t state_ns; /* when it was told */
 	unsigned int fill;
 	char drop_due[DISK_WHY_SIZE];  /* DROPPED is to be said */
 	char error_due[DISK_WHY_SIZE]; /* ERROR is, unless it was */
@@ -86,7 +90,7 @@ static int on_begin(struct primary_disk *p, const struct frame *f, struct err *e
 	if (p->in_session || !p->word.page)
 		return err_setx(e, -EPROTO, "disk port: BEGIN %s",
 				p->in_session ? "within a session" : "without an epoch word");
-	if (!disk_settled(d))
+	if (d->leaving || !disk_settled(d))
 		return -EAGAIN;
 	d->dropped = false;
 	d->failed = 0;
@@ -432,17 +436,22 @@ static int send_texts(struct primary_disk *p, struct err *e)
 	return rc;
 }
 
-static int send_state(struct primary_disk *p, struct err *e)
+static int send_state(struct primary_disk *p, uint64_t now, struct err *e)
 {
 	struct disk *d = p->disk;
+	uint64_t dirty = epoch_log_behind(d->log);
 	int rc;
 
-	if ((!p->state_due && p->version == d->version) || !disk_settled(d))
+	if (dirty != p->dirty_told && now >= clock_add(p->state_ns, STATE_PERIOD_NS))
+		p->state_due = true;
+	if ((!p->state_due && p->version == d->version) || d->leaving || !disk_settled(d))
 		return 0;
 	rc = port_link_state(p->link, d, e);
 	if (!rc) {
 		p->state_due = false;
 		p->version = d->version;
+		p->dirty_told = dirty;
+		p->state_ns = now;
 	}
 	return rc;
 }
@@ -475,13 +484,17 @@ int primary_disk_go_on(struct primary_disk *p, uint64_t now, struct err *e)
 	if (!rc && p->in_session)
 		rc = stream(p, e);
 	if (!rc)
-		rc = send_state(p, e);
+		rc = send_state(p, now, e);
 	return rc == -EAGAIN ? 0 : rc;
 }
 
 uint64_t primary_disk_deadline(const struct primary_disk *p)
 {
-	return copier_deadline(p->disk->copier);
+	uint64_t at = copier_deadline(p->disk->copier);
+
+	if (p->link && epoch_log_behind(p->disk->log) != p->dirty_told)
+		at = MIN(at, clock_add(p->state_ns, STATE_PERIOD_NS));
+	return at;
 }
 
 /* ---- a worker comes and goes ---- */
@@ -500,6 +513,9 @@ int primary_disk_start(struct primary_disk *p, struct port_link *l, int fd, stru
 	p->state_due = true;
 	/* From now on it is the worker's to say who goes alone. */
 	p->disk->starts_alone = false;
+	/* The guest runs here for certain: a session shall not meet a generation that is yet to be made. */
+	if (p->disk->pending_generation)
+		disk_want(p->disk, DISK_WISH_ACTIVATE);
 	return 0;
 }
 

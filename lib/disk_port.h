@@ -48,8 +48,8 @@ enum port_type {
 	PORT_LEAVE,    /* worker: the session is over. Answered by STATE */
 	PORT_DROPPED,  /* server at the primary: left the stream by itself; text */
 	PORT_ERROR,    /* server: its disk failed; text */
-	PORT_ALONE,    /* worker at the primary: output is let out without the peer. Answered by STATE */
-	PORT_DEPOSED,  /* worker at the primary: the peer runs the guest. Answered by STATE */
+	PORT_ALONE, /* worker at the primary: output is let out without the peer. Answered by STATE */
+	PORT_DEPOSED, /* worker at the primary: the peer runs the guest. Answered by STATE */
 };
 
 enum port_side {
@@ -95,7 +95,8 @@ struct port_state {
 	struct wire_generations gen;
 	uint64_t dirty_bytes;
 	uint64_t applied; /* newest epoch of this session on the disk, FRAME_NO_EPOCH if none */
-	uint32_t wants;	  /* DISK_WANT that come unasked after BEGIN with WIRE_PLAN_DIRTY, at the backup */
+	uint32_t
+		wants; /* DISK_WANT that come unasked after BEGIN with WIRE_PLAN_DIRTY, at the backup */
 	char name[NAME_SIZE];
 	char why[WIRE_TEXT_MAX + 1]; /* what is wrong, or empty */
 };

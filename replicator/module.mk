@@ -45,6 +45,7 @@ replicator_SRCS := \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
+	replicator/disk_launch.c \
 	replicator/disk_link.c \
 	replicator/disk_list.c \
 	replicator/disk_shell.c \

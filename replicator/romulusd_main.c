@@ -25,6 +25,7 @@
 #include "lib/ctl_std.h"
 #include "lib/err.h"
 #include "lib/log.h"
+#include "replicator/disk_launch.h"
 #include "replicator/host_ctl.h"
 #include "replicator/supervisor.h"
 
@@ -46,7 +47,9 @@ struct daemon {
 	int listen_fd;
 	sd_event_source *listener;
 	sd_event_source *accept_again;
+	struct disk_launch *disks;
 	sd_event_source *worker_io;
+	sd_event_source *disk_io;
 	sd_event_source *worker_timer;
 };
 
@@ -166,13 +169,14 @@ static int listen_for_peers(struct daemon *d, struct err *e)
 	return r < 0 ? err_set(e, r, "watch the listener") : 0;
 }
 
-/* ---- the supervisor ---- */
+/* ---- the supervisor, and the disks ---- */
 
 static int on_workers(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct daemon *d = arg;
 
 	supervisor_dispatch(d->host.workers, clock_now());
+	disk_launch_dispatch(d->disks, clock_now());
 	return 0;
 }
 
@@ -185,7 +189,7 @@ static int on_worker_timer(sd_event_source *source, uint64_t usec, void *arg)
 static int arm_worker_timer(sd_event_source *source, void *arg)
 {
 	struct daemon *d = arg;
-	uint64_t at = supervisor_deadline(d->host.workers);
+	uint64_t at = MIN(supervisor_deadline(d->host.workers), disk_launch_deadline(d->disks));
 	int r;
 
 	if (at == CLOCK_NEVER)
@@ -199,6 +203,9 @@ static int watch_workers(struct daemon *d, struct err *e)
 	int r = sd_event_add_io(d->event, &d->worker_io, supervisor_fd(d->host.workers), EPOLLIN,
 				on_workers, d);
 
+	if (r >= 0)
+		r = sd_event_add_io(d->event, &d->disk_io, disk_launch_fd(d->disks), EPOLLIN,
+				    on_workers, d);
 	if (r >= 0)
 		r = sd_event_add_time(d->event, &d->worker_timer, CLOCK_BOOTTIME, 0, 1,
 				      on_worker_timer, d);
@@ -247,6 +254,8 @@ static int set_up(struct daemon *d, const struct options *o, struct err *e)
 		.wanted = host_wanted,
 		.ended = host_ended,
 	};
+	const struct disk_launch_conf dc = {
+		.libexec_dir = o->libexec_dir, .conf_path = o->conf_path, .conf = c};
 	char path[CONF_RUN_DIR_SIZE + 16];
 	int rc = make_dir(c->run_dir, e);
 
@@ -262,6 +271,8 @@ static int set_up(struct daemon *d, const struct options *o, struct err *e)
 		rc = ctl_server_new(d->event, path, &d->ctl, e);
 	if (!rc)
 		rc = supervisor_new(&sc, &d->host.workers, e);
+	if (!rc)
+		rc = disk_launch_new(&dc, clock_now(), &d->disks, e);
 	if (!rc)
 		rc = watch_workers(d, e);
 	if (!rc)
@@ -298,6 +309,8 @@ static void tear_down(struct daemon *d)
 	sd_event_source_disable_unref(d->listener);
 	if (d->listen_fd >= 0)
 		close(d->listen_fd);
+	sd_event_source_disable_unref(d->disk_io);
+	disk_launch_free(d->disks);
 	supervisor_free(d->host.workers);
 	sd_event_unref(d->event);
 	conf_free(d->host.conf);

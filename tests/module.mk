@@ -20,6 +20,7 @@ testlib_SRCS := \
 # Every shell script of the tree, for shellcheck.
 SHELL_SCRIPTS += \
 	.ci/run \
+	tests/check-block-script \
 	tests/check-complete \
 	tests/check-docs \
 	tests/check-host \
@@ -37,6 +38,9 @@ CHECKS += docs=tests/check-docs~$(B)/bin
 
 # The real romulusd and romulus with scripts for workers.
 CHECKS += host=tests/check-host~$(B)/bin
+
+# What libxl runs to give a guest its disk.
+CHECKS += block-script=tests/check-block-script
 
 # A disk server under NBD clients that nobody here wrote.
 CHECKS += nbd-clients=tests/nbd-clients~$(B)/bin

@@ -26,6 +26,7 @@ UNIT_TESTS += \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
 	tests/unit/test_disk_list.c \
+	tests/unit/test_disk_launch.c \
 	tests/unit/test_disk_port.c \
 	tests/unit/test_disk_workers.c \
 	tests/unit/test_dirty.c \

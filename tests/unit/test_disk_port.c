@@ -35,6 +35,7 @@ static const struct port_state state = {.state = 3,
 					.gen = {5, 6, {7, 8}},
 					.dirty_bytes = 4096,
 					.applied = FRAME_NO_EPOCH,
+					.wants = 3,
 					.name = "web-root",
 					.why = "nothing"};
 
@@ -83,6 +84,7 @@ static void passed_on(void **unused)
 	assert_int_equal(port_header_decode(buf, PORT_SERVER, &h, &e), -EPROTO);
 	assert_string_equal(port_name(FRAME_DISK_END), "DISK_END");
 	assert_string_equal(port_name(PORT_ERROR), "ERROR");
+	assert_string_equal(port_name(PORT_DEPOSED), "DEPOSED");
 	assert_string_equal(port_name(PORT_DEPOSED + 1), "?");
 	assert_string_equal(port_name(FRAME_DISKS), "?");
 }
@@ -133,6 +135,7 @@ static void states(void **unused)
 	assert_int_equal(m.size, state.size);
 	assert_int_equal(m.flags, state.flags);
 	assert_true(m.applied == FRAME_NO_EPOCH);
+	assert_int_equal(m.wants, 3);
 	assert_string_equal(m.name, "web-root");
 	assert_string_equal(m.why, "nothing");
 	static const struct {
