@@ -237,9 +237,10 @@ void collect_free(struct report *r)
 
 enum tool_exit seen_exit(const struct seen *s)
 {
-	static const char *const working[] = {"connecting", "copying",	  "syncing",  "protected",
-					      "lost",	    "waiting",	  "building", "standing",
-					      "starting",   "restarting", "silent"};
+	static const char *const working[] = {"connecting", "copying",	"syncing",
+					      "protected",  "lost",	"waiting",
+					      "building",   "standing", "starting",
+					      "restarting", "silent",	"handing-over"};
 
 	if (s->is_protected)
 		return TOOL_OK;

@@ -2,6 +2,7 @@
 /* romulus protect: ask romulusd to protect a VM, then follow the worker until it is. */
 #include <argp.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,7 +163,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 struct follow {
 	char state[32];
 	char problem[COLLECT_TEXT];
-	int percent; /* last shown */
+	int percent;	 /* last shown */
+	uint64_t behind; /* the same, of the disks */
 	bool on_tty;
 	bool line_open; /* a progress line without its newline */
 };
@@ -191,6 +193,34 @@ static void show_copy(struct follow *f, const struct json_in *v)
 		end_line(f);
 }
 
+/* The disks come before the memory; their part of the copy is told when it takes long enough to be seen. */
+static bool show_disks(struct follow *f, const struct json_in *v)
+{
+	uint64_t left = 0, behind = 0;
+	bool in_sync = true;
+	char bytes[32];
+
+	for (size_t i = 0; i < json_in_count(v, "disks"); i++) {
+		const struct json_in *d = json_in_item(v, "disks", i);
+
+		in_sync = in_sync && json_in_bool(d, "in_sync", false);
+		behind += json_in_u64(d, "behind_bytes", 0);
+		left = MAX(left, json_in_u64(d, "left_s", 0));
+	}
+	if (in_sync)
+		return false;
+	if (behind == f->behind || !f->on_tty)
+		return true;
+	f->behind = behind;
+	printf("\rfirst copy of the disks: %s to go",
+	       tool_bytes((double)behind, bytes, sizeof(bytes)));
+	if (left)
+		printf(", %" PRIu64 " s", left);
+	fputs("   ", stdout);
+	f->line_open = true;
+	return true;
+}
+
 static void show(struct follow *f, const struct seen *s)
 {
 	if (strcmp(f->state, s->state) != 0) {
@@ -205,7 +235,7 @@ static void show(struct follow *f, const struct seen *s)
 		if (*s->problem)
 			printf("%s: %s\n", s->vm, s->problem);
 	}
-	if (!strcmp(s->state, "copying"))
+	if (!strcmp(s->state, "copying") && !show_disks(f, s->status))
 		show_copy(f, s->status);
 }
 

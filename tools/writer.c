@@ -153,6 +153,34 @@ static void write_traffic(FILE *out, const struct json_in *v)
 		fprintf(out, "  peer     heard %s ago\n", ms_at(v, "peer_heard_ms", a, sizeof(a)));
 }
 
+/* One line for each: what it is, and what keeps it from being safe. */
+static void write_disk(FILE *out, const struct json_in *d)
+{
+	char name[NAME_SIZE], state[32], why[160], bytes[32];
+
+	fprintf(out, "  disk     %s: %s",
+		tool_clean(json_in_text(d, "name", "?"), name, sizeof(name)),
+		tool_clean(json_in_text(d, "state", "?"), state, sizeof(state)));
+	if (!json_in_bool(d, "served", false))
+		fputs(", its romulus-disk does not answer", out);
+	else if (json_in_bool(d, "in_sync", false))
+		fputs(", in sync", out);
+	else
+		fputs(", NOT in sync", out);
+	fprintf(out, ", %s behind", bytes_at(d, "behind_bytes", bytes, sizeof(bytes)));
+	if (json_in_has(d, "left_s"))
+		fprintf(out, ", %" PRIu64 " s to go", json_in_u64(d, "left_s", 0));
+	if (json_in_u64(d, "fill_percent", 0))
+		fprintf(out, ", log %" PRIu64 "%% full", json_in_u64(d, "fill_percent", 0));
+	if (json_in_u64(d, "journal_free_bytes", 0))
+		fprintf(out, ", journal %s free",
+			bytes_at(d, "journal_free_bytes", bytes, sizeof(bytes)));
+	fputc('\n', out);
+	tool_clean(json_in_text(d, "problem", ""), why, sizeof(why));
+	if (*why)
+		fprintf(out, "           %s\n", why);
+}
+
 void write_detail(FILE *out, const struct seen *s)
 {
 	const struct json_in *v = s->status;
@@ -173,6 +201,8 @@ void write_detail(FILE *out, const struct seen *s)
 		fprintf(out, "  since    %s\n", ms_at(v, "since_ms", since, sizeof(since)));
 	write_epochs(out, v);
 	write_traffic(out, v);
+	for (size_t i = 0; i < json_in_count(v, "disks"); i++)
+		write_disk(out, json_in_item(v, "disks", i));
 	write_trouble(out, s, "  ");
 }
 

@@ -222,6 +222,7 @@ static void status_exit_codes(void **state)
 		/* Honest: the state's name is not enough. */
 		{STATE("primary", "protected"), TOOL_DEGRADED},
 		{STATE("primary", "lost"), TOOL_DEGRADED},
+		{STATE("primary", "handing-over"), TOOL_DEGRADED},
 		{STATE("primary", "leaving"), TOOL_NOT_PROTECTED},
 		{STATE("primary", "deposed"), TOOL_NOT_PROTECTED},
 		{STATE("primary", "ended"), TOOL_NOT_PROTECTED},
@@ -293,6 +294,30 @@ static void status_text(void **state)
 		assert_non_null(second);
 		assert_non_null(strstr(second + 1, "web: protected"));
 	}
+}
+
+static void status_of_disks(void **state)
+{
+	static const struct answer web[] = {
+		{"status",
+		 "{\"ok\":true,\"state\":\"copying\",\"peer\":\"hostb\",\"disks\":["
+		 "{\"name\":\"root\",\"served\":true,\"state\":\"active\",\"in_sync\":true,"
+		 "\"behind_bytes\":4096,\"left_s\":null,\"fill_percent\":12,"
+		 "\"journal_free_bytes\":1048576,\"problem\":\"\"},"
+		 "{\"name\":\"data\",\"served\":true,\"state\":\"active\",\"in_sync\":false,"
+		 "\"behind_bytes\":1073741824,\"left_s\":90,\"fill_percent\":0,\"problem\":\"slow \\u001b\"},"
+		 "{\"name\":\"log\",\"served\":false,\"state\":\"unknown\"}]}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_DEGRADED);
+	tool_says(f->out, "disk     root: active, in sync, 4.0 KiB behind, log 12% full, journal "
+			  "1.0 MiB free\n");
+	tool_says(f->out, "disk     data: active, NOT in sync, 1.0 GiB behind, 90 s to go\n");
+	tool_says(f->out, "           slow ?\n");
+	tool_says(f->out, "disk     log: unknown, its romulus-disk does not answer");
 }
 
 static void status_json(void **state)
@@ -660,6 +685,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(status_without_daemons, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(status_exit_codes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(status_text, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(status_of_disks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(status_json, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(status_prometheus, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(status_of_what_has_no_worker, set_up, tear_down),
