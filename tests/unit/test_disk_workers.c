@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <libnbd.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -235,6 +237,7 @@ static pid_t start(const struct host *h, const char *first, const char *second)
 
 		dup2(fd, 1);
 		dup2(fd, 2);
+		signal(SIGXFSZ, SIG_IGN); /* a limit stands in for a disk's error */
 		execv(program, (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
@@ -475,7 +478,7 @@ static void turn(void)
 
 	if (bed->s_live && bed->s.finished)
 		backup_stop();
-	if (!bed->s_live && poll(&l, 1, 0) > 0)
+	if (!bed->s_live && poll(&l, 1, 0) > 0 && l.revents & POLLIN)
 		backup_start(accept4(bed->listen_fd, NULL, NULL, SOCK_CLOEXEC));
 	if (bed->s_live && !bed->s.finished)
 		assert_true(sd_event_run(bed->s_loop, STEP_US) >= 0);
@@ -558,7 +561,8 @@ static int tear_down(void **state)
 	backup_stop();
 	nbd_close(bed->nbd);
 	guest_close(bed->guest);
-	close(bed->listen_fd);
+	if (bed->listen_fd >= 0)
+		close(bed->listen_fd);
 	slay(&bed->a);
 	slay(&bed->b);
 	snprintf(command, sizeof(command), "rm -rf %s", bed->dir);
@@ -666,6 +670,57 @@ static void servers_die_at_the_backup(void **state)
 	server_dies(&bed->b);
 }
 
+#define BAD_FROM (DISK_BYTES - (1 << 20))
+
+static void *write_there(void *arg)
+{
+	static uint8_t data[BLOCK];
+
+	return nbd_pwrite(bed->nbd, data, sizeof(data), BAD_FROM + BLOCK, 0) == 0 ? bed : NULL;
+}
+
+/* The primary's disk fails: the guest is handed over, and never sees it. */
+static void disk_error(void **state)
+{
+	const struct rlimit bad = {BAD_FROM, BAD_FROM};
+	pthread_t writes;
+	void *done;
+
+	bed->policy = POLICY_PRIMARY_WINS;
+	protect();
+	settle();
+	assert_int_equal(prlimit(bed->a.server, RLIMIT_FSIZE, &bad, NULL), 0);
+	assert_int_equal(pthread_create(&writes, NULL, write_there, NULL), 0);
+	UNTIL(bed->s.core.state == BACKUP_ACTIVE);
+	/* Only when the peer has it the answer comes, and nobody hears it. */
+	UNTIL(bed->p.finished);
+	assert_int_equal(bed->p.exit_code, WORKER_DEPOSED);
+	assert_int_equal(pthread_join(writes, &done), 0);
+	assert_null(done);
+	assert_false(bed->lanes_open);
+	check_content(&bed->b);
+}
+
+/* Nobody is there to take the guest: it gets its error. */
+static void disk_error_unprotected(void **state)
+{
+	const struct rlimit bad = {BAD_FROM, BAD_FROM};
+	pthread_t writes;
+	void *done;
+
+	bed->policy = POLICY_HOLD;
+	protect();
+	settle();
+	backup_stop();
+	close(bed->listen_fd);
+	bed->listen_fd = -1;
+	assert_int_equal(prlimit(bed->a.server, RLIMIT_FSIZE, &bad, NULL), 0);
+	UNTIL(bed->p.core.state == PRIMARY_LOST);
+	assert_int_equal(pthread_create(&writes, NULL, write_there, NULL), 0);
+	assert_int_equal(pthread_join(writes, &done), 0);
+	assert_null(done);
+}
+
 /* The backup's operator has not given it that disk. */
 static void disk_is_not_there(void **state)
 {
@@ -714,6 +769,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_primary, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_backup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(disk_error, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(disk_error_unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_is_not_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(figures, set_up, tear_down),
 	};
