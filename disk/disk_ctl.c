@@ -70,6 +70,10 @@ static void put_disk(struct json *j, const struct disk_ctl *c)
 	json_out_u64(j, "copy_left", p.left);
 	json_out_u64(j, "copied_bytes", p.copied);
 	json_out_u64(j, "equal_bytes", p.equal);
+	json_out_u64(j, "verifying", (uint64_t)p.verifying);
+	json_out_u64(j, "verified_bytes", p.verified);
+	json_out_u64(j, "differed_bytes", p.differed);
+	json_out_u64(j, "busy_bytes", p.busy);
 	json_out_u64(j, "queue_fill", p.fill);
 	json_out_u64(j, "journal_bytes", st.ring_size);
 	json_out_u64(j, "journal_used", st.ring_used);

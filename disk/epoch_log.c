@@ -54,6 +54,8 @@ struct epoch_log {
 	bool refused; /* the last admit() said -EAGAIN */
 	uint64_t stalled_since;
 	uint64_t extent_bytes;
+	uint64_t first;		   /* epoch of this stream */
+	struct dirty_map *carried; /* extents of the first epoch that were folded */
 	struct epoch_log_stats stats;
 };
 
@@ -94,6 +96,9 @@ void epoch_log_leave(struct epoch_log *l)
 		if (!DISK_MUTANT(DISK_MUTANT_FORGET_EXTENTS))
 			dirty_map_set(l->conf.map, x->off, x->len);
 	}
+	if (!DISK_MUTANT(DISK_MUTANT_FORGET_EXTENTS))
+		(void)!dirty_map_or(l->conf.map, l->carried);
+	dirty_map_clear_all(l->carried);
 	span_reset(&l->recs_at);
 	span_reset(&l->extents_at);
 	span_reset(&l->epochs_at);
@@ -158,6 +163,20 @@ static void epoch_open(struct epoch_log *l, uint64_t epoch)
 	epoch_count_init(&l->count);
 }
 
+/*
+ * The first epoch is as long as the copy that it carries, hours perhaps, and none of it is settled meanwhile: its extents
+ * move into a map of their own before they fill the table.
+ */
+static void fold(struct epoch_log *l)
+{
+	while (span_used(&l->extents_at) > 0) {
+		const struct extent *x = extent_at(l, l->extents_at.tail++);
+
+		dirty_map_set(l->carried, x->off, x->len);
+	}
+	l->extent_bytes = 0;
+}
+
 static void add_extent(struct epoch_log *l, uint64_t off, uint64_t len, uint64_t epoch)
 {
 	struct extent *x;
@@ -172,6 +191,8 @@ static void add_extent(struct epoch_log *l, uint64_t off, uint64_t len, uint64_t
 	}
 	x = extent_at(l, l->extents_at.head++);
 	*x = (struct extent){.off = off, .epoch = epoch, .len = len};
+	if (epoch == l->first && span_used(&l->extents_at) >= l->extents_at.size / 4)
+		fold(l);
 }
 
 /* There is room. The data is copied. */
@@ -390,7 +411,7 @@ int epoch_log_begin(struct epoch_log *l, const struct epoch_word *word)
 	if (epoch == EPOCH_WORD_VOID)
 		return -EINVAL;
 	l->word = word;
-	l->last_tag = epoch;
+	l->last_tag = l->first = epoch;
 	l->ended = l->settled = EPOCH_LOG_NONE;
 	l->stats.streamed = l->stats.synced = l->stats.zeroes = l->stats.skipped = 0;
 	return 0;
@@ -476,6 +497,8 @@ int epoch_log_settle(struct epoch_log *l, uint64_t epoch)
 	    (l->settled != EPOCH_LOG_NONE && epoch <= l->settled))
 		return -EINVAL;
 	l->settled = epoch;
+	if (dirty_map_count(l->carried))
+		dirty_map_clear_all(l->carried);
 	while (span_used(&l->extents_at) > 0 && extent_at(l, l->extents_at.tail)->epoch <= upto)
 		l->extent_bytes -= extent_at(l, l->extents_at.tail++)->len;
 	while (span_used(&l->epochs_at) > 0 && epoch_at(l, l->epochs_at.tail)->epoch <= epoch)
@@ -539,7 +562,7 @@ void epoch_log_get_stats(const struct epoch_log *l, struct epoch_log_stats *out)
 
 uint64_t epoch_log_behind(const struct epoch_log *l)
 {
-	return dirty_map_bytes(l->conf.map) + l->extent_bytes;
+	return dirty_map_bytes(l->conf.map) + dirty_map_bytes(l->carried) + l->extent_bytes;
 }
 
 /* ---- life --------------------------------------------------------------- */
@@ -578,7 +601,9 @@ int epoch_log_new(struct epoch_log **out, const struct epoch_log_conf *conf, str
 	l->sink.ops = &log_sink_ops;
 	l->stalled_since = CLOCK_NEVER;
 	l->ended = l->settled = EPOCH_LOG_NONE;
-	rc = make_tables(l);
+	rc = dirty_map_new(&l->carried, dirty_map_disk_bytes(conf->map), e);
+	if (!rc)
+		rc = make_tables(l);
 	if (rc < 0) {
 		epoch_log_free(l);
 		return err_set(e, rc, "queue of %llu MiB for a disk",
@@ -593,6 +618,7 @@ void epoch_log_free(struct epoch_log *l)
 	if (!l)
 		return;
 	data_ring_fini(&l->data);
+	dirty_map_free(l->carried);
 	mem_free(l->recs);
 	mem_free(l->extents);
 	mem_free(l->epochs);

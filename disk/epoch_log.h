@@ -14,6 +14,8 @@
  * What the peer may not have is at any time what is marked, and the extents of the epochs that are not
  * settled. leave() turns the second into the first. Nothing else forgets an extent but settle().
  *
+ * Extents of the first epoch, which is as long as a copy takes, are folded into a map of their own.
+ *
  * Bounded: data by queue_bytes, records, extents and epochs by their tables. When one is full admit() says
  * -EAGAIN: the completions of writes wait. When that lasts longer than stall_ns without one write
  * admitted, or a write could never fit, or the epoch word is void or goes back, the log leaves the stream by

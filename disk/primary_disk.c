@@ -578,6 +578,10 @@ void primary_disk_stats(const struct primary_disk *p, struct primary_disk_stats 
 		.equal = c.equal,
 		.total = c.total,
 		.left = c.left,
+		.verifying = c.verifying,
+		.verified = c.verified,
+		.differed = c.differed,
+		.busy = c.busy,
 		.fill = epoch_log_fill(p->disk->log),
 	};
 }

@@ -42,6 +42,10 @@ struct primary_disk_stats {
 	uint64_t equal;	 /* ... or found equal ... */
 	uint64_t total;	 /* ... of so many that were marked when it began */
 	uint64_t left;
+	int verifying;
+	uint64_t verified; /* bytes of the last pass that were compared ... */
+	uint64_t differed; /* ... that were not equal ... */
+	uint64_t busy;	   /* ... and that could not be, since they were written again and again */
 	unsigned int fill;
 };
 void primary_disk_stats(const struct primary_disk *p, struct primary_disk_stats *st);

@@ -18,7 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +73,9 @@ static uint64_t durable;   /* newest DISK_PROGRESS + 1 */
 static unsigned int wants; /* unasked ones that are due */
 static bool synced;
 static uint64_t sent_bytes; /* of DISK_DATA */
+static uint8_t *kept;	    /* what the backup had when it was looked at last ... */
+static const struct host *kept_by;
+static unsigned int too_big; /* copies that were larger than a journal */
 
 static unsigned int passed;
 static unsigned int failed_checks;
@@ -217,9 +222,9 @@ static void set_up(struct host *h, const char *dir, const char *name)
 		give_up("%s", path);
 	fprintf(f,
 		"host = { name = \"%s\"; };\npaths = { state-dir = \"%s/state\"; run-dir = \"%s/run\"; };\n"
-		"disks = ( { name = \"web\"; path = \"%s/disk\"; journal-size = \"64MiB\"; "
+		"disks = ( { name = \"web\"; path = \"%s/disk\"; journal-size = \"%s\"; "
 		"queue-limit = \"64MiB\"; } );\n",
-		name, h->dir, h->dir, h->dir);
+		name, h->dir, h->dir, h->dir, h == &hosts[0] ? "64MiB" : "16MiB");
 	fclose(f);
 }
 
@@ -517,8 +522,8 @@ static struct gen_side side_of(const struct host *h, bool runs)
 	};
 }
 
-/* A session up to where both are in sync; what way was taken. */
-static enum gen_how begin(void)
+/* A session begins; what way it takes. */
+static enum gen_how begin_copy(void)
 {
 	static const unsigned int plans[] = {
 		[GEN_NOTHING] = WIRE_PLAN_NOTHING,
@@ -547,7 +552,6 @@ static enum gen_how begin(void)
 	say_begin(back, plans[plan.how], prim);
 	UNTIL(!wants, "unasked DISK_WANT");
 	say_begin(prim, plans[plan.how], back);
-	UNTIL(synced, "SYNCED");
 	return plan.how;
 }
 
@@ -563,6 +567,14 @@ static void barrier(void)
 	pause_guests(false);
 }
 
+static void commit(uint64_t n)
+{
+	say(back, PORT_COMMIT, n, NULL, 0);
+	committed = n + 1;
+	say(prim, PORT_ACKED, n, NULL, 0);
+	epochs_done++;
+}
+
 static void one_epoch(void)
 {
 	uint64_t n = epoch;
@@ -571,10 +583,51 @@ static void one_epoch(void)
 	epoch++;
 	say(prim, PORT_ASK_END, n, NULL, 0);
 	UNTIL(held == n + 1, "HELD");
-	say(back, PORT_COMMIT, n, NULL, 0);
-	committed = n + 1;
-	say(prim, PORT_ACKED, n, NULL, 0);
-	epochs_done++;
+	commit(n);
+}
+
+/* Until all is sent, and all of the first epoch held. False: it did not fit into the backup's journal. */
+static bool in_sync(void)
+{
+	uint64_t end = clock_now() + PATIENCE_NS;
+
+	while (back->port && !synced) {
+		pump();
+		if (clock_now() > end || !prim->port)
+			give_up("SYNCED does not come");
+	}
+	barrier();
+	say(prim, PORT_ASK_END, epoch++, NULL, 0);
+	while (back->port && !held) {
+		pump();
+		if (clock_now() > end || !prim->port)
+			give_up("HELD(0) does not come");
+	}
+	return back->port != NULL;
+}
+
+static enum gen_how begin_held(void)
+{
+	enum gen_how how = begin_copy();
+
+	if (in_sync())
+		return how;
+	check(how == GEN_BITMAP, "a backup closed its port in a copy past the journal");
+	too_big++;
+	hang_up(prim);
+	how = begin_copy();
+	if (!in_sync())
+		give_up("the second time the copy does not go past the journal");
+	return how;
+}
+
+/* A session with its first epoch. */
+static enum gen_how begin(void)
+{
+	enum gen_how how = begin_held();
+
+	commit(0);
+	return how;
 }
 
 /* ---- what must be so ---- */
@@ -648,6 +701,8 @@ static void check_backup(const char *what)
 				back->state.state);
 	}
 	compare_file(back, committed_content(), what);
+	memcpy(kept, committed_content(), DISK_BYTES);
+	kept_by = back;
 }
 
 static void part(void)
@@ -713,7 +768,6 @@ static void resync(void)
 		memcpy(oracle + block * BLOCK, g->data, BLOCK);
 	}
 	check(begin() == GEN_BITMAP, "not by what is marked");
-	one_epoch();
 	sent = 100.0 * (double)sent_bytes / DISK_BYTES;
 	printf("resync: changed_pct=%.2f sent_pct=%.2f\n", 100.0 * changed / BLOCKS, sent);
 	check(sent <= 2.0, "%.2f %% sent for 1 %% changed", sent);
@@ -801,6 +855,7 @@ static void failover(void)
 			give_up("a deposed disk is not OUTDATED but %u", prim->state.state);
 	}
 	part();
+	kept_by = NULL;
 	h = prim;
 	prim = back;
 	back = h;
@@ -854,10 +909,136 @@ static void alone(void)
 	part();
 }
 
+/* Broken off while it is being copied: what was there is still there, or is said to be nothing whole. */
+static void broken_copy(void)
+{
+	unsigned int who = (unsigned int)roll(3);
+
+	(void)begin_copy();
+	pump_for(roll(30) * NS_PER_MS);
+	if (who == 1)
+		slay(prim);
+	else if (who == 2)
+		slay(back);
+	part();
+	if (who == 1)
+		serve(prim);
+	else if (who == 2)
+		serve(back);
+	greet(back, FRAME_BACKUP);
+	for (uint64_t end = clock_now() + PATIENCE_NS; !back->has_state;) {
+		pump();
+		if (clock_now() > end || !back->port)
+			give_up("no STATE after a broken copy");
+	}
+	check(back->state.state == 2 || back->state.state == 5, "a broken copy leaves state %u",
+	      back->state.state);
+	if (back->state.state == 5 && kept_by == back)
+		compare_file(back, kept, "after a broken copy");
+	part();
+	(void)begin();
+	run_epochs(2);
+	check_backup("after a broken copy, and another");
+	part();
+}
+
+/* Broken off where the source has finished and the target has not: compared, and little is sent. */
+static void hashed(void)
+{
+	enum gen_how how;
+
+	greet(prim, FRAME_PRIMARY);
+	say(prim, PORT_ALONE, FRAME_NO_EPOCH, NULL, 0);
+	for (uint64_t end = clock_now() + PATIENCE_NS;
+	     !prim->has_state || !prim->state.gen.bitmap;) {
+		pump();
+		if (clock_now() > end)
+			give_up("no STATE of one that is alone");
+	}
+	part();
+	(void)begin_held();
+	part();
+	how = begin();
+	check(how == GEN_HASH, "compared by hash, not %s", gen_how_name(how));
+	run_epochs(3);
+	check_backup("by hash");
+	part();
+}
+
+/* Does the answer to a control command have these words? */
+static bool answers(const struct host *h, const char *command, const char *words)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char answer[4096] = "";
+	char path[256];
+
+	path_of(h, "run/disk/web.ctl", path);
+	snprintf(to.sun_path, sizeof(to.sun_path), "%.100s", path);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+	    write(fd, command, strlen(command)) < 0 || read(fd, answer, sizeof(answer) - 1) <= 0)
+		give_up("ask %s", path);
+	close(fd);
+	return strstr(answer, words) != NULL;
+}
+
+/* What has rotted at the backup is found by verification, and copied. */
+static void verified(void)
+{
+	uint8_t rot[BLOCK];
+	char path[256];
+	int fd;
+
+	(void)begin();
+	run_epochs(2);
+	UNTIL(durable == committed, "DISK_PROGRESS");
+	path_of(back, "disk", path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < 5; i++) {
+		memset(rot, (int)(0xa0 + i), sizeof(rot));
+		if (pwrite(fd, rot, BLOCK, (off_t)(roll(BLOCKS) * BLOCK)) != BLOCK || fsync(fd) < 0)
+			give_up("write %s", path);
+	}
+	close(fd);
+	/* Chunks that are written all the time cannot be compared. */
+	atomic_store(&guests_rest, true);
+	check(answers(prim, "verify\n", "\"ok\":true"), "no verification");
+	for (int i = 0; i < 1000 && !answers(prim, "status\n", "\"verifying\":0"); i++)
+		run_epochs(1);
+	check(!answers(prim, "status\n", "\"differed_bytes\":0"), "verification finds nothing");
+	atomic_store(&guests_rest, false);
+	run_epochs(3);
+	check_backup("verified");
+	part();
+}
+
+/* More changes while they are apart than the smaller journal can hold. */
+static void much_changed(void)
+{
+	struct guest *g = &guests[0];
+	unsigned int before = too_big;
+
+	atomic_store(&guests_rest, true);
+	pause_guests(true);
+	for (uint64_t off = 0; off < DISK_BYTES; off += sizeof(g->data)) {
+		memset(g->data, (int)(1 + roll(255)), sizeof(g->data));
+		carry_out(g, 3, off, sizeof(g->data));
+		memcpy(oracle + off, g->data, sizeof(g->data));
+	}
+	pause_guests(false);
+	atomic_store(&guests_rest, false);
+	(void)begin();
+	check(too_big > before || back == &hosts[0], "32 MiB fit into a journal of 16 MiB");
+	run_epochs(2);
+	check_backup("much changed");
+	part();
+}
+
 static void all_scenarios(unsigned int rounds)
 {
-	static void (*const some[])(void) = {broken_resync, backup_killed,    primary_killed,
-					     failover,	    false_activation, alone};
+	static void (*const some[])(
+		void) = {broken_resync, backup_killed, primary_killed, failover, false_activation,
+			 alone,		broken_copy,   hashed,	       verified, much_changed};
 
 	first_copy();
 	resync();
@@ -880,10 +1061,11 @@ int main(int argc, char **argv)
 	bin = argv[1];
 	seed = (argc > 3 ? strtoull(argv[3], NULL, 0) : 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	oracle = calloc(1, DISK_BYTES);
+	kept = calloc(1, DISK_BYTES);
 	for (int i = 0; i < SNAPSHOTS; i++) {
 		snapshots[i].data = malloc(DISK_BYTES);
 		snapshots[i].epoch = UINT64_MAX;
-		if (!snapshots[i].data || !oracle)
+		if (!snapshots[i].data || !oracle || !kept)
 			return 1;
 	}
 	if (epoch_word_create(&word, &word_fd, &e) < 0)
@@ -907,9 +1089,9 @@ int main(int argc, char **argv)
 		check(status == 0, "the server of %s ends with status %#x", hosts[i].dir,
 		      (unsigned int)status);
 	}
-	printf("disk-pair: seed=%s epochs=%llu writes=%lu activations=%u kills=%u\n",
+	printf("disk-pair: seed=%s epochs=%llu writes=%lu activations=%u kills=%u past_journal=%u\n",
 	       argc > 3 ? argv[3] : "1", (unsigned long long)epochs_done, atomic_load(&writes_done),
-	       activations, kills);
+	       activations, kills, too_big);
 	printf("%u passed, %u failed\n", passed, failed_checks);
 	return failed_checks ? 1 : 0;
 }
