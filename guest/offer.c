@@ -273,13 +273,15 @@ static int __init channel_init(void)
 {
 	int rc;
 
-	if (!xen_pvh_domain()) {
+	/* A kernel that knows nothing of PVH has no xen_pvh; symbols_find() says so. */
+	rc = xen_hvm_domain() ? symbols_find() : 0;
+	if (rc)
+		return rc;
+	if (!xen_hvm_domain() || !*ksym.xen_pvh) {
 		pr_err("not loaded: this is not a PVH guest of Xen\n");
 		return -ENODEV;
 	}
-	rc = symbols_find();
-	if (!rc)
-		rc = clock_init();
+	rc = clock_init();
 	if (!rc)
 		rc = make_thread();
 	if (rc)

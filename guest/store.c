@@ -9,6 +9,7 @@
 
 #include <linux/errno.h>
 #include <linux/jiffies.h>
+#include <linux/sched.h>
 
 #include "guest/symbols.h"
 

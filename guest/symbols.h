@@ -28,6 +28,7 @@ struct kernel_symbols {
 	void (*thaw_processes)(void);
 	unsigned int *freeze_timeout_msecs;
 	/* arch/x86/xen, drivers/xen */
+	const bool *xen_pvh; /* not exported before Linux 5.15 */
 	void (*xen_save_time_memory_area)(void);
 	void (*xen_restore_time_memory_area)(void);
 	void (*xen_arch_post_suspend)(int cancelled);
@@ -52,6 +53,11 @@ struct kernel_symbols {
 	void (*read_persistent_clock64)(struct timespec64 *ts);
 	void (*timekeeping_inject_sleeptime64)(const struct timespec64 *delta);
 	struct timekeeper_core *tk_core;
+	/*
+	 * Not used. From Linux 6.13 on it is a part of tk_core, and the suspend of the timekeeper begins from it, so that
+	 * what clock_rebase() does would be lost: such a kernel is not for this module.
+	 */
+	struct timekeeper *shadow_timekeeper;
 	struct clocksource *xen_clocksource;
 	struct clocksource *clocksource_tsc;
 };
