@@ -21,6 +21,7 @@ SHELL_SCRIPTS += \
 	tests/check-layering-test \
 	tests/dist-check \
 	tests/install-deps \
+	tests/module-kernels \
 	tests/run \
 	tests/run-test
 
