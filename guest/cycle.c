@@ -18,7 +18,10 @@
 #include <linux/syscore_ops.h>
 #include <xen/interface/event_channel.h>
 #include <xen/interface/xen.h>
+#include <asm/cpufeature.h>
+#include <asm/fpu/api.h>
 #include <asm/msr.h>
+#include <asm/special_insns.h>
 #include <asm/xen/hypercall.h>
 
 #include "guest/store.h"
@@ -70,6 +73,26 @@ static void wake_in_new_domain(const struct cycle *c)
 	syscore_resume();
 }
 
+/*
+ * Every toolstack but Romulus sets vCPU 0's registers to resume it where it is, and the hypervisor then forgets its
+ * extended state (AVX, protection keys). It belongs to the task that the stopper preempted here. That task's registers
+ * were saved when the stopper, a kernel thread, was switched to; but the CPU counts as still holding them, so that
+ * they would not be loaded again. To use the FPU in between makes the CPU forget it. The keys are not among what is
+ * loaded. Of other vCPUs no toolstack sets anything.
+ */
+static int hypercall(void)
+{
+	bool keys = cpu_feature_enabled(X86_FEATURE_OSPKE);
+	u32 pkru = keys ? rdpkru() : 0;
+	int rc = HYPERVISOR_suspend(SUSPEND_SELF_AWARE);
+
+	kernel_fpu_begin();
+	kernel_fpu_end();
+	if (keys)
+		wrpkru(pkru);
+	return rc;
+}
+
 static int suspend_stopped(void *arg)
 {
 	struct cycle *c = arg;
@@ -82,7 +105,7 @@ static int suspend_stopped(void *arg)
 	clock_take(&c->mark);
 	ksym.xen_save_time_memory_area();
 	c->paused = rdtsc_ordered();
-	rc = HYPERVISOR_suspend(SUSPEND_SELF_AWARE);
+	rc = hypercall();
 	c->paused = rdtsc_ordered() - c->paused;
 	/* Not 0: it was refused, or we were told that it was cancelled. 0 says nothing. */
 	c->moved = rc == 0 && !same_channel(&before, c->port);
