@@ -9,6 +9,7 @@
 
 #include <linux/time64.h>
 #include <linux/types.h>
+#include <asm/pvclock-abi.h>
 
 struct clock_mark {
 	u64 cycles;		/* of the clocksource that keeps the time */
@@ -19,9 +20,11 @@ struct clock_mark {
 int clock_init(void);
 /* Before the hypercall; in stop_machine(), or no CPU could run in between. */
 void clock_take(struct clock_mark *m);
-/* In a new domain, still in stop_machine(), once the clocksource works again and before syscore_suspend(). */
-void clock_rebase(const struct clock_mark *m);
-/* In a new domain, when all runs again. May sleep. */
-void clock_add_sleep(const struct clock_mark *m);
+/*
+ * Still in stop_machine(), once the clocksource works again: syscore_suspend() between the two takes the time of the
+ * mark for now, and syscore_resume() afterwards adds what lies between as time slept.
+ */
+void clock_back(const struct clock_mark *m, struct pvclock_wall_clock *kept);
+void clock_forth(const struct pvclock_wall_clock *kept);
 
 #endif

@@ -51,6 +51,20 @@ static bool same_channel(const struct evtchn_status *before, u32 port)
 	       now.u.interdomain.port == before->u.interdomain.port;
 }
 
+/* As a pair: the way back adds the time slept, unmasks the interrupts between CPUs and starts the tick. */
+static void restart_core(const struct cycle *c)
+{
+	struct pvclock_wall_clock kept;
+	int rc;
+
+	clock_back(&c->mark, &kept);
+	rc = syscore_suspend();
+	clock_forth(&kept);
+	if (rc)
+		pr_err("system core in the new domain: error %d\n", rc);
+	syscore_resume();
+}
+
 /* The one CPU that runs brings its domain, clocks and interrupts to life. Interrupts are off. */
 static void wake_in_new_domain(const struct cycle *c)
 {
@@ -65,12 +79,7 @@ static void wake_in_new_domain(const struct cycle *c)
 		pr_err("grant table in the new domain: error %d\n", rc);
 	ksym.xen_irq_resume();
 	ksym.xen_timer_resume();
-	clock_rebase(&c->mark);
-	/* As a pair: the way back unmasks the interrupts between CPUs, starts the tick and adds no time of its own. */
-	rc = syscore_suspend();
-	if (rc)
-		pr_err("system core in the new domain: error %d\n", rc);
-	syscore_resume();
+	restart_core(c);
 }
 
 /*
@@ -177,5 +186,4 @@ void cycle_arrive(const struct cycle *c)
 	dpm_resume_end(PMSG_RESTORE);
 	if (frozen)
 		ksym.thaw_processes();
-	clock_add_sleep(&c->mark);
 }

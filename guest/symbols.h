@@ -14,6 +14,7 @@
 #include <linux/time64.h>
 #include <linux/timekeeper_internal.h>
 #include <linux/wait.h>
+#include <xen/interface/xen.h>
 
 /* Of kernel/time/timekeeping.c. clock_init() finds out whether it looks like this here. */
 struct timekeeper_core {
@@ -29,6 +30,7 @@ struct kernel_symbols {
 	unsigned int *freeze_timeout_msecs;
 	/* arch/x86/xen, drivers/xen */
 	const bool *xen_pvh; /* not exported before Linux 5.15 */
+	struct shared_info **HYPERVISOR_shared_info;
 	void (*xen_save_time_memory_area)(void);
 	void (*xen_restore_time_memory_area)(void);
 	void (*xen_arch_post_suspend)(int cancelled);
@@ -51,11 +53,10 @@ struct kernel_symbols {
 	void (*tick_suspend_local)(void);
 	void (*tick_resume_local)(void);
 	void (*read_persistent_clock64)(struct timespec64 *ts);
-	void (*timekeeping_inject_sleeptime64)(const struct timespec64 *delta);
 	struct timekeeper_core *tk_core;
 	/*
 	 * Not used. From Linux 6.13 on it is a part of tk_core, and the suspend of the timekeeper begins from it, so that
-	 * what clock_rebase() does would be lost: such a kernel is not for this module.
+	 * what clock_back() does would be lost: such a kernel is not for this module.
 	 */
 	struct timekeeper *shadow_timekeeper;
 	struct clocksource *xen_clocksource;
