@@ -151,7 +151,7 @@ static int suspend_once(struct cycle *c)
 {
 	int rc;
 
-	*c = (struct cycle){.port = port};
+	*c = (struct cycle){.port = port, .irq = irq};
 	if (!port || !cpu_online(0))
 		return -ENODEV;
 	rc = store_quiet();
