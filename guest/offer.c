@@ -269,19 +269,30 @@ static int make_thread(void)
 	return 0;
 }
 
-static int __init channel_init(void)
+/* 0, or after one line: this is nothing for us. */
+static int __init look_around(void)
 {
-	int rc;
-
 	/* A kernel that knows nothing of PVH has no xen_pvh; symbols_find() says so. */
-	rc = xen_hvm_domain() ? symbols_find() : 0;
+	int rc = xen_hvm_domain() ? symbols_find() : 0;
+
 	if (rc)
 		return rc;
-	if (!xen_hvm_domain() || !*ksym.xen_pvh) {
+	/* A dom0 may be PVH, too; there is nobody who would resume it. */
+	if (!xen_hvm_domain() || !*ksym.xen_pvh || xen_initial_domain()) {
 		pr_err("not loaded: this is not a PVH guest of Xen\n");
 		return -ENODEV;
 	}
-	rc = clock_init();
+	if (!tsc_khz) {
+		pr_err("not loaded: this kernel does not know its TSC's frequency; its own suspend stays in use\n");
+		return -EINVAL;
+	}
+	return clock_init();
+}
+
+static int __init channel_init(void)
+{
+	int rc = look_around();
+
 	if (!rc)
 		rc = make_thread();
 	if (rc)
