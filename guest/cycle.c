@@ -8,6 +8,7 @@
 
 #include "guest/cycle.h"
 
+#include <linux/atomic.h>
 #include <linux/errno.h>
 #include <linux/notifier.h>
 #include <linux/pm.h>
@@ -52,6 +53,19 @@ static bool same_channel(const struct evtchn_status *before, u32 port)
 	       now.u.interdomain.port == before->u.interdomain.port;
 }
 
+/*
+ * A wakeup event, which is nothing to us, would refuse it. The kernel's way forgets them when it begins to freeze. The
+ * second try is for whoever reads and writes /sys/power/wakeup_count: one refusal ends that.
+ */
+static int suspend_core(void)
+{
+	int rc;
+
+	atomic_set(ksym.pm_abort_suspend, 0);
+	rc = syscore_suspend();
+	return rc == -EBUSY ? syscore_suspend() : rc;
+}
+
 /* As a pair: the way back adds the time slept, unmasks the interrupts between CPUs and starts the tick. */
 static void restart_core(const struct cycle *c)
 {
@@ -59,10 +73,11 @@ static void restart_core(const struct cycle *c)
 	int rc;
 
 	clock_back(&c->mark, &kept);
-	rc = syscore_suspend();
+	rc = suspend_core();
 	clock_forth(&kept);
+	/* No part of it that a PVH guest has can fail. The way back is needed in any case: interrupts come with it. */
 	if (rc)
-		pr_err("system core in the new domain: error %d\n", rc);
+		pr_crit("system core in the new domain: error %d\n", rc);
 	syscore_resume();
 }
 
@@ -164,6 +179,7 @@ static void suspend_devices(void)
 	int i;
 
 	for (i = 0; i < PHASE_TRIES; i++) {
+		atomic_set(ksym.pm_abort_suspend, 0);
 		rc = dpm_suspend_start(PMSG_FREEZE);
 		if (!rc)
 			break;

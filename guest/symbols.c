@@ -27,6 +27,7 @@ static const struct wanted wanted[] = {
 	WANT(freeze_kernel_threads),
 	WANT(thaw_processes),
 	WANT(freeze_timeout_msecs),
+	WANT(pm_abort_suspend),
 	WANT(xen_pvh),
 	WANT(HYPERVISOR_shared_info),
 	WANT(xen_save_time_memory_area),

@@ -6,6 +6,7 @@
 #ifndef SUSPEND_SYMBOLS_H
 #define SUSPEND_SYMBOLS_H
 
+#include <linux/atomic.h>
 #include <linux/clocksource.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
@@ -28,6 +29,7 @@ struct kernel_symbols {
 	int (*freeze_kernel_threads)(void);
 	void (*thaw_processes)(void);
 	unsigned int *freeze_timeout_msecs;
+	atomic_t *pm_abort_suspend; /* drivers/base/power/wakeup.c */
 	/* arch/x86/xen, drivers/xen */
 	const bool *xen_pvh; /* not exported before Linux 5.15 */
 	struct shared_info **HYPERVISOR_shared_info;
