@@ -17,7 +17,6 @@
 #include <linux/stop_machine.h>
 #include <linux/string.h>
 #include <linux/syscore_ops.h>
-#include <xen/events.h>
 #include <xen/interface/event_channel.h>
 #include <xen/interface/xen.h>
 #include <asm/cpufeature.h>
@@ -122,11 +121,10 @@ static int suspend_stopped(void *arg)
 {
 	struct cycle *c = arg;
 	struct evtchn_status before;
-	int rc;
+	int rc = c->last_look();
 
-	/* The kernel's own suspend may have moved us since the request. Then the number is no port, or another's. */
-	if (irq_from_evtchn(c->port) != (unsigned int)c->irq)
-		return -ESTALE;
+	if (rc)
+		return rc;
 	rc = channel_status(c->port, &before);
 	/* Nobody holds the other end: nobody would resume us. */
 	if (rc || before.status != EVTCHNSTAT_interdomain)
