@@ -153,6 +153,9 @@ int cycle_run(struct cycle *c)
 
 static void restart_tick(void *unused)
 {
+	/* That of the CPU which made the hypercall came back with the system core. */
+	if (smp_processor_id() == 0)
+		return;
 	ksym.tick_suspend_local();
 	ksym.tick_resume_local();
 }
@@ -196,8 +199,7 @@ void cycle_arrive(const struct cycle *c)
 
 	ksym.xen_console_resume();
 	raw_notifier_call_chain(ksym.xen_resume_notifier, 0, NULL);
-	/* All CPUs but this one: its tick came back with the system core. */
-	smp_call_function(restart_tick, NULL, 1);
+	on_each_cpu(restart_tick, NULL, 1);
 	frozen = freeze();
 	suspend_devices();
 	dpm_resume_start(PMSG_RESTORE);

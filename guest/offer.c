@@ -271,7 +271,7 @@ static int make_thread(void)
 
 	if (IS_ERR(t))
 		return PTR_ERR(t);
-	/* CPU 0 makes the hypercall, so that restarting the ticks of all others leaves out nobody. */
+	/* There the channel's interrupt arrives and the hypercall is made: nobody else has to wake up first. */
 	kthread_bind(t, 0);
 	/* The request is not to wait behind the guest's load. */
 	sched_set_fifo(t);
