@@ -110,12 +110,9 @@ static int open_channel(void)
 	if (rc)
 		return rc;
 	irq = bind_evtchn_to_irqhandler(op.port, asked, 0, "xen-suspend", &port);
-	if (irq < 0) {
-		struct evtchn_close shut = {.port = op.port};
-
-		(void)HYPERVISOR_event_channel_op(EVTCHNOP_close, &shut);
+	/* It may have closed the port, or not. To leave one open costs nothing; to close it twice may hit another's. */
+	if (irq < 0)
 		return irq;
-	}
 	port = op.port;
 	return 0;
 }
