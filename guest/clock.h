@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's clocks over a suspend. In the same domain nothing is done, so that a checkpoint costs no clock
- * anything. In a new domain the clocksource counts from another origin: CLOCK_MONOTONIC goes on where it
- * stood, the time in between is added to CLOCK_REALTIME and CLOCK_BOOTTIME, as after any suspend.
+ * The guest's clocks over a suspend. After a short one in the same domain nothing is done, so that a checkpoint costs
+ * no clock anything. After a long one, and in a new domain, where the clocksource counts from another origin,
+ * CLOCK_MONOTONIC goes on where it stood, and the time in between is added to CLOCK_REALTIME and CLOCK_BOOTTIME, as
+ * after any suspend.
  */
 #ifndef SUSPEND_CLOCK_H
 #define SUSPEND_CLOCK_H

@@ -23,6 +23,7 @@
 #include <asm/fpu/api.h>
 #include <asm/msr.h>
 #include <asm/special_insns.h>
+#include <asm/tsc.h>
 #include <asm/xen/hypercall.h>
 
 #include "guest/store.h"
@@ -32,6 +33,8 @@
 /* A task that waits for a disk cannot be frozen before its device has arrived. It must not hold up the arrival. */
 #define FREEZE_MS 50
 #define PHASE_TRIES 3
+/* What is longer is no checkpoint: another toolstack has saved the guest, or has failed to migrate it. */
+#define LONG_PAUSE_MS 1000
 
 static int channel_status(u32 port, struct evtchn_status *out)
 {
@@ -76,7 +79,7 @@ static void restart_core(const struct cycle *c)
 	clock_forth(&kept);
 	/* No part of it that a PVH guest has can fail. The way back is needed in any case: interrupts come with it. */
 	if (rc)
-		pr_crit("system core in the new domain: error %d\n", rc);
+		pr_crit("system core: error %d\n", rc);
 	syscore_resume();
 }
 
@@ -117,6 +120,19 @@ static int hypercall(void)
 	return rc;
 }
 
+/*
+ * A checkpoint costs no clock anything. Minutes at once would be too much: what waits for a timer would find it long
+ * past, a watchdog (softdog, systemd's) that nobody has fed, tasks that hang, RCU that has stalled. There the kernel's
+ * suspend is the better model, which stops CLOCK_MONOTONIC. The other CPUs' timers then fire too early, if they have
+ * not yet, and are set anew by that.
+ */
+static void wake_in_place(const struct cycle *c)
+{
+	ksym.xen_restore_time_memory_area();
+	if (c->paused > (u64)LONG_PAUSE_MS * tsc_khz)
+		restart_core(c);
+}
+
 static int suspend_stopped(void *arg)
 {
 	struct cycle *c = arg;
@@ -139,7 +155,7 @@ static int suspend_stopped(void *arg)
 	if (c->moved)
 		wake_in_new_domain(c);
 	else
-		ksym.xen_restore_time_memory_area();
+		wake_in_place(c);
 	return min(rc, 0);
 }
 

@@ -9,7 +9,8 @@
 
 struct cycle {
 	u32 port; /* in: the port of the offer, which somebody has bound */
-	int (*last_look)(void); /* in: called with everything stopped, right before; 0, or why not */
+	int (*last_look)(
+		void); /* in: called with everything stopped, right before; 0, or why not */
 	struct clock_mark mark;
 	bool moved; /* out: it is another domain, and cycle_arrive() must follow */
 	u64 paused; /* out: TSC ticks from the hypercall to its return; worth something in the same domain only */
