@@ -13,6 +13,7 @@
 #include <linux/notifier.h>
 #include <linux/pm.h>
 #include <linux/printk.h>
+#include <linux/sched.h>
 #include <linux/smp.h>
 #include <linux/stop_machine.h>
 #include <linux/string.h>
@@ -26,7 +27,7 @@
 #include <asm/tsc.h>
 #include <asm/xen/hypercall.h>
 
-#include "guest/store.h"
+#include "guest/others.h"
 #include "guest/suspend_abi.h"
 #include "guest/symbols.h"
 
@@ -88,6 +89,7 @@ static void wake_in_new_domain(const struct cycle *c)
 {
 	int rc;
 
+	others_defer_probes();
 	/* The time that was stolen is still in the guest's own memory, as the old host left it. */
 	ksym.xen_manage_runstate_time(-1);
 	ksym.xen_arch_post_suspend(0);
@@ -209,8 +211,9 @@ static void suspend_devices(void)
 		pr_crit("a device cannot be brought to the new domain, late phase: error %d\n", rc);
 }
 
-void cycle_arrive(const struct cycle *c)
+void cycle_arrive(void)
 {
+	pid_t watcher = others_pass_for_watcher(current->pid);
 	bool frozen;
 
 	ksym.xen_console_resume();
@@ -223,4 +226,5 @@ void cycle_arrive(const struct cycle *c)
 	dpm_resume_end(PMSG_RESTORE);
 	if (frozen)
 		ksym.thaw_processes();
+	(void)others_pass_for_watcher(watcher);
 }

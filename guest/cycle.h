@@ -19,10 +19,10 @@ struct cycle {
 /*
  * Suspends the guest. When it returns 0 the guest runs on, in the same domain with nothing changed, or, moved, in
  * another one as far as one stopped CPU can bring it. A negative errno: it was not suspended. CPU 0 is online, and the
- * caller has made the store quiet.
+ * caller has stopped the others and made the store quiet.
  */
 int cycle_run(struct cycle *c);
 /* The rest of the arrival in another domain: devices, the store, timers. Ends the quiet of the store. May sleep. */
-void cycle_arrive(const struct cycle *c);
+void cycle_arrive(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/interrupt.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/module.h>
@@ -28,6 +29,7 @@
 #include <asm/xen/hypercall.h>
 
 #include "guest/cycle.h"
+#include "guest/others.h"
 #include "guest/store.h"
 #include "guest/suspend_abi.h"
 #include "guest/symbols.h"
@@ -35,6 +37,8 @@
 #define TOOLSTACK_DOM 0
 /* From the end of the offer in the store until the channel closes: who has just asked still gets an answer. */
 #define GRACE_MS 250
+/* For how long a device's probe that begins at the last moment is given way. */
+#define AGAIN_LIMIT HZ
 
 enum work {
 	WORK_SUSPEND, /* the toolstack asks */
@@ -47,6 +51,9 @@ static u32 port; /* 0: nothing is offered */
 static int irq;
 static bool offering; /* between loading and unloading, but for the system's own sleep */
 static unsigned long work;
+static unsigned int
+	kernel_suspends;	 /* how many of the kernel's own have been, or of our arrivals */
+static unsigned int asked_after; /* how many when the toolstack asked */
 static DECLARE_WAIT_QUEUE_HEAD(wake);
 static struct task_struct *thread;
 
@@ -91,6 +98,7 @@ static void ask_thread(enum work what)
 
 static irqreturn_t asked(int unused, void *data)
 {
+	asked_after = kernel_suspends;
 	ask_thread(WORK_SUSPEND);
 	return IRQ_HANDLED;
 }
@@ -147,12 +155,34 @@ static bool channel_lives(void)
 /* Everything is stopped. */
 static int last_look(void)
 {
-	/* The kernel's own suspend may have moved us since the request. Then the number is no port, or another's. */
-	if (!channel_lives())
+	/*
+	 * The kernel's own suspend may have overtaken us: who asks for that does not wait for this any more. Where it led
+	 * to a new domain, the number is no port, or another's.
+	 */
+	if (kernel_suspends != asked_after || !channel_lives())
 		return -ESTALE;
+	if (others_probe())
+		return -EAGAIN;
 	/* Whoever has asked again up to here has asked for this. */
 	clear_bit(WORK_SUSPEND, &work);
 	return 0;
+}
+
+static int suspend_quietly(struct cycle *c)
+{
+	int rc = store_quiet();
+
+	if (rc) {
+		others_may_bind();
+		return rc;
+	}
+	rc = cycle_run(c);
+	others_may_bind();
+	if (c->moved)
+		cycle_arrive();
+	else
+		store_go_on();
+	return rc;
 }
 
 static int suspend_once(struct cycle *c)
@@ -162,22 +192,23 @@ static int suspend_once(struct cycle *c)
 	*c = (struct cycle){.port = port, .last_look = last_look};
 	if (!port || !cpu_online(0))
 		return -ENODEV;
-	rc = store_quiet();
+	rc = others_stop();
 	if (rc)
 		return rc;
-	rc = cycle_run(c);
-	if (c->moved)
-		cycle_arrive(c);
-	else
-		store_go_on();
+	rc = suspend_quietly(c);
+	others_go_on();
 	return rc;
 }
 
 static void obey(void)
 {
+	unsigned long end = jiffies + AGAIN_LIMIT;
 	struct cycle c;
-	int rc = suspend_once(&c);
+	int rc;
 
+	do
+		rc = suspend_once(&c);
+	while (rc == -EAGAIN && time_before(jiffies, end));
 	if (rc) {
 		declined++;
 		pr_warn_ratelimited("cannot suspend now: error %d\n", rc);
@@ -235,6 +266,7 @@ static void end_offering(void)
 /* The kernel's own suspend, and our arrival, end with this; the store is not back yet. */
 static int resumed(struct notifier_block *nb, unsigned long action, void *data)
 {
+	kernel_suspends++;
 	ask_thread(WORK_RENEW);
 	return NOTIFY_OK;
 }

@@ -29,7 +29,10 @@ struct kernel_symbols {
 	int (*freeze_kernel_threads)(void);
 	void (*thaw_processes)(void);
 	unsigned int *freeze_timeout_msecs;
-	atomic_t *pm_abort_suspend; /* drivers/base/power/wakeup.c */
+	/* drivers/base */
+	atomic_t *pm_abort_suspend;
+	atomic_t *probe_count;
+	bool *defer_all_probes;
 	/* arch/x86/xen, drivers/xen */
 	const bool *xen_pvh; /* not exported before Linux 5.15 */
 	struct shared_info **HYPERVISOR_shared_info;
@@ -42,7 +45,10 @@ struct kernel_symbols {
 	void (*xen_timer_resume)(void);
 	void (*xen_console_resume)(void);
 	struct raw_notifier_head *xen_resume_notifier;
+	struct mutex *irq_mapping_update_lock;
 	/* drivers/xen/xenbus/xenbus_xs.c */
+	struct mutex *xenwatch_mutex;
+	pid_t *xenwatch_pid;
 	void (*xs_resume)(void);
 	struct rw_semaphore *xs_watch_rwsem;
 	struct mutex *xs_response_mutex;
