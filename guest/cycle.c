@@ -14,6 +14,7 @@
 #include <linux/pm.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/smp.h>
 #include <linux/stop_machine.h>
 #include <linux/string.h>
@@ -27,6 +28,7 @@
 #include <asm/tsc.h>
 #include <asm/xen/hypercall.h>
 
+#include "guest/disks.h"
 #include "guest/others.h"
 #include "guest/suspend_abi.h"
 #include "guest/symbols.h"
@@ -214,17 +216,22 @@ static void suspend_devices(void)
 void cycle_arrive(void)
 {
 	pid_t watcher = others_pass_for_watcher(current->pid);
+	/* To free memory by writing to a disk would wait for what follows. */
+	unsigned int noio = memalloc_noio_save();
 	bool frozen;
 
 	ksym.xen_console_resume();
 	raw_notifier_call_chain(ksym.xen_resume_notifier, 0, NULL);
 	on_each_cpu(restart_tick, NULL, 1);
 	frozen = freeze();
+	disks_stop();
 	suspend_devices();
 	dpm_resume_start(PMSG_RESTORE);
 	ksym.xs_resume();
 	dpm_resume_end(PMSG_RESTORE);
+	disks_go_on();
 	if (frozen)
 		ksym.thaw_processes();
+	memalloc_noio_restore(noio);
 	(void)others_pass_for_watcher(watcher);
 }

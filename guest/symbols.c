@@ -30,6 +30,7 @@ static const struct wanted wanted[] = {
 	WANT(pm_abort_suspend),
 	WANT(probe_count),
 	WANT(defer_all_probes),
+	WANT(block_class),
 	WANT(xen_pvh),
 	WANT(HYPERVISOR_shared_info),
 	WANT(xen_save_time_memory_area),

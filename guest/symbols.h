@@ -8,6 +8,7 @@
 
 #include <linux/atomic.h>
 #include <linux/clocksource.h>
+#include <linux/device.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/rwsem.h>
@@ -33,6 +34,7 @@ struct kernel_symbols {
 	atomic_t *pm_abort_suspend;
 	atomic_t *probe_count;
 	bool *defer_all_probes;
+	struct class *block_class; /* block/genhd.c */
 	/* arch/x86/xen, drivers/xen */
 	const bool *xen_pvh; /* not exported before Linux 5.15 */
 	struct shared_info **HYPERVISOR_shared_info;
