@@ -39,6 +39,7 @@
 #define GRACE_MS 250
 /* For how long a device's probe that begins at the last moment is given way. */
 #define AGAIN_LIMIT HZ
+#define RETRY (10 * HZ)
 
 enum work {
 	WORK_SUSPEND, /* the toolstack asks */
@@ -230,11 +231,13 @@ static void renew(void)
 static int serve(void *unused)
 {
 	while (!kthread_should_stop()) {
-		wait_event_idle(wake, READ_ONCE(work) || kthread_should_stop());
+		/* Without an offer one is tried from time to time. */
+		wait_event_idle_timeout(wake, READ_ONCE(work) || kthread_should_stop(),
+					READ_ONCE(port) ? MAX_SCHEDULE_TIMEOUT : RETRY);
 		mutex_lock(&lock);
 		if (test_and_clear_bit(WORK_SUSPEND, &work))
 			obey();
-		if (test_and_clear_bit(WORK_RENEW, &work))
+		if (test_and_clear_bit(WORK_RENEW, &work) || !port)
 			renew();
 		mutex_unlock(&lock);
 	}
@@ -339,6 +342,7 @@ static int __init channel_init(void)
 		return rc;
 	begin_offering();
 	if (!port) {
+		end_offering();
 		kthread_stop(thread);
 		return -EIO;
 	}
