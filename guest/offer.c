@@ -17,6 +17,7 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/suspend.h>
 #include <linux/wait.h>
@@ -294,8 +295,17 @@ static int system_sleep(struct notifier_block *nb, unsigned long action, void *d
 	return NOTIFY_OK;
 }
 
+/* A kernel that follows this one in the same domain (kexec) would inherit an offer of which it knows nothing. */
+static int system_restarts(struct notifier_block *nb, unsigned long action, void *data)
+{
+	if (action == SYS_RESTART)
+		end_offering();
+	return NOTIFY_OK;
+}
+
 static struct notifier_block resume_nb = {.notifier_call = resumed};
 static struct notifier_block sleep_nb = {.notifier_call = system_sleep};
+static struct notifier_block restart_nb = {.notifier_call = system_restarts};
 
 static int make_thread(void)
 {
@@ -348,12 +358,14 @@ static int __init channel_init(void)
 	}
 	xen_resume_notifier_register(&resume_nb);
 	register_pm_notifier(&sleep_nb);
+	register_reboot_notifier(&restart_nb);
 	pr_info("suspend event channel offered on port %u\n", port);
 	return 0;
 }
 
 static void __exit channel_exit(void)
 {
+	unregister_reboot_notifier(&restart_nb);
 	unregister_pm_notifier(&sleep_nb);
 	xen_resume_notifier_unregister(&resume_nb);
 	end_offering();
