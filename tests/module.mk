@@ -36,3 +36,6 @@ CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
 
 # tests/lab/mkimage compiles these into its images.
 OTHER_C_FILES += $(wildcard tests/lab/*/*.c)
+
+# tests/module-kernels has a kernel's make compile it, with parts of guest/.
+KERNEL_C_FILES += tests/module_probe.c
