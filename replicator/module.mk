@@ -36,6 +36,7 @@ replicator_SRCS := \
 	replicator/apply.c \
 	replicator/arena.c \
 	replicator/bench_order.c \
+	replicator/bench_signals.c \
 	replicator/checkpoint.c \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \

@@ -10,6 +10,7 @@ UNIT_TESTS += \
 	tests/unit/test_backup.c \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
+	tests/unit/test_bench_signals.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
