@@ -21,6 +21,8 @@
 #include "lib/log.h"
 
 #define MAX_PORT ((uint32_t)1 << 17) /* of the FIFO ABI, the larger one */
+/* While no event comes the guest itself is looked at so often: one that ended or closed its end sends none. */
+#define LOOK_NS (15 * NS_PER_MS)
 
 static int subscribe(struct xen_guest *x, uint32_t guest_port)
 {
@@ -162,6 +164,14 @@ static int take_event(struct xen_channel *c)
 	return 0;
 }
 
+/* False: the guest has closed its end (it unloaded the module, or booted anew). Not knowing is no reason to give up. */
+static bool leads_somewhere(struct xen_guest *x)
+{
+	xc_evtchn_status_t st = {.dom = DOMID_SELF, .port = (evtchn_port_t)x->channel.port};
+
+	return xc_evtchn_status(x->xch, &st) != 0 || st.status == EVTCHNSTAT_interdomain;
+}
+
 static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out)
 {
 	struct pollfd p = {.fd = xenevtchn_fd(x->channel.ev), .events = POLLIN};
@@ -170,7 +180,7 @@ static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspen
 
 	for (;;) {
 		uint64_t now = clock_now();
-		struct timespec left = clock_timespec(clock_until(deadline_ns, now));
+		struct timespec left = clock_timespec(MIN(clock_until(deadline_ns, now), LOOK_NS));
 		int n = ppoll(&p, 1, &left, NULL);
 
 		if (n < 0 && errno != EINTR)
@@ -182,6 +192,8 @@ static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspen
 			rc = xen_info(x);
 		if (rc < 0 || xen_is_shutdown(x, &reason) || clock_now() >= deadline_ns)
 			return rc;
+		if (n == 0 && !leads_somewhere(x))
+			return 0;
 	}
 }
 

@@ -54,7 +54,8 @@ UNIT_TESTS += \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \
 	tests/unit/test_wr.c \
-	tests/unit/test_xc_stream.c
+	tests/unit/test_xc_stream.c \
+	tests/unit/test_xen_suspend.c
 
 test_conn_LDFLAGS := -Wl,--wrap=tls_write
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
@@ -62,6 +63,14 @@ test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_sta
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_log_LDFLAGS := -Wl,--wrap=clock_gettime
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
+
+test_xen_suspend_LDFLAGS := -Wl,--wrap=clock_gettime,--wrap=clock_nanosleep,--wrap=ppoll \
+	-Wl,--wrap=xencall1,--wrap=xencall2,--wrap=xenevtchn_open,--wrap=xenevtchn_close \
+	-Wl,--wrap=xenevtchn_fd,--wrap=xenevtchn_notify,--wrap=xenevtchn_pending \
+	-Wl,--wrap=xenevtchn_unmask,--wrap=xenevtchn_unbind \
+	-Wl,--wrap=xenevtchn_bind_interdomain,--wrap=xc_suspend_evtchn_init_sane \
+	-Wl,--wrap=xc_suspend_evtchn_release,--wrap=xc_evtchn_status,--wrap=xs_read \
+	-Wl,--wrap=xs_write,--wrap=xs_transaction_start,--wrap=xs_transaction_end
 
 # valgrind 3.19 does not know pidfd_open.
 VALGRIND_CANNOT := test_spawn test_suspend_bench_cmd
