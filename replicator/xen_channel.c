@@ -97,6 +97,13 @@ int xen_channel_init(struct xen_guest *x, struct err *e)
 	x->channel.ev = xenevtchn_open(x->logger, 0);
 	if (!x->channel.ev)
 		return err_set(e, -errno, "open the event channels of this host");
+	/*
+	 * libxl never ends its subscription. A port that the guest has closed since would swallow the news of each
+	 * suspension. Where there is an offer the subscription may be that of an xl save that goes on: bind() finds
+	 * out, under the lock.
+	 */
+	if (read_offer(x) == 0)
+		xen_channel_forget(x);
 	atomic_store(&x->offered, true);
 	return 0;
 }

@@ -486,10 +486,37 @@ static void an_end_without_an_event_is_seen(void **state)
 	xen_channel_forget(x);
 }
 
+/* libxl leaves its subscription behind. */
+static void a_subscription_of_others_is_ended(void **state)
+{
+	static const struct {
+		uint32_t offer;
+		bool others_lock;
+		uint32_t left;
+	} table[] = {
+		{0, false, 0}, /* the module was unloaded since */
+		{9, false, 0},
+		{9, true, 9}, /* xl save is at it */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		xen_channel_fini(x);
+		guest_offers(table[i].offer);
+		w.others_lock = table[i].others_lock;
+		w.subscribed = 9;
+		assert_int_equal(xen_channel_init(x, NULL), 0);
+		xen_channel_choose(x);
+		assert_int_equal(w.subscribed, table[i].left);
+	}
+	w.subscribed = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(goes_by_the_channel, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_subscription_of_others_is_ended, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(an_end_without_an_event_is_seen, set_up, tear_down),
 	};
 
