@@ -38,8 +38,9 @@ int xen_bench_new(struct guest *g, struct xen_bench **out, struct err *e)
 	}
 	/* Whoever measured before us may have been killed: xenstored is told at the end that the guest runs. */
 	b->x->store_stale = true;
-	/* xen_suspend() looks for an offer once; from now on it finds nothing new, and takes the path that is set. */
+	/* The lock of the channel is taken for the whole run, if there is one. */
 	xen_channel_choose(b->x);
+	b->x->path_fixed = true;
 	*out = b;
 	return 0;
 }
@@ -95,6 +96,7 @@ static int take_path(struct xen_bench *b, enum bench_path path, struct err *e)
 	case BENCH_CHANNEL_BARE:
 		/* The guest may have changed its offer, or taken it back. */
 		atomic_store(&x->offered, true);
+		suspend_offer_forgive(&x->channel.offer);
 		xen_channel_choose(x);
 		if (!x->channel.guest_port)
 			return err_setx(e, -EOPNOTSUPP,

@@ -20,7 +20,6 @@
 #include "lib/err.h"
 #include "lib/log.h"
 
-#define MAX_PORT ((uint32_t)1 << 17) /* of the FIFO ABI, the larger one */
 /* While no event comes the guest itself is looked at so often: one that ended or closed its end sends none. */
 #define LOOK_NS (15 * NS_PER_MS)
 
@@ -39,20 +38,14 @@ void xen_channel_forget(struct xen_guest *x)
 
 /* ---- the offer ---- */
 
-/* 0: none, or nothing that is a port. */
 static uint32_t read_offer(struct xen_guest *x)
 {
 	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE,
 				    x->g.info.domid);
-	unsigned long n = 0;
-	char *end = text;
+	uint32_t port = suspend_offer_parse(text);
 
-	if (text && text[0] >= '0' && text[0] <= '9')
-		n = strtoul(text, &end, 10);
-	if (!text || *end || n >= MAX_PORT)
-		n = 0;
 	free(text);
-	return (uint32_t)n;
+	return port;
 }
 
 static void unbind(struct xen_guest *x)
@@ -78,7 +71,11 @@ static void bind(struct xen_guest *x, uint32_t guest_port)
 					       &c->lock_fd);
 
 	if (port < 0) {
-		log_warn(
+		/* What the library says of the lock is undefined then. */
+		c->lock_fd = -1;
+		suspend_offer_failed(&c->offer, guest_port, clock_now());
+		log_limited(
+			LOG_AT_WARN,
 			"%s offers event channel %u for its suspension, but it cannot be bound: another "
 			"toolstack has it, or the guest is wrong; it is asked through xenstore",
 			x->g.info.name, guest_port);
@@ -118,16 +115,23 @@ void xen_channel_fini(struct xen_guest *x)
 
 void xen_channel_choose(struct xen_guest *x)
 {
+	struct xen_channel *c = &x->channel;
+	uint64_t now = clock_now();
 	uint32_t guest_port;
 
 	/* A request under way is answered on the way that it took. */
-	if ((x->owed && !x->unsure) || !atomic_exchange(&x->offered, false))
+	if (x->owed && !x->unsure)
 		return;
+	if (!atomic_load(&x->offered) && !suspend_offer_due(&c->offer, now))
+		return;
+	if (!suspend_offer_look(&c->offer, now))
+		return;
+	atomic_store(&x->offered, false);
 	guest_port = read_offer(x);
-	if (guest_port == x->channel.guest_port)
+	if (guest_port == c->guest_port)
 		return;
 	unbind(x);
-	if (guest_port)
+	if (suspend_offer_take(&c->offer, guest_port, now))
 		bind(x, guest_port);
 }
 

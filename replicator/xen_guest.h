@@ -24,6 +24,7 @@
 
 #include "lib/compiler.h"
 #include "lib/hypervisor.h"
+#include "replicator/suspend_offer.h"
 
 struct err;
 
@@ -72,6 +73,7 @@ struct xen_channel {
 	int port;	     /* our end, -1: not bound */
 	uint32_t guest_port; /* its end, 0: none */
 	int lock_fd;	     /* libxenguest's: of all toolstacks one has the channel */
+	struct suspend_offer offer;
 	bool subscribed; /* the hypervisor tells us, and not xenstored, that the guest is suspended */
 };
 
@@ -85,6 +87,7 @@ struct xen_guest {
 	struct xs_handle *toolstack_xs; /* of xen_toolstack.c, NULL: that path is not used */
 	const struct suspend_path *path;
 	struct xen_channel channel;
+	bool path_fixed; /* by the caller: xen_suspend() does not choose (xen_bench.c) */
 	char shutdown_path[XEN_PATH_SIZE];
 
 	struct xen_buffer scratch_buf;

@@ -235,7 +235,8 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 	int rc;
 
 	assert(!x->suspended);
-	xen_channel_choose(x);
+	if (!x->path_fixed)
+		xen_channel_choose(x);
 	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
 	rc = xen_info(x);
 	if (rc < 0)

@@ -486,6 +486,43 @@ static void an_end_without_an_event_is_seen(void **state)
 	xen_channel_forget(x);
 }
 
+static void a_bad_offer_is_tried_seldom(void **state)
+{
+	guest_offers(9);
+	w.guest_port = 10; /* it lies */
+	for (int i = 0; i < 600; i++) {
+		cycle("xenstore");
+		atomic_store(&x->offered, true);
+		pass(50 * NS_PER_MS);
+	}
+	assert_int_equal(w.binds, 1);
+	assert_in_range(w.offers_read, 1, 60);
+	/* Nor does it help to offer one after the other. */
+	w.binds = 0;
+	for (uint32_t i = 0; i < 600; i++) {
+		guest_offers(100 + i);
+		w.guest_port = 10;
+		cycle("xenstore");
+		pass(50 * NS_PER_MS);
+	}
+	assert_in_range(w.binds, 1, 60);
+	/* One that is good at last. */
+	guest_offers(10);
+	pass(10 * NS_PER_SEC);
+	cycle("event channel");
+}
+
+/* Nobody needs to write it again. */
+static void a_failed_offer_is_tried_again(void **state)
+{
+	w.others_lock = true;
+	cycle("xenstore");
+	w.others_lock = false;
+	cycle("xenstore");
+	pass(60 * NS_PER_SEC);
+	cycle("event channel");
+}
+
 /* libxl leaves its subscription behind. */
 static void a_subscription_of_others_is_ended(void **state)
 {
@@ -517,6 +554,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(goes_by_the_channel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_subscription_of_others_is_ended, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_bad_offer_is_tried_seldom, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_failed_offer_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_without_an_event_is_seen, set_up, tear_down),
 	};
 
