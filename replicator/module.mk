@@ -15,6 +15,7 @@ core_SRCS := \
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS := \
+	replicator/suspend_claim.c \
 	replicator/suspend_offer.c \
 	replicator/xen_bench.c \
 	replicator/xen_call.c \

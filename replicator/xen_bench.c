@@ -14,8 +14,6 @@
 /* An answer that comes later is as bad as none. */
 #define SUSPEND_NS (10 * NS_PER_SEC)
 #define RESUME_TRIES 5
-/* A guest that holds a request freezes its tasks for 20 s at most, then it gives up. */
-#define SETTLE_NS (30 * NS_PER_SEC)
 
 struct xen_bench {
 	struct xen_guest *x;
@@ -69,8 +67,8 @@ void xen_bench_free(struct xen_bench *b)
 		return;
 	if (x->suspended)
 		(void)let_go_on(x, BENCH_XENSTORE);
-	xen_settle(x, clock_add(clock_now(), SETTLE_NS));
-	if ((x->suspended || x->owed) && is_suspended(x))
+	xen_settle(x, CLOCK_NEVER);
+	if ((x->suspended || x->claim.owed) && is_suspended(x))
 		log_err("%s STAYS SUSPENDED; try again with: romulus suspend-bench --rescue %s",
 			x->g.info.name, x->g.info.name);
 	xen_toolstack_fini(x);
@@ -114,10 +112,8 @@ static int take_path(struct xen_bench *b, enum bench_path path, struct err *e)
 /* Says why. A request that may still be obeyed is remembered, for xen_bench_free(). */
 static int not_suspended(struct xen_guest *x, const struct suspend_result *r, int rc, struct err *e)
 {
-	if (x->requesting && xen_withdraw(x, NULL) < 0) {
-		x->owed = true;
-		x->owed_until = clock_add(clock_now(), SETTLE_NS);
-	}
+	if (x->claim.out != CLAIM_NONE && xen_withdraw(x, NULL) < 0)
+		claim_taken(&x->claim, clock_now());
 	switch (r->outcome) {
 	case SUSPEND_TIMEOUT:
 		return err_setx(e, -ETIMEDOUT, "the guest did not suspend within %llu s (%s)",

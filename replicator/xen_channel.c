@@ -48,6 +48,7 @@ static uint32_t read_offer(struct xen_guest *x)
 	return port;
 }
 
+/* The lock stays: nobody else is to ask over the channel while a request of ours may still be obeyed. */
 static void unbind(struct xen_guest *x)
 {
 	struct xen_channel *c = &x->channel;
@@ -55,24 +56,35 @@ static void unbind(struct xen_guest *x)
 	if (c->subscribed)
 		xen_channel_forget(x);
 	if (c->port >= 0)
-		(void)xc_suspend_evtchn_release(x->xch, c->ev, x->g.info.domid, c->port,
-						&c->lock_fd);
+		(void)xenevtchn_unbind(c->ev, (evtchn_port_t)c->port);
 	c->port = -1;
-	c->lock_fd = -1;
 	c->guest_port = 0;
 	x->path = &xen_path_xenstore;
 	x->usual_ns = 0;
 }
 
+/* With the lock in hand libxenguest must not take it again: one of ours that is closed ends them all. */
+static int bind_port(struct xen_guest *x, uint32_t guest_port)
+{
+	struct xen_channel *c = &x->channel;
+	const uint32_t domid = x->g.info.domid;
+	int port;
+
+	if (c->lock_fd >= 0)
+		return xenevtchn_bind_interdomain(c->ev, domid, guest_port);
+	port = xc_suspend_evtchn_init_sane(x->xch, c->ev, domid, (int)guest_port, &c->lock_fd);
+	/* What it says of the lock is undefined then. */
+	if (port < 0)
+		c->lock_fd = -1;
+	return port;
+}
+
 static void bind(struct xen_guest *x, uint32_t guest_port)
 {
 	struct xen_channel *c = &x->channel;
-	int port = xc_suspend_evtchn_init_sane(x->xch, c->ev, x->g.info.domid, (int)guest_port,
-					       &c->lock_fd);
+	int port = bind_port(x, guest_port);
 
 	if (port < 0) {
-		/* What the library says of the lock is undefined then. */
-		c->lock_fd = -1;
 		suspend_offer_failed(&c->offer, guest_port, clock_now());
 		log_limited(
 			LOG_AT_WARN,
@@ -81,7 +93,7 @@ static void bind(struct xen_guest *x, uint32_t guest_port)
 			x->g.info.name, guest_port);
 		return;
 	}
-	/* libxenguest has subscribed as well: only around a request, see above. */
+	/* libxenguest has subscribed as well, or libxl once: only around a request, see above. */
 	xen_channel_forget(x);
 	c->port = port;
 	c->guest_port = guest_port;
@@ -110,6 +122,8 @@ void xen_channel_fini(struct xen_guest *x)
 	if (!x->channel.ev)
 		return;
 	unbind(x);
+	(void)xc_suspend_evtchn_release(x->xch, x->channel.ev, x->g.info.domid, -1,
+					&x->channel.lock_fd);
 	xenevtchn_close(x->channel.ev);
 }
 
@@ -120,7 +134,7 @@ void xen_channel_choose(struct xen_guest *x)
 	uint32_t guest_port;
 
 	/* A request under way is answered on the way that it took. */
-	if (x->owed && !x->unsure)
+	if (x->claim.owed && !x->claim.unsure)
 		return;
 	if (!atomic_load(&x->offered) && !suspend_offer_due(&c->offer, now))
 		return;
@@ -133,19 +147,6 @@ void xen_channel_choose(struct xen_guest *x)
 	unbind(x);
 	if (suspend_offer_take(&c->offer, guest_port, now))
 		bind(x, guest_port);
-}
-
-void xen_channel_give_up(struct xen_guest *x)
-{
-	if (x->path != &xen_path_channel)
-		return;
-	log_warn(
-		"%s does not answer on its suspend event channel; it is asked through xenstore until it offers "
-		"another",
-		x->g.info.name);
-	if (x->channel.subscribed)
-		xen_channel_forget(x);
-	x->path = &xen_path_xenstore;
 }
 
 /* ---- the path ---- */
@@ -208,14 +209,27 @@ static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspen
 	}
 }
 
-/* A notification cannot be taken back. */
+/*
+ * A notification cannot be taken back, but a guest whose channel leads nowhere refuses: nobody would resume it. Only
+ * one that has looked already goes on.
+ */
 static int channel_withdraw(struct xen_guest *x, struct err *e)
 {
+	uint32_t guest_port = x->channel.guest_port;
+
+	unbind(x);
+	suspend_offer_failed(&x->channel.offer, guest_port, clock_now());
+	log_limited(
+		LOG_AT_WARN,
+		"%s does not answer on its suspend event channel; it is asked through xenstore for a "
+		"while, or until it makes another offer",
+		x->g.info.name);
 	return 0;
 }
 
 const struct suspend_path xen_path_channel = {
 	.name = "event channel",
+	.way = CLAIM_CHANNEL,
 	.request = channel_request,
 	.wait = channel_wait,
 	.withdraw = channel_withdraw,

@@ -46,6 +46,7 @@ UNIT_TESTS += \
 	tests/unit/test_supervisor.c \
 	tests/unit/test_suspend_bench.c \
 	tests/unit/test_suspend_bench_cmd.c \
+	tests/unit/test_suspend_claim.c \
 	tests/unit/test_suspend_offer.c \
 	tests/unit/test_throttle.c \
 	tests/unit/test_timing.c \

@@ -523,6 +523,182 @@ static void a_failed_offer_is_tried_again(void **state)
 	cycle("event channel");
 }
 
+/* The guest does what it can until then; true if it is suspended. */
+static bool runs_on(uint64_t ns)
+{
+	pass(ns);
+	return w.shutdown;
+}
+
+static bool found_ours(void)
+{
+	assert_int_equal(xen_info(x), 0);
+	return xen_is_ours(x);
+}
+
+/* xl pause for longer than a request is waited for. */
+static void a_paused_guest_is_not_left_suspended(void **state)
+{
+	struct suspend_result r;
+
+	cycle("event channel");
+	w.paused = true;
+	for (int i = 0; i < 30; i++) {
+		r = ask();
+		assert_int_equal(r.outcome, SUSPEND_TIMEOUT);
+		assert_false(r.taken);
+		assert_int_equal(w.node_len, 0);
+	}
+	assert_int_equal(w.binding, 0);
+	assert_true(w.our_lock);
+	/* It refuses what is still pending, and there is nothing else to obey. */
+	w.paused = false;
+	assert_false(runs_on(NS_PER_SEC));
+	assert_int_equal(w.declined, 1);
+	assert_int_equal(w.suspends, 1);
+	cycle("xenstore");
+	assert_false(runs_on(NS_PER_SEC));
+	/* After a while the channel gets another chance. */
+	pass(60 * NS_PER_SEC);
+	cycle("event channel");
+}
+
+/* The module is too busy, or it was unloaded just then. */
+static void a_refusal_does_not_hold_up_the_next(void **state)
+{
+	struct suspend_result r;
+	uint64_t begun;
+
+	cycle("event channel");
+	w.asleep = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	begun = w.now;
+	r = ask();
+	assert_int_equal(r.outcome, SUSPEND_DONE);
+	assert_string_equal(r.path, "xenstore");
+	assert_true(w.now - begun < 10 * NS_PER_MS);
+	capture();
+	assert_int_equal(xen_resume(&x->g), 0);
+	/* Its end is closed: that is seen at once. */
+	w.asleep = false;
+	guest_offers(10);
+	cycle("event channel");
+	w.binding = 0;
+	begun = w.now;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	assert_true(w.now - begun < 50 * NS_PER_MS);
+	cycle("xenstore");
+}
+
+/* It had looked at the channel, and is on its way into the hypercall when somebody pauses it. */
+static void one_that_had_looked_is_resumed(void **state)
+{
+	cycle("event channel");
+	w.gap_wanted = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	w.paused = false;
+	assert_true(runs_on(NS_PER_MS));
+	assert_true(found_ours());
+	assert_int_equal(xen_resume_late(x), 0);
+	assert_false(runs_on(NS_PER_SEC));
+	cycle("xenstore");
+}
+
+/* The older request is obeyed while the newer one lies in control/shutdown. */
+static void the_other_one_does_not_stay_out(void **state)
+{
+	for (int obeyed = 0; obeyed < 2; obeyed++) {
+		guest_offers(20 + (uint32_t)obeyed);
+		cycle("event channel");
+		w.gap_wanted = true;
+		assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+		/* Pending in the hypervisor: it runs when it is asked the next time. */
+		w.paused = false;
+		w.store_deaf = !obeyed;
+		assert_int_equal(ask().outcome, SUSPEND_DONE);
+		assert_int_equal(w.rdx, SUSPEND_SELF_AWARE);
+		assert_int_equal(xen_resume(&x->g), 0);
+		assert_int_equal(runs_on(NS_PER_MS), obeyed);
+		if (obeyed)
+			assert_true(found_ours());
+		else
+			guest_offers(30);
+		cycle(obeyed ? "xenstore" : "event channel");
+		assert_int_equal(w.node_len, 0);
+		w.store_deaf = false;
+		assert_false(runs_on(NS_PER_SEC));
+	}
+}
+
+/* A second notification before the hypercall is obeyed after the resume. */
+static void two_notifications_are_obeyed_twice(void **state)
+{
+	struct suspend_result r;
+
+	cycle("event channel");
+	w.asleep = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	w.asleep = false;
+	guest_offers(10);
+	assert_int_equal(ask().outcome, SUSPEND_DONE);
+	w.notified = true;
+	assert_int_equal(xen_resume(&x->g), 0);
+	assert_true(runs_on(NS_PER_MS));
+	assert_true(found_ours());
+	r = ask();
+	assert_int_equal(r.outcome, SUSPEND_DONE);
+	assert_int_equal(xen_resume(&x->g), 0);
+	assert_false(runs_on(NS_PER_SEC));
+}
+
+/* P2: in the same time xl save asks, through control/shutdown for the guest has taken back its offer. */
+static void xl_save_is_not_ours(void **state)
+{
+	cycle("event channel");
+	w.asleep = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	guest_offers(0);
+	pass(NS_PER_SEC);
+	strcpy(w.node, "suspend");
+	w.node_len = 7;
+	w.store_deaf = true;
+	assert_int_equal(ask().outcome, SUSPEND_FOREIGN);
+	w.store_deaf = false;
+	assert_true(runs_on(NS_PER_MS));
+	assert_false(found_ours());
+	assert_int_equal(ask().outcome, SUSPEND_FOREIGN);
+	assert_true(w.shutdown);
+	/* Without any request of ours outstanding even one over the channel is not. */
+	w.shutdown = false;
+	pass(CLAIM_CHANNEL_NS);
+	hypercall(SUSPEND_SELF_AWARE);
+	assert_false(found_ours());
+	w.shutdown = false;
+}
+
+/* Whatever the worker before us had asked. */
+static void an_adopted_guest_is_resumed(void **state)
+{
+	claim_inherited(&x->claim, true, w.now);
+	w.asleep = true;
+	strcpy(w.node, "suspend");
+	assert_true(runs_on(NS_PER_MS));
+	assert_true(found_ours());
+	assert_int_equal(xen_resume_late(x), 0);
+	/* Pending since, and we have bound. */
+	guest_offers(9);
+	xen_channel_choose(x);
+	w.asleep = false;
+	w.notified = true;
+	pass(100 * NS_PER_SEC);
+	assert_true(w.shutdown);
+	assert_true(found_ours());
+	assert_int_equal(xen_resume_late(x), 0);
+	cycle("event channel");
+}
+
 /* libxl leaves its subscription behind. */
 static void a_subscription_of_others_is_ended(void **state)
 {
@@ -554,6 +730,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(goes_by_the_channel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_subscription_of_others_is_ended, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_paused_guest_is_not_left_suspended, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_refusal_does_not_hold_up_the_next, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(one_that_had_looked_is_resumed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_other_one_does_not_stay_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(two_notifications_are_obeyed_twice, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(xl_save_is_not_ours, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_adopted_guest_is_resumed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_bad_offer_is_tried_seldom, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_offer_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_without_an_event_is_seen, set_up, tear_down),
