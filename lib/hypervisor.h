@@ -72,7 +72,8 @@ struct guest_state {
 	uint32_t tsc_khz;
 	uint64_t tsc_nsec;
 	uint32_t tsc_incarnation;
-	bool self_aware; /* the guest finds out by itself where it wakes up: resumed bare, told nothing */
+	/* The guest finds out by itself where it wakes up: resumed bare, told nothing, but for the first time. */
+	bool self_aware;
 };
 
 enum suspend_outcome {

@@ -58,6 +58,7 @@ static void unbind(struct xen_guest *x)
 	if (c->port >= 0)
 		(void)xenevtchn_unbind(c->ev, (evtchn_port_t)c->port);
 	c->port = -1;
+	c->proven = false;
 	c->guest_port = 0;
 	x->path = &xen_path_xenstore;
 	x->usual_ns = 0;

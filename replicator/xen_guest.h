@@ -76,6 +76,7 @@ struct xen_channel {
 	int port;	     /* our end, -1: not bound */
 	uint32_t guest_port; /* its end, 0: none */
 	int lock_fd; /* libxenguest's: of all toolstacks one has the channel. Kept to the end, bound or not */
+	bool proven; /* the guest was told where it is since we bound: its next look at the channel sees this binding */
 	struct suspend_offer offer;
 	bool subscribed; /* the hypervisor tells us, and not xenstored, that the guest is suspended */
 };

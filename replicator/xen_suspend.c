@@ -454,18 +454,32 @@ void xen_runs(struct xen_guest *x)
 	x->captured = false;
 }
 
+/*
+ * The guest remembers to whom its channel led right before the hypercall, and takes itself to be in a new domain when it
+ * leads elsewhere after. That was the binding of today only if the guest has run since we bound, beyond any older
+ * look of its: it was resumed, and told. A worker before us or xl may have held the channel in that look, or we,
+ * before we closed and bound again.
+ */
+static bool finds_out_itself(const struct xen_guest *x)
+{
+	return x->captured && x->state.self_aware && x->channel.port >= 0 && x->channel.proven;
+}
+
 int xen_resume(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
-	int rc;
+	bool bare = finds_out_itself(x);
+	int rc = bare ? 0 : set_return_code(x);
 
-	rc = x->captured && x->state.self_aware ? 0 : set_return_code(x);
 	if (rc == 0 || rc == -ESTALE) {
 		int running = set_running(x);
 
 		if (running < 0)
 			rc = running;
 	}
+	/* What it looks at from now on is what we hold now. */
+	if (rc == 0 && !bare && x->channel.port >= 0)
+		x->channel.proven = true;
 	if (rc == 0 || rc == -ESTALE)
 		xen_runs(x);
 	return rc;

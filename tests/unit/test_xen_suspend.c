@@ -699,6 +699,59 @@ static void an_adopted_guest_is_resumed(void **state)
 	cycle("event channel");
 }
 
+/* Bare only where what the guest saw before its hypercall is what it finds after. */
+static void bare_is_resumed_what_saw_this_binding(void **state)
+{
+	struct suspend_result r;
+
+	/* Nobody knows what it saw before we bound. */
+	cycle("event channel");
+	assert_int_equal(w.told, 1);
+	cycle("event channel");
+	cycle("event channel");
+	assert_int_equal(w.told, 1);
+	assert_int_equal(w.bare, 2);
+	/* It goes into the hypercall with the channel of before, which we have closed. */
+	w.gap_wanted = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	w.paused = false;
+	w.store_deaf = true;
+	r = ask();
+	assert_int_equal(r.outcome, SUSPEND_DONE);
+	assert_int_equal(w.rdx, SUSPEND_SELF_AWARE);
+	capture();
+	assert_int_equal(xen_resume(&x->g), 0);
+	assert_int_equal(w.told, 2);
+	/* Likewise, and we have bound another time since. */
+	guest_offers(10);
+	cycle("event channel");
+	cycle("event channel");
+	w.gap_wanted = true;
+	assert_int_equal(ask().outcome, SUSPEND_TIMEOUT);
+	atomic_store(&x->offered, true);
+	pass(60 * NS_PER_SEC);
+	w.paused = false;
+	cycle("event channel");
+	assert_int_equal(w.told, 4);
+	cycle("event channel");
+	cycle("event channel");
+	assert_int_equal(w.told, 4);
+}
+
+/* The worker before us had asked, and it went into the hypercall only when we had bound. */
+static void one_of_another_worker_is_told(void **state)
+{
+	w.in_gap = true;
+	w.gap_of = ++w.bindings;
+	w.paused = true;
+	claim_inherited(&x->claim, true, w.now);
+	xen_channel_choose(x);
+	w.paused = false;
+	cycle("event channel");
+	assert_int_equal(w.told, 1);
+	assert_int_equal(w.bare, 0);
+}
+
 /* libxl leaves its subscription behind. */
 static void a_subscription_of_others_is_ended(void **state)
 {
@@ -740,6 +793,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(xl_save_is_not_ours, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_adopted_guest_is_resumed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(bare_is_resumed_what_saw_this_binding, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(one_of_another_worker_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_bad_offer_is_tried_seldom, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_failed_offer_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_end_without_an_event_is_seen, set_up, tear_down),
