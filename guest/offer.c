@@ -53,9 +53,9 @@ static u32 port; /* 0: nothing is offered */
 static int irq;
 static bool offering; /* between loading and unloading, but for the system's own sleep */
 static unsigned long work;
-static unsigned int
-	kernel_suspends;	 /* how many of the kernel's own have been, or of our arrivals */
-static unsigned int asked_after; /* how many when the toolstack asked */
+/* The kernel's own suspends so far, and our arrivals; and what that was when the toolstack asked. */
+static unsigned int kernel_suspends;
+static unsigned int asked_after;
 static DECLARE_WAIT_QUEUE_HEAD(wake);
 static struct task_struct *thread;
 
