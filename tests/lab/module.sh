@@ -27,7 +27,7 @@ lost_ticks() { # "NS JIFFIES" before, after: one at either end is no loss
 	awk -v b="$1" -v a="$2" -v hz=$HZ 'BEGIN {
 		split(b, x); split(a, y)
 		lost = int((y[1] - x[1]) * hz / 1e9 - (y[2] - x[2]) + 0.5)
-		print lost > 2 || lost < -2 ? lost : 0
+		print (lost > 2 || lost < -2) ? lost : 0
 	}'
 }
 clock_of() { # host, guest's address, key: what clockask says
