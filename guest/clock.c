@@ -2,8 +2,11 @@
 /*
  * See clock.h. The kernel itself suspends its timekeeper before the hypercall, whatever follows; then
  * CLOCK_MONOTONIC lacks the time of each checkpoint. Here the timekeeper is suspended and resumed only after
- * it is known that the domain is new, and so that it does not take the step of the clocksource for time, its
- * last reading is moved by that step first.
+ * it is known that the domain is new, and for that its two sources are set back to the mark first: the clocksource by
+ * moving the last reading of it, so that its step is not taken for time; the wall clock by moving what Xen says of it.
+ * So the timekeeper finds what it would have found before the hypercall, also for the difference of guest's and host's
+ * time that it keeps from suspend to suspend; and when it resumes, with the wall clock as it is, it finds what has been
+ * slept. To add that afterwards would count some of it twice.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -11,8 +14,11 @@
 
 #include <linux/errno.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/printk.h>
 #include <linux/timekeeping.h>
+#include <xen/interface/xen.h>
 
 #include "guest/symbols.h"
 
@@ -68,7 +74,8 @@ void clock_take(struct clock_mark *m)
 	m->cycles = read_cycles();
 }
 
-void clock_rebase(const struct clock_mark *m)
+/* Its last reading moves by the step, so that the timekeeper stands where it stood at the mark. */
+static void rebase(const struct clock_mark *m)
 {
 	struct timekeeper *tk = &ksym.tk_core->timekeeper;
 	u64 step = read_cycles() - m->cycles;
@@ -77,14 +84,38 @@ void clock_rebase(const struct clock_mark *m)
 	tk->tkr_raw.cycle_last = (tk->tkr_raw.cycle_last + step) & tk->tkr_raw.mask;
 }
 
-void clock_add_sleep(const struct clock_mark *m)
+/* What Xen shares with us: the wall's time at the origin of its own clock. The kernel adds the latter's reading. */
+static struct pvclock_wall_clock *wall_base(void)
 {
-	struct timespec64 slept;
-	struct timespec64 now;
+	return &(*ksym.HYPERVISOR_shared_info)->wc;
+}
 
+/* Only this CPU reads it meanwhile. The version, which is Xen's, stays; Xen never looks at the rest. */
+static void set_wall_base(u32 sec, u32 nsec)
+{
+	WRITE_ONCE(wall_base()->sec, sec);
+	WRITE_ONCE(wall_base()->nsec, nsec);
+}
+
+void clock_back(const struct clock_mark *m, struct pvclock_wall_clock *kept)
+{
+	struct timespec64 now;
+	s64 base;
+	u64 sec;
+	u32 nsec;
+
+	rebase(m);
 	ksym.read_persistent_clock64(&now);
-	slept = timespec64_sub(now, m->wall);
-	/* Hosts whose wall clocks differ: a guest's clock is never set back. */
-	if (timespec64_to_ns(&slept) > 0)
-		ksym.timekeeping_inject_sleeptime64(&slept);
+	*kept = *wall_base();
+	base = kept->sec * NSEC_PER_SEC + kept->nsec -
+	       (timespec64_to_ns(&now) - timespec64_to_ns(&m->wall));
+	sec = div_u64_rem(max_t(s64, base, 0), NSEC_PER_SEC, &nsec);
+	set_wall_base((u32)sec, nsec);
+}
+
+void clock_forth(const struct pvclock_wall_clock *kept)
+{
+	/* Unless the host has just been given another time, and Xen has told us. */
+	if (READ_ONCE(wall_base()->version) == kept->version)
+		set_wall_base(kept->sec, kept->nsec);
 }

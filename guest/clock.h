@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guest's clocks over a suspend. In the same domain nothing is done, so that a checkpoint costs no clock
- * anything. In a new domain the clocksource counts from another origin: CLOCK_MONOTONIC goes on where it
- * stood, the time in between is added to CLOCK_REALTIME and CLOCK_BOOTTIME, as after any suspend.
+ * The guest's clocks over a suspend. After a short one in the same domain nothing is done, so that a checkpoint costs
+ * no clock anything. After a long one, and in a new domain, where the clocksource counts from another origin,
+ * CLOCK_MONOTONIC goes on where it stood, and the time in between is added to CLOCK_REALTIME and CLOCK_BOOTTIME, as
+ * after any suspend.
  */
 #ifndef SUSPEND_CLOCK_H
 #define SUSPEND_CLOCK_H
 
 #include <linux/time64.h>
 #include <linux/types.h>
+#include <asm/pvclock-abi.h>
 
 struct clock_mark {
 	u64 cycles;		/* of the clocksource that keeps the time */
@@ -19,9 +21,11 @@ struct clock_mark {
 int clock_init(void);
 /* Before the hypercall; in stop_machine(), or no CPU could run in between. */
 void clock_take(struct clock_mark *m);
-/* In a new domain, still in stop_machine(), once the clocksource works again and before syscore_suspend(). */
-void clock_rebase(const struct clock_mark *m);
-/* In a new domain, when all runs again. May sleep. */
-void clock_add_sleep(const struct clock_mark *m);
+/*
+ * Still in stop_machine(), once the clocksource works again: syscore_suspend() between the two takes the time of the
+ * mark for now, and syscore_resume() afterwards adds what lies between as time slept.
+ */
+void clock_back(const struct clock_mark *m, struct pvclock_wall_clock *kept);
+void clock_forth(const struct pvclock_wall_clock *kept);
 
 #endif

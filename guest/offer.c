@@ -10,12 +10,14 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/interrupt.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/suspend.h>
 #include <linux/wait.h>
@@ -28,6 +30,7 @@
 #include <asm/xen/hypercall.h>
 
 #include "guest/cycle.h"
+#include "guest/others.h"
 #include "guest/store.h"
 #include "guest/suspend_abi.h"
 #include "guest/symbols.h"
@@ -35,6 +38,9 @@
 #define TOOLSTACK_DOM 0
 /* From the end of the offer in the store until the channel closes: who has just asked still gets an answer. */
 #define GRACE_MS 250
+/* For how long a device's probe that begins at the last moment is given way. */
+#define AGAIN_LIMIT HZ
+#define RETRY (10 * HZ)
 
 enum work {
 	WORK_SUSPEND, /* the toolstack asks */
@@ -47,6 +53,9 @@ static u32 port; /* 0: nothing is offered */
 static int irq;
 static bool offering; /* between loading and unloading, but for the system's own sleep */
 static unsigned long work;
+/* The kernel's own suspends so far, and our arrivals; and what that was when the toolstack asked. */
+static unsigned int kernel_suspends;
+static unsigned int asked_after;
 static DECLARE_WAIT_QUEUE_HEAD(wake);
 static struct task_struct *thread;
 
@@ -91,6 +100,7 @@ static void ask_thread(enum work what)
 
 static irqreturn_t asked(int unused, void *data)
 {
+	asked_after = kernel_suspends;
 	ask_thread(WORK_SUSPEND);
 	return IRQ_HANDLED;
 }
@@ -110,12 +120,9 @@ static int open_channel(void)
 	if (rc)
 		return rc;
 	irq = bind_evtchn_to_irqhandler(op.port, asked, 0, "xen-suspend", &port);
-	if (irq < 0) {
-		struct evtchn_close shut = {.port = op.port};
-
-		(void)HYPERVISOR_event_channel_op(EVTCHNOP_close, &shut);
+	/* It may have closed the port, or not. To leave one open costs nothing; to close it twice may hit another's. */
+	if (irq < 0)
 		return irq;
-	}
 	port = op.port;
 	return 0;
 }
@@ -147,29 +154,63 @@ static bool channel_lives(void)
 
 /* ---- the thread ---- */
 
-static int suspend_once(struct cycle *c)
+/* Everything is stopped. */
+static int last_look(void)
 {
-	int rc;
+	/*
+	 * The kernel's own suspend may have overtaken us: who asks for that does not wait for this any more. Where it led
+	 * to a new domain, the number is no port, or another's.
+	 */
+	if (kernel_suspends != asked_after || !channel_lives())
+		return -ESTALE;
+	if (others_probe())
+		return -EAGAIN;
+	/* Whoever has asked again up to here has asked for this. */
+	clear_bit(WORK_SUSPEND, &work);
+	return 0;
+}
 
-	*c = (struct cycle){.port = port};
-	if (!port || !cpu_online(0))
-		return -ENODEV;
-	rc = store_quiet();
-	if (rc)
+static int suspend_quietly(struct cycle *c)
+{
+	int rc = store_quiet();
+
+	if (rc) {
+		others_may_bind();
 		return rc;
+	}
 	rc = cycle_run(c);
+	others_may_bind();
 	if (c->moved)
-		cycle_arrive(c);
+		cycle_arrive();
 	else
 		store_go_on();
 	return rc;
 }
 
+static int suspend_once(struct cycle *c)
+{
+	int rc;
+
+	*c = (struct cycle){.port = port, .last_look = last_look};
+	if (!port || !cpu_online(0))
+		return -ENODEV;
+	rc = others_stop();
+	if (rc)
+		return rc;
+	rc = suspend_quietly(c);
+	others_go_on();
+	return rc;
+}
+
 static void obey(void)
 {
+	unsigned long end = jiffies + AGAIN_LIMIT;
 	struct cycle c;
-	int rc = suspend_once(&c);
+	int rc;
 
+	do
+		rc = suspend_once(&c);
+	while (rc == -EAGAIN && time_before(jiffies, end));
 	if (rc) {
 		declined++;
 		pr_warn_ratelimited("cannot suspend now: error %d\n", rc);
@@ -191,11 +232,13 @@ static void renew(void)
 static int serve(void *unused)
 {
 	while (!kthread_should_stop()) {
-		wait_event_idle(wake, READ_ONCE(work) || kthread_should_stop());
+		/* Without an offer one is tried from time to time. */
+		wait_event_idle_timeout(wake, READ_ONCE(work) || kthread_should_stop(),
+					READ_ONCE(port) ? MAX_SCHEDULE_TIMEOUT : RETRY);
 		mutex_lock(&lock);
 		if (test_and_clear_bit(WORK_SUSPEND, &work))
 			obey();
-		if (test_and_clear_bit(WORK_RENEW, &work))
+		if (test_and_clear_bit(WORK_RENEW, &work) || !port)
 			renew();
 		mutex_unlock(&lock);
 	}
@@ -227,6 +270,7 @@ static void end_offering(void)
 /* The kernel's own suspend, and our arrival, end with this; the store is not back yet. */
 static int resumed(struct notifier_block *nb, unsigned long action, void *data)
 {
+	kernel_suspends++;
 	ask_thread(WORK_RENEW);
 	return NOTIFY_OK;
 }
@@ -251,8 +295,17 @@ static int system_sleep(struct notifier_block *nb, unsigned long action, void *d
 	return NOTIFY_OK;
 }
 
+/* A kernel that follows this one in the same domain (kexec) would inherit an offer of which it knows nothing. */
+static int system_restarts(struct notifier_block *nb, unsigned long action, void *data)
+{
+	if (action == SYS_RESTART)
+		end_offering();
+	return NOTIFY_OK;
+}
+
 static struct notifier_block resume_nb = {.notifier_call = resumed};
 static struct notifier_block sleep_nb = {.notifier_call = system_sleep};
+static struct notifier_block restart_nb = {.notifier_call = system_restarts};
 
 static int make_thread(void)
 {
@@ -260,7 +313,7 @@ static int make_thread(void)
 
 	if (IS_ERR(t))
 		return PTR_ERR(t);
-	/* CPU 0 makes the hypercall, so that restarting the ticks of all others leaves out nobody. */
+	/* There the channel's interrupt arrives and the hypercall is made: nobody else has to wake up first. */
 	kthread_bind(t, 0);
 	/* The request is not to wait behind the guest's load. */
 	sched_set_fifo(t);
@@ -269,34 +322,50 @@ static int make_thread(void)
 	return 0;
 }
 
-static int __init channel_init(void)
+/* 0, or after one line: this is nothing for us. */
+static int __init look_around(void)
 {
-	int rc;
+	/* A kernel that knows nothing of PVH has no xen_pvh; symbols_find() says so. */
+	int rc = xen_hvm_domain() ? symbols_find() : 0;
 
-	if (!xen_pvh_domain()) {
+	if (rc)
+		return rc;
+	/* A dom0 may be PVH, too; there is nobody who would resume it. */
+	if (!xen_hvm_domain() || !*ksym.xen_pvh || xen_initial_domain()) {
 		pr_err("not loaded: this is not a PVH guest of Xen\n");
 		return -ENODEV;
 	}
-	rc = symbols_find();
-	if (!rc)
-		rc = clock_init();
+	if (!tsc_khz) {
+		pr_err("not loaded: this kernel does not know its TSC's frequency; its own suspend stays in use\n");
+		return -EINVAL;
+	}
+	return clock_init();
+}
+
+static int __init channel_init(void)
+{
+	int rc = look_around();
+
 	if (!rc)
 		rc = make_thread();
 	if (rc)
 		return rc;
 	begin_offering();
 	if (!port) {
+		end_offering();
 		kthread_stop(thread);
 		return -EIO;
 	}
 	xen_resume_notifier_register(&resume_nb);
 	register_pm_notifier(&sleep_nb);
+	register_reboot_notifier(&restart_nb);
 	pr_info("suspend event channel offered on port %u\n", port);
 	return 0;
 }
 
 static void __exit channel_exit(void)
 {
+	unregister_reboot_notifier(&restart_nb);
 	unregister_pm_notifier(&sleep_nb);
 	xen_resume_notifier_unregister(&resume_nb);
 	end_offering();

@@ -8,6 +8,7 @@
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
 #include <linux/printk.h>
+#include <asm/cpufeature.h>
 
 struct kernel_symbols ksym;
 
@@ -26,6 +27,12 @@ static const struct wanted wanted[] = {
 	WANT(freeze_kernel_threads),
 	WANT(thaw_processes),
 	WANT(freeze_timeout_msecs),
+	WANT(pm_abort_suspend),
+	WANT(probe_count),
+	WANT(defer_all_probes),
+	WANT(block_class),
+	WANT(xen_pvh),
+	WANT(HYPERVISOR_shared_info),
 	WANT(xen_save_time_memory_area),
 	WANT(xen_restore_time_memory_area),
 	WANT(xen_arch_post_suspend),
@@ -35,6 +42,9 @@ static const struct wanted wanted[] = {
 	WANT(xen_timer_resume),
 	WANT(xen_console_resume),
 	WANT(xen_resume_notifier),
+	WANT(xenwatch_mutex),
+	WANT(xenwatch_pid),
+	WANT(irq_mapping_update_lock),
 	WANT(xs_resume),
 	WANT(xs_watch_rwsem),
 	WANT(xs_response_mutex),
@@ -46,13 +56,23 @@ static const struct wanted wanted[] = {
 	WANT(tick_suspend_local),
 	WANT(tick_resume_local),
 	WANT(read_persistent_clock64),
-	WANT(timekeeping_inject_sleeptime64),
 	WANT(tk_core),
+	WANT(shadow_timekeeper),
 	WANT(xen_clocksource),
 	WANT(clocksource_tsc),
 };
 
 typedef unsigned long (*lookup_fn)(const char *name);
+
+/* Then a call of a function that the kernel itself never calls through a pointer is a fault. Since Linux 5.18. */
+static bool branches_tracked(void)
+{
+#ifdef X86_FEATURE_IBT
+	return cpu_feature_enabled(X86_FEATURE_IBT);
+#else
+	return false;
+#endif
+}
 
 static lookup_fn find_lookup(void)
 {
@@ -68,9 +88,14 @@ static lookup_fn find_lookup(void)
 
 int symbols_find(void)
 {
-	lookup_fn lookup = find_lookup();
+	lookup_fn lookup;
 	size_t i;
 
+	if (branches_tracked()) {
+		pr_err("not loaded: this kernel tracks indirect branches (ibt); its own suspend stays in use\n");
+		return -EOPNOTSUPP;
+	}
+	lookup = find_lookup();
 	if (!lookup) {
 		pr_err("not loaded: this kernel has no kprobes, so its own suspend cannot be found; it stays in use\n");
 		return -ENOENT;

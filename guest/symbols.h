@@ -6,7 +6,9 @@
 #ifndef SUSPEND_SYMBOLS_H
 #define SUSPEND_SYMBOLS_H
 
+#include <linux/atomic.h>
 #include <linux/clocksource.h>
+#include <linux/device.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/rwsem.h>
@@ -14,6 +16,7 @@
 #include <linux/time64.h>
 #include <linux/timekeeper_internal.h>
 #include <linux/wait.h>
+#include <xen/interface/xen.h>
 
 /* Of kernel/time/timekeeping.c. clock_init() finds out whether it looks like this here. */
 struct timekeeper_core {
@@ -27,7 +30,14 @@ struct kernel_symbols {
 	int (*freeze_kernel_threads)(void);
 	void (*thaw_processes)(void);
 	unsigned int *freeze_timeout_msecs;
+	/* drivers/base */
+	atomic_t *pm_abort_suspend;
+	atomic_t *probe_count;
+	bool *defer_all_probes;
+	struct class *block_class; /* block/genhd.c */
 	/* arch/x86/xen, drivers/xen */
+	const bool *xen_pvh; /* not exported before Linux 5.15 */
+	struct shared_info **HYPERVISOR_shared_info;
 	void (*xen_save_time_memory_area)(void);
 	void (*xen_restore_time_memory_area)(void);
 	void (*xen_arch_post_suspend)(int cancelled);
@@ -37,7 +47,10 @@ struct kernel_symbols {
 	void (*xen_timer_resume)(void);
 	void (*xen_console_resume)(void);
 	struct raw_notifier_head *xen_resume_notifier;
+	struct mutex *irq_mapping_update_lock;
 	/* drivers/xen/xenbus/xenbus_xs.c */
+	struct mutex *xenwatch_mutex;
+	pid_t *xenwatch_pid;
 	void (*xs_resume)(void);
 	struct rw_semaphore *xs_watch_rwsem;
 	struct mutex *xs_response_mutex;
@@ -50,8 +63,12 @@ struct kernel_symbols {
 	void (*tick_suspend_local)(void);
 	void (*tick_resume_local)(void);
 	void (*read_persistent_clock64)(struct timespec64 *ts);
-	void (*timekeeping_inject_sleeptime64)(const struct timespec64 *delta);
 	struct timekeeper_core *tk_core;
+	/*
+	 * Not used. From Linux 6.13 on it is a part of tk_core, and the suspend of the timekeeper begins from it, so that
+	 * what clock_back() does would be lost: such a kernel is not for this module.
+	 */
+	struct timekeeper *shadow_timekeeper;
 	struct clocksource *xen_clocksource;
 	struct clocksource *clocksource_tsc;
 };

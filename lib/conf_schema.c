@@ -73,7 +73,7 @@ static const struct conf_key keys[] = {
 	 .help = "This host's private key."},
 	{.name = "tls.ktls",
 	 .type = CONF_BOOL,
-	 .dflt = "true",
+	 .dflt = "false",
 	 FIELD(conf, tls_ktls),
 	 .help = "Let the kernel encrypt where it can."},
 	{.name = "defaults.epoch-period",

@@ -72,7 +72,8 @@ struct guest_state {
 	uint32_t tsc_khz;
 	uint64_t tsc_nsec;
 	uint32_t tsc_incarnation;
-	bool self_aware; /* the guest finds out by itself where it wakes up: resumed bare, told nothing */
+	/* The guest finds out by itself where it wakes up: resumed bare, told nothing, but for the first time. */
+	bool self_aware;
 };
 
 enum suspend_outcome {
@@ -237,7 +238,7 @@ MUST_CHECK static inline int guest_map_late(struct guest *g, const uint64_t *bit
  * After every outcome but SUSPEND_DONE the guest is not suspended by us. SUSPEND_TIMEOUT: the request is
  * withdrawn; when the guest had taken it already (out->taken) it may still suspend: the next
  * guest_suspend() goes on waiting for that one; until then guest_health(), to be called at least every
- * 100 ms, resumes it at once.
+ * 100 ms, resumes it at once. So it does with one that comes, against all likelihood, without having been taken.
  */
 MUST_CHECK static inline int guest_suspend(struct guest *g, uint64_t deadline_ns,
 					   struct suspend_result *out, struct err *e)
@@ -282,7 +283,8 @@ static inline enum guest_health guest_health(struct guest *g, enum guest_shutdow
 /*
  * A guest that has taken a request which was given up (SUSPEND_TIMEOUT, taken) is waited for and resumed when it obeys:
  * before anything that keeps guest_health() from being called for long. Returns at once when there is none such, after
- * 30 s at the latest (200 ms where only a worker before us may have asked); the guest is freezing its tasks meanwhile and of no use to anybody.
+ * 30 s at the latest (200 ms where it probably never obeys: it was asked over a channel that is closed now, or by a worker before
+ * us, if at all); the guest is freezing its tasks meanwhile and of no use to anybody.
  */
 static inline void guest_settle(struct guest *g)
 {

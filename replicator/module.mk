@@ -17,6 +17,8 @@ core_SRCS := \
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \
 	xentoollog
 xen_SRCS := \
+	replicator/suspend_claim.c \
+	replicator/suspend_offer.c \
 	replicator/xen_bench.c \
 	replicator/xen_call.c \
 	replicator/xen_cap.c \
@@ -39,6 +41,7 @@ replicator_SRCS := \
 	replicator/apply.c \
 	replicator/arena.c \
 	replicator/bench_order.c \
+	replicator/bench_signals.c \
 	replicator/checkpoint.c \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \

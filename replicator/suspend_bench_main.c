@@ -18,6 +18,7 @@
 #include "lib/err.h"
 #include "lib/log.h"
 #include "replicator/bench_order.h"
+#include "replicator/bench_signals.h"
 #include "replicator/xen_bench.h"
 #include "replicator/xen_domain.h"
 
@@ -39,11 +40,6 @@ struct run {
 };
 
 static volatile sig_atomic_t stop;
-
-static void on_signal(int sig)
-{
-	stop = 1;
-}
 
 /* ---- options ---- */
 
@@ -204,30 +200,13 @@ static int measure(struct run *r, struct err *e)
 
 /* ---- around it ---- */
 
-static void catch_signals(struct run *r)
-{
-	struct sigaction sa = {.sa_handler = on_signal};
-	sigset_t block;
-
-	sigemptyset(&block);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigaddset(&block, SIGHUP);
-	sigprocmask(SIG_BLOCK, &block, &r->open_mask);
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
-	/* Whoever reads may go away: that is to be found out by writing, not by dying. */
-	signal(SIGPIPE, SIG_IGN);
-}
-
 static int run(const struct options *o, struct err *e)
 {
 	const struct xen_guest_conf conf = {.name = o->domain, .suspend_only = true};
 	struct run r = {.opt = o};
 	int rc;
 
-	catch_signals(&r);
+	bench_signals_hold(&stop, &r.open_mask);
 	rc = xen_guest_open(&r.guest, &conf, e);
 	if (rc < 0)
 		return rc;

@@ -14,8 +14,6 @@
 /* An answer that comes later is as bad as none. */
 #define SUSPEND_NS (10 * NS_PER_SEC)
 #define RESUME_TRIES 5
-/* A guest that holds a request freezes its tasks for 20 s at most, then it gives up. */
-#define SETTLE_NS (30 * NS_PER_SEC)
 
 struct xen_bench {
 	struct xen_guest *x;
@@ -38,8 +36,9 @@ int xen_bench_new(struct guest *g, struct xen_bench **out, struct err *e)
 	}
 	/* Whoever measured before us may have been killed: xenstored is told at the end that the guest runs. */
 	b->x->store_stale = true;
-	/* xen_suspend() looks for an offer once; from now on it finds nothing new, and takes the path that is set. */
+	/* The lock of the channel is taken for the whole run, if there is one. */
 	xen_channel_choose(b->x);
+	b->x->path_fixed = true;
 	*out = b;
 	return 0;
 }
@@ -68,8 +67,8 @@ void xen_bench_free(struct xen_bench *b)
 		return;
 	if (x->suspended)
 		(void)let_go_on(x, BENCH_XENSTORE);
-	xen_settle(x, clock_add(clock_now(), SETTLE_NS));
-	if ((x->suspended || x->owed) && is_suspended(x))
+	xen_settle(x, CLOCK_NEVER);
+	if ((x->suspended || x->claim.owed) && is_suspended(x))
 		log_err("%s STAYS SUSPENDED; try again with: romulus suspend-bench --rescue %s",
 			x->g.info.name, x->g.info.name);
 	xen_toolstack_fini(x);
@@ -95,6 +94,7 @@ static int take_path(struct xen_bench *b, enum bench_path path, struct err *e)
 	case BENCH_CHANNEL_BARE:
 		/* The guest may have changed its offer, or taken it back. */
 		atomic_store(&x->offered, true);
+		suspend_offer_forgive(&x->channel.offer);
 		xen_channel_choose(x);
 		if (!x->channel.guest_port)
 			return err_setx(e, -EOPNOTSUPP,
@@ -112,10 +112,8 @@ static int take_path(struct xen_bench *b, enum bench_path path, struct err *e)
 /* Says why. A request that may still be obeyed is remembered, for xen_bench_free(). */
 static int not_suspended(struct xen_guest *x, const struct suspend_result *r, int rc, struct err *e)
 {
-	if (x->requesting && xen_withdraw(x, NULL) < 0) {
-		x->owed = true;
-		x->owed_until = clock_add(clock_now(), SETTLE_NS);
-	}
+	if (x->claim.out != CLAIM_NONE && xen_withdraw(x, NULL) < 0)
+		claim_taken(&x->claim, clock_now());
 	switch (r->outcome) {
 	case SUSPEND_TIMEOUT:
 		return err_setx(e, -ETIMEDOUT, "the guest did not suspend within %llu s (%s)",

@@ -100,6 +100,11 @@ int xen_hvm_param(struct xen_guest *x, uint32_t index, uint64_t *value)
 	return 0;
 }
 
+bool xen_is_paused(const struct xen_guest *x)
+{
+	return x->s->op.u.getdomaininfo.flags & XEN_DOMINF_paused;
+}
+
 bool xen_is_changed(const struct xen_guest *x)
 {
 	return x->map &&

@@ -20,7 +20,8 @@
 #include "lib/err.h"
 #include "lib/log.h"
 
-#define MAX_PORT ((uint32_t)1 << 17) /* of the FIFO ABI, the larger one */
+/* While no event comes the guest itself is looked at so often: one that ended or closed its end sends none. */
+#define LOOK_NS (15 * NS_PER_MS)
 
 static int subscribe(struct xen_guest *x, uint32_t guest_port)
 {
@@ -37,22 +38,17 @@ void xen_channel_forget(struct xen_guest *x)
 
 /* ---- the offer ---- */
 
-/* 0: none, or nothing that is a port. */
 static uint32_t read_offer(struct xen_guest *x)
 {
 	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE,
 				    x->g.info.domid);
-	unsigned long n = 0;
-	char *end = text;
+	uint32_t port = suspend_offer_parse(text);
 
-	if (text && text[0] >= '0' && text[0] <= '9')
-		n = strtoul(text, &end, 10);
-	if (!text || *end || n >= MAX_PORT)
-		n = 0;
 	free(text);
-	return (uint32_t)n;
+	return port;
 }
 
+/* The lock stays: nobody else is to ask over the channel while a request of ours may still be obeyed. */
 static void unbind(struct xen_guest *x)
 {
 	struct xen_channel *c = &x->channel;
@@ -60,29 +56,45 @@ static void unbind(struct xen_guest *x)
 	if (c->subscribed)
 		xen_channel_forget(x);
 	if (c->port >= 0)
-		(void)xc_suspend_evtchn_release(x->xch, c->ev, x->g.info.domid, c->port,
-						&c->lock_fd);
+		(void)xenevtchn_unbind(c->ev, (evtchn_port_t)c->port);
 	c->port = -1;
-	c->lock_fd = -1;
+	c->proven = false;
 	c->guest_port = 0;
 	x->path = &xen_path_xenstore;
 	x->usual_ns = 0;
 }
 
+/* With the lock in hand libxenguest must not take it again: one of ours that is closed ends them all. */
+static int bind_port(struct xen_guest *x, uint32_t guest_port)
+{
+	struct xen_channel *c = &x->channel;
+	const uint32_t domid = x->g.info.domid;
+	int port;
+
+	if (c->lock_fd >= 0)
+		return xenevtchn_bind_interdomain(c->ev, domid, guest_port);
+	port = xc_suspend_evtchn_init_sane(x->xch, c->ev, domid, (int)guest_port, &c->lock_fd);
+	/* What it says of the lock is undefined then. */
+	if (port < 0)
+		c->lock_fd = -1;
+	return port;
+}
+
 static void bind(struct xen_guest *x, uint32_t guest_port)
 {
 	struct xen_channel *c = &x->channel;
-	int port = xc_suspend_evtchn_init_sane(x->xch, c->ev, x->g.info.domid, (int)guest_port,
-					       &c->lock_fd);
+	int port = bind_port(x, guest_port);
 
 	if (port < 0) {
-		log_warn(
+		suspend_offer_failed(&c->offer, guest_port, clock_now());
+		log_limited(
+			LOG_AT_WARN,
 			"%s offers event channel %u for its suspension, but it cannot be bound: another "
 			"toolstack has it, or the guest is wrong; it is asked through xenstore",
 			x->g.info.name, guest_port);
 		return;
 	}
-	/* libxenguest has subscribed as well: only around a request, see above. */
+	/* libxenguest has subscribed as well, or libxl once: only around a request, see above. */
 	xen_channel_forget(x);
 	c->port = port;
 	c->guest_port = guest_port;
@@ -95,6 +107,13 @@ int xen_channel_init(struct xen_guest *x, struct err *e)
 	x->channel.ev = xenevtchn_open(x->logger, 0);
 	if (!x->channel.ev)
 		return err_set(e, -errno, "open the event channels of this host");
+	/*
+	 * libxl never ends its subscription. A port that the guest has closed since would swallow the news of each
+	 * suspension. Where there is an offer the subscription may be that of an xl save that goes on: bind() finds
+	 * out, under the lock.
+	 */
+	if (read_offer(x) == 0)
+		xen_channel_forget(x);
 	atomic_store(&x->offered, true);
 	return 0;
 }
@@ -104,35 +123,31 @@ void xen_channel_fini(struct xen_guest *x)
 	if (!x->channel.ev)
 		return;
 	unbind(x);
+	(void)xc_suspend_evtchn_release(x->xch, x->channel.ev, x->g.info.domid, -1,
+					&x->channel.lock_fd);
 	xenevtchn_close(x->channel.ev);
 }
 
 void xen_channel_choose(struct xen_guest *x)
 {
+	struct xen_channel *c = &x->channel;
+	uint64_t now = clock_now();
 	uint32_t guest_port;
 
 	/* A request under way is answered on the way that it took. */
-	if ((x->owed && !x->unsure) || !atomic_exchange(&x->offered, false))
+	if (x->claim.owed && !x->claim.unsure)
 		return;
+	if (!atomic_load(&x->offered) && !suspend_offer_due(&c->offer, now))
+		return;
+	if (!suspend_offer_look(&c->offer, now))
+		return;
+	atomic_store(&x->offered, false);
 	guest_port = read_offer(x);
-	if (guest_port == x->channel.guest_port)
+	if (guest_port == c->guest_port)
 		return;
 	unbind(x);
-	if (guest_port)
+	if (suspend_offer_take(&c->offer, guest_port, now))
 		bind(x, guest_port);
-}
-
-void xen_channel_give_up(struct xen_guest *x)
-{
-	if (x->path != &xen_path_channel)
-		return;
-	log_warn(
-		"%s does not answer on its suspend event channel; it is asked through xenstore until it offers "
-		"another",
-		x->g.info.name);
-	if (x->channel.subscribed)
-		xen_channel_forget(x);
-	x->path = &xen_path_xenstore;
 }
 
 /* ---- the path ---- */
@@ -162,6 +177,14 @@ static int take_event(struct xen_channel *c)
 	return 0;
 }
 
+/* False: the guest has closed its end (it unloaded the module, or booted anew). Not knowing is no reason to give up. */
+static bool leads_somewhere(struct xen_guest *x)
+{
+	xc_evtchn_status_t st = {.dom = DOMID_SELF, .port = (evtchn_port_t)x->channel.port};
+
+	return xc_evtchn_status(x->xch, &st) != 0 || st.status == EVTCHNSTAT_interdomain;
+}
+
 static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out)
 {
 	struct pollfd p = {.fd = xenevtchn_fd(x->channel.ev), .events = POLLIN};
@@ -170,7 +193,7 @@ static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspen
 
 	for (;;) {
 		uint64_t now = clock_now();
-		struct timespec left = clock_timespec(clock_until(deadline_ns, now));
+		struct timespec left = clock_timespec(MIN(clock_until(deadline_ns, now), LOOK_NS));
 		int n = ppoll(&p, 1, &left, NULL);
 
 		if (n < 0 && errno != EINTR)
@@ -182,17 +205,32 @@ static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspen
 			rc = xen_info(x);
 		if (rc < 0 || xen_is_shutdown(x, &reason) || clock_now() >= deadline_ns)
 			return rc;
+		if (n == 0 && !leads_somewhere(x))
+			return 0;
 	}
 }
 
-/* A notification cannot be taken back. */
+/*
+ * A notification cannot be taken back, but a guest whose channel leads nowhere refuses: nobody would resume it. Only
+ * one that has looked already goes on.
+ */
 static int channel_withdraw(struct xen_guest *x, struct err *e)
 {
+	uint32_t guest_port = x->channel.guest_port;
+
+	unbind(x);
+	suspend_offer_failed(&x->channel.offer, guest_port, clock_now());
+	log_limited(
+		LOG_AT_WARN,
+		"%s does not answer on its suspend event channel; it is asked through xenstore for a "
+		"while, or until it makes another offer",
+		x->g.info.name);
 	return 0;
 }
 
 const struct suspend_path xen_path_channel = {
 	.name = "event channel",
+	.way = CLAIM_CHANNEL,
 	.request = channel_request,
 	.wait = channel_wait,
 	.withdraw = channel_withdraw,

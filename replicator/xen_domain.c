@@ -151,11 +151,10 @@ static int adopt(struct xen_guest *x, struct err *e)
 	}
 	(void)!xen_shadow_op(x, XEN_DOMCTL_SHADOW_OP_OFF);
 	rc = xen_withdraw(x, e);
-	/* It was suspended: so its request was not in the guest's hands any more. */
-	if (x->g.info.adopted)
-		x->owed = false;
-	x->unsure = x->owed;
-	return rc;
+	/* One that was suspended has no request of the store's in its hands. */
+	if (rc >= 0)
+		claim_inherited(&x->claim, rc == 0 && !x->g.info.adopted, clock_now());
+	return MIN(rc, 0);
 }
 
 static int check_state(struct xen_guest *x, bool ours, struct err *e)
@@ -233,9 +232,11 @@ static void xen_close(struct guest *g)
 	struct err e = ERR_INIT;
 
 	leave_guest(x);
+	if (x->claim.left && x->xs)
+		xen_take_back(x, true);
 	xen_settle(x, CLOCK_NEVER);
 	xen_logdirty_disable(g);
-	if (x->requesting && xen_withdraw(x, &e) < 0)
+	if (x->claim.out != CLAIM_NONE && xen_withdraw(x, &e) < 0)
 		log_warn("%s", e.text);
 	xen_cap_undo(x);
 	if (x->watch)
@@ -258,10 +259,12 @@ static enum guest_health xen_health(struct guest *g, enum guest_shutdown *reason
 		if (x->suspended)
 			return xen_resume_anyhow(x) < 0 ? GUEST_HEALTH_PAUSED
 							: GUEST_HEALTH_RUNNING;
-		if (!x->owed)
+		if (!xen_is_ours(x))
 			return GUEST_HEALTH_FOREIGN;
 		return xen_resume_late(x) < 0 ? GUEST_HEALTH_PAUSED : GUEST_HEALTH_RUNNING;
 	}
+	if (xen_is_paused(x))
+		claim_paused(&x->claim, clock_now());
 	return xen_is_changed(x) ? GUEST_HEALTH_CHANGED : GUEST_HEALTH_RUNNING;
 }
 
@@ -269,7 +272,7 @@ static void xen_guest_settle(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
 
-	xen_settle(x, x->unsure ? clock_add(clock_now(), UNSURE_NS) : CLOCK_NEVER);
+	xen_settle(x, x->claim.unsure ? clock_add(clock_now(), UNSURE_NS) : CLOCK_NEVER);
 }
 
 static const struct guest_ops xen_ops = {

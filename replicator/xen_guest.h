@@ -24,6 +24,8 @@
 
 #include "lib/compiler.h"
 #include "lib/hypervisor.h"
+#include "replicator/suspend_claim.h"
+#include "replicator/suspend_offer.h"
 
 struct err;
 
@@ -57,10 +59,12 @@ struct xen_guest;
 /*
  * A way to make the guest suspend. request() puts the question; wait() returns when the guest is
  * suspended, gone or the deadline has passed, whichever is first, and says nothing about which;
- * withdraw() returns 1 when the guest has not taken the request and never will, 0 when it has.
+ * withdraw() returns 1 when the guest has not taken the request and never will, 0 when it has or, on the
+ * channel's way, may have.
  */
 struct suspend_path {
 	const char *name;
+	enum claim_way way;
 	int (*request)(struct xen_guest *x, struct err *e);
 	int (*wait)(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out);
 	int (*withdraw)(struct xen_guest *x, struct err *e);
@@ -71,7 +75,9 @@ struct xen_channel {
 	xenevtchn_handle *ev;
 	int port;	     /* our end, -1: not bound */
 	uint32_t guest_port; /* its end, 0: none */
-	int lock_fd;	     /* libxenguest's: of all toolstacks one has the channel */
+	int lock_fd; /* libxenguest's: of all toolstacks one has the channel. Kept to the end, bound or not */
+	bool proven; /* the guest was told where it is since we bound: its next look at the channel sees this binding */
+	struct suspend_offer offer;
 	bool subscribed; /* the hypervisor tells us, and not xenstored, that the guest is suspended */
 };
 
@@ -85,6 +91,7 @@ struct xen_guest {
 	struct xs_handle *toolstack_xs; /* of xen_toolstack.c, NULL: that path is not used */
 	const struct suspend_path *path;
 	struct xen_channel channel;
+	bool path_fixed; /* by the caller: xen_suspend() does not choose (xen_bench.c) */
 	char shutdown_path[XEN_PATH_SIZE];
 
 	struct xen_buffer scratch_buf;
@@ -108,16 +115,13 @@ struct xen_guest {
 	bool log_on;
 	bool log_failed; /* cannot be trusted until it is enabled anew */
 
-	bool suspended;	      /* by us */
-	bool requesting;      /* a request of ours may be in the guest's hands */
-	bool captured;	      /* ... and `state` is of that moment */
-	bool owed;	      /* a request that we gave up was taken by the guest */
-	bool unsure;	      /* ... or was not: a worker before us may have asked */
-	uint64_t owed_until;  /* later than this it will not come */
-	uint64_t usual_ns;    /* from request to suspension; follows the lowest seen */
-	bool store_stale;     /* xenstored believes that the guest is suspended */
-	unsigned int cap;     /* of ours, 0: none */
-	unsigned int own_cap; /* the operator's */
+	bool suspended;		    /* by us */
+	bool captured;		    /* ... and `state` is of that moment */
+	struct suspend_claim claim; /* on suspensions to come, and those found */
+	uint64_t usual_ns;	    /* from request to suspension; follows the lowest seen */
+	bool store_stale;	    /* xenstored believes that the guest is suspended */
+	unsigned int cap;	    /* of ours, 0: none */
+	unsigned int own_cap;	    /* the operator's */
 	int sched;
 
 	/* Shared with the thread that reads watches. */
@@ -153,6 +157,8 @@ MUST_CHECK int xen_hvm_param(struct xen_guest *x, uint32_t index, uint64_t *valu
 
 /* Of the last xen_info(). */
 bool xen_is_shutdown(const struct xen_guest *x, enum guest_shutdown *reason);
+/* ... Somebody keeps its vCPUs from running (xl pause). */
+bool xen_is_paused(const struct xen_guest *x);
 /* ... What was mapped, if anything was, is not what the guest has. */
 bool xen_is_changed(const struct xen_guest *x);
 
@@ -178,6 +184,8 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 int xen_resume(struct guest *g);
 /* The same where it does not matter who resumed it: -ESTALE is 0. */
 MUST_CHECK int xen_resume_anyhow(struct xen_guest *x);
+/* Is the guest, which the last xen_info() says is suspended, so by a request of ours? */
+bool xen_is_ours(struct xen_guest *x);
 /* Notes that it was resumed. */
 void xen_runs(struct xen_guest *x);
 /* The guest was found suspended and it is ours: resume it, count it. */
@@ -198,8 +206,10 @@ enum shutdown_request xen_shutdown_request(struct xs_handle *xs, xs_transaction_
 					   const char *path);
 /* What somebody else has asked and the guest not yet taken must not be overwritten: -EBUSY, -EAGAIN. */
 MUST_CHECK int xen_request_free(struct xen_guest *x, struct err *e);
-/* Takes back a request that a worker before us, or we, left. */
+/* Takes back our request on x->path. 1: the guest never obeys it; 0: it may, and that is noted. */
 MUST_CHECK int xen_withdraw(struct xen_guest *x, struct err *e);
+/* What x->claim.left says is to be taken back, is. leaving: if it is too late, xen_settle() is to wait for it. */
+void xen_take_back(struct xen_guest *x, bool leaving);
 
 /* xen_channel.c */
 extern const struct suspend_path xen_path_channel;
@@ -207,8 +217,6 @@ MUST_CHECK int xen_channel_init(struct xen_guest *x, struct err *e);
 void xen_channel_fini(struct xen_guest *x);
 /* Not in the pause: binds what the guest offers now, or nothing, and chooses x->path by it. */
 void xen_channel_choose(struct xen_guest *x);
-/* The guest does not answer on it: not used any more until it makes another offer. */
-void xen_channel_give_up(struct xen_guest *x);
 /* A worker that died may have subscribed. */
 void xen_channel_forget(struct xen_guest *x);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "guest/suspend_abi.h"
 #include "lib/clock.h"
 #include "lib/err.h"
 
@@ -23,8 +24,6 @@
 #define POLL_SLOW_NS (1000 * NS_PER_US)
 /* From here on the guest is not answering soon: slow steps. */
 #define POLL_LONG_NS (250 * NS_PER_MS)
-/* A guest that has taken a request freezes its tasks for 20 s at most, then it gives up. */
-#define OWED_NS (30 * NS_PER_SEC)
 #define WITHDRAW_TRIES 16
 #define RESUME_TRIES 5
 
@@ -133,24 +132,72 @@ static int store_withdraw(struct xen_guest *x, struct err *e)
 
 const struct suspend_path xen_path_xenstore = {
 	.name = "xenstore",
+	.way = CLAIM_STORE,
 	.request = store_request,
 	.wait = poll_wait,
 	.withdraw = store_withdraw,
 };
 
-/* ---- suspend ---- */
+/* ---- whose ---- */
 
 int xen_withdraw(struct xen_guest *x, struct err *e)
 {
+	enum claim_way way = x->path->way;
 	int rc = x->path->withdraw(x, e);
 
 	if (rc < 0)
 		return rc;
-	x->owed = rc == 0;
-	x->owed_until = clock_add(clock_now(), OWED_NS);
-	x->requesting = false;
-	return 0;
+	if (rc > 0)
+		claim_withdrawn(&x->claim);
+	else if (way == CLAIM_CHANNEL)
+		claim_closed(&x->claim, clock_now());
+	else
+		claim_taken(&x->claim, clock_now());
+	return rc;
 }
+
+void xen_take_back(struct xen_guest *x, bool leaving)
+{
+	uint64_t now = clock_now();
+	bool fresh = now < x->claim.any_until;
+	int rc = store_withdraw(x, NULL);
+
+	/* It stays to be done. */
+	if (rc < 0)
+		return;
+	claim_left_taken_back(&x->claim, rc > 0, now);
+	if (leaving && rc == 0 && fresh)
+		claim_taken(&x->claim, now);
+}
+
+static void prepare_context(struct xen_guest *x, uint32_t cmd);
+
+/* What the guest said in its hypercall, for one that is not captured. */
+static enum claim_way came_by(struct xen_guest *x)
+{
+	int rc;
+
+	prepare_context(x, XEN_DOMCTL_getvcpucontext);
+	rc = xen_multi(x, 1);
+	if (rc == 0)
+		rc = xen_multi_result(x, 0);
+	if (rc < 0)
+		return CLAIM_NONE;
+	return x->s->vcpu.user_regs.rdx == SUSPEND_SELF_AWARE ? CLAIM_CHANNEL : CLAIM_STORE;
+}
+
+bool xen_is_ours(struct xen_guest *x)
+{
+	uint64_t now = clock_now();
+
+	if (claim_is_ours(&x->claim, CLAIM_NONE, now))
+		return true;
+	/* Without the lock xl save may have asked on the same way. */
+	return x->channel.lock_fd >= 0 && claim_is_ours(&x->claim, CLAIM_CHANNEL, now) &&
+	       claim_is_ours(&x->claim, came_by(x), now);
+}
+
+/* ---- suspend ---- */
 
 /* It is suspended now. Fills out->outcome: ours, or what else it is. */
 static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now)
@@ -159,8 +206,9 @@ static int arrived(struct xen_guest *x, struct suspend_result *out, uint64_t now
 	int rc;
 
 	x->suspended = true;
-	x->owed = false;
-	x->unsure = false;
+	claim_arrived(&x->claim);
+	if (x->claim.out == CLAIM_CHANNEL)
+		suspend_offer_served(&x->channel.offer);
 	out->suspended_ns = now;
 	/* Follows the lowest at once, higher ones slowly. */
 	if (x->usual_ns == 0 || took < x->usual_ns)
@@ -194,7 +242,7 @@ static int unanswered(struct suspend_result *out, int rc, struct err *e)
 static bool settled(struct xen_guest *x, struct suspend_result *out)
 {
 	if (xen_is_shutdown(x, &out->reason)) {
-		if (out->reason == GUEST_SUSPEND && x->owed)
+		if (out->reason == GUEST_SUSPEND && xen_is_ours(x))
 			return false;
 		out->outcome = out->reason == GUEST_SUSPEND ? SUSPEND_FOREIGN : SUSPEND_SHUTDOWN;
 		return true;
@@ -211,19 +259,15 @@ static int give_up(struct xen_guest *x, struct suspend_result *out, struct err *
 
 	x->g.counters.timeouts++;
 	out->outcome = SUSPEND_TIMEOUT;
-	if (!x->owed || x->unsure) {
-		x->unsure = false;
+	if (x->claim.out != CLAIM_NONE) {
 		rc = xen_withdraw(x, e);
-		if (rc < 0) {
-			/* Whatever it does with it later, health() undoes it. */
-			x->owed = true;
-			x->owed_until = clock_add(clock_now(), OWED_NS);
-		}
+		/* Whatever it does with it later, health() undoes it. */
+		if (rc < 0)
+			claim_taken(&x->claim, clock_now());
 	}
-	out->taken = x->owed;
-	xen_channel_give_up(x);
+	out->taken = x->claim.owed && !x->claim.unsure;
 	/* It may have come between the last look and the withdrawal. */
-	if (x->owed && xen_info(x) == 0 && xen_is_shutdown(x, &out->reason) &&
+	if (x->claim.owed && xen_info(x) == 0 && xen_is_shutdown(x, &out->reason) &&
 	    out->reason == GUEST_SUSPEND)
 		return arrived(x, out, clock_now());
 	return 0;
@@ -235,27 +279,31 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 	int rc;
 
 	assert(!x->suspended);
-	xen_channel_choose(x);
+	if (!x->path_fixed)
+		xen_channel_choose(x);
 	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
+	if (x->claim.left)
+		xen_take_back(x, false);
 	rc = xen_info(x);
 	if (rc < 0)
 		return unanswered(out, rc, e);
+	if (xen_is_paused(x))
+		claim_paused(&x->claim, clock_now());
 	if (settled(x, out))
 		return 0;
 	out->request_ns = clock_now();
-	/* The request that we gave up. */
+	/* A request that we gave up. */
 	if (xen_is_shutdown(x, &out->reason))
 		return arrived(x, out, out->request_ns);
-	if (x->owed && out->request_ns >= x->owed_until)
-		x->owed = false;
-	/* One that only a worker before us may have made is no reason to wait: two of them are obeyed once. */
-	if (!x->owed || x->unsure) {
+	claim_expire(&x->claim, out->request_ns);
+	/* One that may or may not be obeyed is no reason to wait. If it is, there are two, and they are obeyed twice. */
+	if (!x->claim.owed || x->claim.unsure) {
 		rc = x->path->request(x, e);
 		if (rc == -EBUSY)
 			out->outcome = SUSPEND_FOREIGN;
 		if (rc < 0)
 			return rc == -EBUSY ? 0 : rc;
-		x->requesting = true;
+		claim_asked(&x->claim, x->path->way);
 	}
 	rc = x->path->wait(x, deadline_ns, out);
 	if (rc < 0)
@@ -397,23 +445,41 @@ static int set_running(struct xen_guest *x)
 
 void xen_runs(struct xen_guest *x)
 {
+	enum claim_way came = CLAIM_NONE;
+
+	if (x->captured)
+		came = x->state.self_aware ? CLAIM_CHANNEL : CLAIM_STORE;
+	claim_resumed(&x->claim, came, clock_now());
 	x->suspended = false;
 	x->captured = false;
-	x->requesting = false;
+}
+
+/*
+ * The guest remembers to whom its channel led right before the hypercall, and takes itself to be in a new domain when it
+ * leads elsewhere after. That was the binding of today only if the guest has run since we bound, beyond any older
+ * look of its: it was resumed, and told. A worker before us or xl may have held the channel in that look, or we,
+ * before we closed and bound again.
+ */
+static bool finds_out_itself(const struct xen_guest *x)
+{
+	return x->captured && x->state.self_aware && x->channel.port >= 0 && x->channel.proven;
 }
 
 int xen_resume(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
-	int rc;
+	bool bare = finds_out_itself(x);
+	int rc = bare ? 0 : set_return_code(x);
 
-	rc = x->captured && x->state.self_aware ? 0 : set_return_code(x);
 	if (rc == 0 || rc == -ESTALE) {
 		int running = set_running(x);
 
 		if (running < 0)
 			rc = running;
 	}
+	/* What it looks at from now on is what we hold now. */
+	if (rc == 0 && !bare && x->channel.port >= 0)
+		x->channel.proven = true;
 	if (rc == 0 || rc == -ESTALE)
 		xen_runs(x);
 	return rc;
@@ -432,7 +498,7 @@ int xen_resume_late(struct xen_guest *x)
 
 	if (rc < 0)
 		return rc;
-	x->owed = false;
+	claim_arrived(&x->claim);
 	x->g.counters.late_resumed++;
 	return 0;
 }
@@ -442,8 +508,8 @@ void xen_settle(struct xen_guest *x, uint64_t deadline_ns)
 	enum guest_shutdown reason;
 	uint64_t now = clock_now();
 
-	deadline_ns = MIN(deadline_ns, x->owed_until);
-	while (x->owed && now < deadline_ns) {
+	deadline_ns = MIN(deadline_ns, x->claim.owed_until);
+	while (x->claim.owed && now < deadline_ns) {
 		if (xen_info(x) < 0)
 			return;
 		if (xen_is_shutdown(x, &reason)) {

@@ -58,7 +58,7 @@ static int toolstack_request(struct xen_guest *x, struct err *e)
 
 	if (!xs_write(x->toolstack_xs, XBT_NULL, path, "suspend", sizeof("suspend")))
 		return err_set(e, -errno, "ask the guest to suspend: write %s", path);
-	x->requesting = true;
+	claim_asked(&x->claim, CLAIM_STORE);
 	if (!xs_watch(x->toolstack_xs, path, ack_token))
 		return err_set(e, -errno, "watch %s", path);
 	return 0;
@@ -140,6 +140,7 @@ static int toolstack_withdraw(struct xen_guest *x, struct err *e)
 
 const struct suspend_path xen_path_toolstack = {
 	.name = "toolstack",
+	.way = CLAIM_STORE,
 	.request = toolstack_request,
 	.wait = toolstack_wait,
 	.withdraw = toolstack_withdraw,

@@ -30,6 +30,7 @@ SHELL_SCRIPTS += \
 	tests/dist-check \
 	tests/install-deps \
 	tests/nbd-clients \
+	tests/module-kernels \
 	tests/run \
 	tests/run-test
 
@@ -60,3 +61,6 @@ CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
 
 # tests/lab/mkimage compiles these into its images.
 OTHER_C_FILES += $(wildcard tests/lab/*/*.c)
+
+# tests/module-kernels has a kernel's make compile it, with parts of guest/.
+KERNEL_C_FILES += tests/module_probe.c

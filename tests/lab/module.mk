@@ -4,6 +4,7 @@
 SHELL_SCRIPTS += \
 	tests/lab/fetch \
 	tests/lab/mkimage \
+	tests/lab/debug-kernel \
 	tests/lab/engine \
 	tests/lab/pause-trace \
 	tests/lab/lab \

@@ -14,6 +14,11 @@ module_load() { lab guest-run "$2" "lsmod | grep -q ^$MODULE || modprobe $MODULE
 module_warnings() { # guest, lines of its log to pass over
 	lab guest-run "$1" 'dmesg -r' | tail -n +"$(($2 + 1))" | grep -E '^<[0-4]>' | grep -v 'loading out-of-tree module taints\|module verification failed'
 }
+# With a debug kernel: since boot none of its checks has found anything, and they are still at work (lockdep ends with its first find).
+module_debug_clean() { # guest
+	lab guest-run "$1" 'grep -q "debug_locks: *1$" /proc/lockdep_stats' || { echo "lockdep is off"; return 1; }
+	! lab guest-run "$1" dmesg | grep -E 'WARNING: |BUG: |BUG [a-z]|INFO: (possible|task|rcu)|rcu: INFO|ODEBUG|DEBUG_LOCKS_WARN|corruption|Call Trace:'
+}
 module_log_lines() { lab guest-run "$1" 'dmesg -r' | wc -l; }
 # How many jiffies fewer than its CLOCK_MONOTONIC says have passed since boot, "NS JIFFIES".
 module_ticks() { lab guest-run "$1" 'sed -n "s/^now at \([0-9]*\).*/\1/p; s/^ *jiffies: \([0-9]*\)/\1/p" /proc/timer_list | head -n 2' | tr '\n' ' '; }
@@ -22,7 +27,7 @@ lost_ticks() { # "NS JIFFIES" before, after: one at either end is no loss
 	awk -v b="$1" -v a="$2" -v hz=$HZ 'BEGIN {
 		split(b, x); split(a, y)
 		lost = int((y[1] - x[1]) * hz / 1e9 - (y[2] - x[2]) + 0.5)
-		print lost > 2 || lost < -2 ? lost : 0
+		print (lost > 2 || lost < -2) ? lost : 0
 	}'
 }
 clock_of() { # host, guest's address, key: what clockask says

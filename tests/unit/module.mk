@@ -13,6 +13,7 @@ UNIT_TESTS += \
 	tests/unit/test_blk_io.c \
 	tests/unit/test_block_server.c \
 	tests/unit/test_block_session.c \
+	tests/unit/test_bench_signals.c \
 	tests/unit/test_cert.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
@@ -73,6 +74,8 @@ UNIT_TESTS += \
 	tests/unit/test_supervisor.c \
 	tests/unit/test_suspend_bench.c \
 	tests/unit/test_suspend_bench_cmd.c \
+	tests/unit/test_suspend_claim.c \
+	tests/unit/test_suspend_offer.c \
 	tests/unit/test_throttle.c \
 	tests/unit/test_timing.c \
 	tests/unit/test_tls.c \
@@ -82,7 +85,8 @@ UNIT_TESTS += \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \
 	tests/unit/test_wr.c \
-	tests/unit/test_xc_stream.c
+	tests/unit/test_xc_stream.c \
+	tests/unit/test_xen_suspend.c
 
 test_conn_LDFLAGS := -Wl,--wrap=tls_write
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
@@ -104,6 +108,14 @@ test_nbd_device_LDFLAGS := $(FAKE_NBD_LDFLAGS)
 test_kernel_shell_PKGS := libnl-3.0 libnl-genl-3.0 libsystemd
 test_kernel_shell_LDFLAGS := $(FAKE_NBD_LDFLAGS)
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
+
+test_xen_suspend_LDFLAGS := -Wl,--wrap=clock_gettime,--wrap=clock_nanosleep,--wrap=ppoll \
+	-Wl,--wrap=xencall1,--wrap=xencall2,--wrap=xenevtchn_open,--wrap=xenevtchn_close \
+	-Wl,--wrap=xenevtchn_fd,--wrap=xenevtchn_notify,--wrap=xenevtchn_pending \
+	-Wl,--wrap=xenevtchn_unmask,--wrap=xenevtchn_unbind \
+	-Wl,--wrap=xenevtchn_bind_interdomain,--wrap=xc_suspend_evtchn_init_sane \
+	-Wl,--wrap=xc_suspend_evtchn_release,--wrap=xc_evtchn_status,--wrap=xs_read \
+	-Wl,--wrap=xs_write,--wrap=xs_transaction_start,--wrap=xs_transaction_end
 
 # valgrind 3.19 does not know pidfd_open.
 VALGRIND_CANNOT := test_spawn test_suspend_bench_cmd

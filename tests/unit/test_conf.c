@@ -74,7 +74,7 @@ static void defaults(void **state)
 	assert_int_equal(c->netbuf_limit_bytes, 64 << 20);
 	assert_int_equal(c->arena_bytes, 0);
 	assert_int_equal(c->max_unauthenticated, 16);
-	assert_true(c->tls_ktls);
+	assert_false(c->tls_ktls);
 	assert_string_equal(c->tls_ca, CONF_DIR "/ca.pem");
 	assert_int_equal(c->log_level, LOG_AT_INFO);
 	assert_int_equal(c->n_peers, 0);
@@ -94,7 +94,7 @@ static void every_key(void **state)
 		*state,
 		"host: { name: \"hosta\"; listen-address: \"10.0.0.1\"; listen-port: 1234;\n"
 		"  heartbeat-port: 7500; heartbeat-ports: 10; };\n"
-		"tls = { ca = \"/c\"; cert = \"/d\"; key = \"/e\"; ktls = false; };\n"
+		"tls = { ca = \"/c\"; cert = \"/d\"; key = \"/e\"; ktls = true; };\n"
 		"peers = ( { name = \"hostb\"; address = \"10.0.0.2\"; },\n"
 		"          { name = \"hostc\"; address = \"fe80::1%eth0\"; port = 99; } );\n"
 		"defaults = { epoch-period = \"25ms\"; heartbeat-period = \"50ms\";\n"
@@ -112,7 +112,7 @@ static void every_key(void **state)
 	assert_int_equal(c->heartbeat_port, 7500);
 	assert_int_equal(c->heartbeat_ports, 10);
 	assert_string_equal(c->tls_key, "/e");
-	assert_false(c->tls_ktls);
+	assert_true(c->tls_ktls);
 	assert_int_equal(c->n_peers, 2);
 	assert_int_equal(conf_peer(c, "hostb")->port, 7403);
 	assert_int_equal(conf_peer(c, "hostc")->port, 99);
