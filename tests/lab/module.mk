@@ -21,6 +21,8 @@ SHELL_SCRIPTS += \
 	tests/lab/bench-suspend \
 	tests/lab/guest-module \
 	tests/lab/module-failovers \
+	tests/lab/disk-failovers \
+	tests/lab/disk.sh \
 	tests/lab/xstate \
 	tests/lab/module.sh \
 	tests/lab/romulus.sh \

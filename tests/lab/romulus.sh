@@ -46,6 +46,7 @@ rom_conf() { # host: prints its romulus.conf
 		heartbeat-period = "${ROM_HEARTBEAT_MS}ms";
 		failure-timeout = "${ROM_FAILURE_MS}ms";
 	};
+	${ROM_CONF_MORE:-}
 	C
 }
 rom_put() { # host: copy all of it into its dom0

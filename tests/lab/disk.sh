@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2016,SC2034
+#
+# For scenarios about the disk of g4: an image and its journal on each host's own disk, which outlives the host. Sourced after
+# romulus.sh.
+
+G4=10.77.0.53
+DISK=g4-data
+DISK_MB=${DISK_MB:-96}
+DISK_JOURNAL_MB=${DISK_JOURNAL_MB:-64}
+DISK_IMAGE=/srv/$DISK.img
+ROM_CONF_MORE="disks: ( { name = \"$DISK\"; path = \"$DISK_IMAGE\"; journal = \"/srv/$DISK.journal\"; journal-size = \"${DISK_JOURNAL_MB}MiB\"; mode = \"${DISK_MODE:-memory}\"; } );"
+
+disk_kernel() { lab run "$1" 'modprobe nbd nbds_max=0 max_part=0'; } # host
+disk_make() { # host, source|target: an image, with a file system in the source, and its journal
+	lab run "$1" "rm -f $DISK_IMAGE /srv/$DISK.journal; fallocate -l ${DISK_MB}M $DISK_IMAGE || exit 1
+		[ $2 = target ] || mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -O ^metadata_csum_seed $DISK_IMAGE || exit 1
+		/usr/local/libexec/romulus/romulus-disk --format=$2 $DISK"
+}
+# Like rom_install, with a disk whose good copy is A's.
+disk_install() {
+	local h
+	if ! rom_stage || ! rom_certs >>"$LAB_OUT/install.log" 2>&1; then
+		tail -n 20 "$LAB_OUT/install.log"
+		return 1
+	fi
+	for h in A B; do
+		rom_put $h && disk_kernel $h && disk_make $h "$([ $h = A ] && echo source || echo target)" && rom_start $h || return 1
+	done
+	wait_for 20 disk_serves A
+}
+disk_revive() { lab restart "$1" && rom_put "$1" && disk_kernel "$1" && rom_start "$1"; } # host
+disk_state() { lab run "$1" "head -n 1 /run/romulus/disk/$DISK.state"; }            # host
+disk_serves() { [ "$(disk_state "$1")" = active ]; }
+disk_pid() { lab run "$1" 'pidof romulus-disk'; } # host
+
+# lockstep counts in memory and on the disk; what it says stays in the guest's memory.
+lockstep_start() { lab guest-run g4 'setsid lockstep /data/lockstep >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'; }
+lockstep_runs() { lab guest-run g4 'kill -0 $(cat /run/lockstep.pid)'; }
+lockstep_bad() { lab guest-run g4 'grep -c "lockstep: slot\|lockstep error" /run/lockstep.log'; } # prints how many
+lockstep_end() { # prints its last line
+	lab guest-run g4 'kill -INT $(cat /run/lockstep.pid); i=0; until grep -q "^lockstep writes=" /run/lockstep.log || [ $i = 200 ]; do i=$((i + 1)); usleep 100000; done; tail -n 1 /run/lockstep.log'
+}
+# What the guest's kernel says of its disk.
+disk_errors() { lab guest-run g4 'dmesg' | grep -E 'EXT4-fs (error|warning)|I/O error|Buffer I/O|JBD2:'; }
+# Shuts the guest down and looks at its file system from outside; prints what is wrong.
+disk_fsck() { # host
+	local out
+	lab guest-run g4 'kill -TERM $(cat /run/redis.pid); sleep 1; sync; umount /data'
+	out=$(lab run "$1" "e2fsck -fn $DISK_IMAGE 2>&1") && return 0
+	printf '%s\n' "$out" | tail -n 8
+	return 1
+}
