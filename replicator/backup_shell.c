@@ -556,9 +556,30 @@ static void handover(struct backup_shell *s, const struct bd_msg *m)
 	backup_shell_event(s, &ev);
 }
 
-void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
+static void disk_message(struct backup_shell *s, const struct bd_msg *m)
 {
 	struct backup_event ev = {.epoch = m->epoch, .disk = m->disk, .flush = m->waits};
+
+	if (m->type == BD_DISKS) {
+		disks(s, m);
+	} else if (m->type == BD_DISK_FAILED) {
+		disk_failed(s, m);
+	} else if (m->type == BD_DISKS_LEFT) {
+		s->disks_leaving = false;
+		check_abandoned(s);
+	} else if (m->type == BD_DISK) {
+		s->disk[m->disk] = m->figures;
+	} else {
+		ev.type = m->type == BD_DISK_HELD      ? BEV_DISK_HELD
+			  : m->type == BD_DISK_DURABLE ? BEV_DISK_DURABLE
+						       : BEV_DISKS_ACTIVE;
+		backup_shell_event(s, &ev);
+	}
+}
+
+void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
+{
+	struct backup_event ev = {.epoch = m->epoch};
 
 	switch (m->type) {
 	case BD_HELLO:
@@ -607,29 +628,13 @@ void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 		handover(s, m);
 		break;
 	case BD_DISKS:
-		disks(s, m);
-		break;
 	case BD_DISK_HELD:
-		ev.type = BEV_DISK_HELD;
-		backup_shell_event(s, &ev);
-		break;
 	case BD_DISK_DURABLE:
-		ev.type = BEV_DISK_DURABLE;
-		backup_shell_event(s, &ev);
-		break;
 	case BD_DISK_FAILED:
-		disk_failed(s, m);
-		break;
 	case BD_DISKS_ACTIVE:
-		ev.type = BEV_DISKS_ACTIVE;
-		backup_shell_event(s, &ev);
-		break;
 	case BD_DISKS_LEFT:
-		s->disks_leaving = false;
-		check_abandoned(s);
-		break;
 	case BD_DISK:
-		s->disk[m->disk] = m->figures;
+		disk_message(s, m);
 		break;
 	}
 }

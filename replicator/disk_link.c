@@ -187,7 +187,7 @@ static int come_up(struct disk_link *l, unsigned int i, uint64_t session, struct
 {
 	struct port *p = &l->port[i];
 	struct err e = ERR_INIT;
-	struct frame f;
+	struct frame f = {.payload = NULL};
 	int rc;
 
 	if (!p->conn) {

@@ -95,7 +95,7 @@ void disk_link_send_wait(struct disk_link *l, unsigned int disk, const struct fr
 void disk_link_say(struct disk_link *l, unsigned int disk, unsigned int type, uint64_t epoch);
 void disk_link_say_number(struct disk_link *l, unsigned int disk, unsigned int type, uint64_t epoch,
 			  uint64_t number);
-void disk_link_say_begin(struct disk_link *l, unsigned int disk, const struct port_begin *m);
+void disk_link_say_begin(struct disk_link *l, unsigned int disk, const struct port_begin *b);
 /* Sends what waits. */
 void disk_link_flush(struct disk_link *l);
 

@@ -100,11 +100,12 @@ static void there_and_back(void **state)
 	char text[2 * DISK_LINE_SIZE] = "", line[DISK_LINE_SIZE];
 	struct disk_seen d = good;
 	struct err e = ERR_INIT;
+	size_t used = 0;
 
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(disk_list_add(&l, &d, "web", &e), 0);
 		disk_list_line(line, &l, i);
-		strcat(strcat(text, line), "\n");
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\n", line);
 		d = (struct disk_seen){.vdev = "xvdb", .target = "web-data", .script = good.script};
 	}
 	assert_int_equal(disk_list_parse(&back, text, &e), 0);
