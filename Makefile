@@ -115,7 +115,7 @@ include $(MODULES:%=%/module.mk)
 PROGRAMS := $(SBIN_PROGRAMS) $(LIBEXEC_PROGRAMS) $(TEST_PROGRAMS)
 LISTED := $(foreach a,$(ARCHIVES) $(PROGRAMS),$($(a)_SRCS)) $(UNIT_TESTS) \
 	$(FUZZ_TARGETS) $(MAN_PAGES) $(CONF_FILES) $(UNITS) $(COMPLETIONS) \
-	$(XEN_SCRIPTS) $(SHELL_SCRIPTS) $(OTHER_C_FILES) $(KERNEL_C_FILES)
+	$(SHELL_SCRIPTS) $(OTHER_C_FILES) $(KERNEL_C_FILES)
 # A program exists as soon as its first file does.
 have-main = $(wildcard $(firstword $($(1)_SRCS)))
 BUILT := $(foreach p,$(PROGRAMS),$(if $(call have-main,$(p)),$(p)))

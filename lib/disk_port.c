@@ -74,9 +74,10 @@ const char *port_name(unsigned int type)
 void port_header_encode(uint8_t buf[PORT_HEADER_SIZE], const struct port_header *h)
 {
 	struct wr w = wr_init(buf, PORT_HEADER_SIZE);
-	struct rule r;
+	struct rule r = {0};
+	bool known = find(h->type, &r);
 
-	assert(find(h->type, &r) && h->length >= r.min && h->length <= r.max);
+	assert(known && h->length >= r.min && h->length <= r.max);
 	assert(r.has_epoch == (h->epoch != FRAME_NO_EPOCH));
 	wr_u32(&w, MAGIC);
 	wr_u16(&w, h->type);
