@@ -315,17 +315,25 @@ static const char *server_state(const struct host *h)
 
 /* ---- the guest's disk ------------------------------------------------------------- */
 
+/* Its socket is there a moment before it listens. */
 static struct nbd_handle *dial(const struct host *h)
 {
-	struct nbd_handle *nbd = nbd_create();
+	uint64_t end = clock_now() + LIMIT_NS;
 	char path[64];
 
 	snprintf(path, sizeof(path), "%s/run/disk/web.export", h->dir);
-	assert_non_null(nbd);
-	assert_int_equal(nbd_set_export_name(nbd, "web"), 0);
-	if (nbd_connect_unix(nbd, path) != 0)
-		fail_msg("%s", nbd_get_error());
-	return nbd;
+	for (;;) {
+		struct nbd_handle *nbd = nbd_create();
+
+		assert_non_null(nbd);
+		assert_int_equal(nbd_set_export_name(nbd, "web"), 0);
+		if (nbd_connect_unix(nbd, path) == 0)
+			return nbd;
+		if (clock_now() > end)
+			fail_msg("%s", nbd_get_error());
+		nbd_close(nbd);
+		usleep(STEP_US);
+	}
 }
 
 static void write_some(unsigned int n)
