@@ -286,7 +286,7 @@ lint-format: format-check
 lint-runner:
 	$(Q)tests/run-test
 lint-shell:
-	$(Q)shellcheck -x $(filter-out %.bash,$(wildcard $(SHELL_SCRIPTS)))
+	$(Q)shellcheck -x $(filter-out %.bash,$(wildcard $(SHELL_SCRIPTS) $(XEN_SCRIPTS)))
 lint-cppcheck:
 	$(Q)mkdir -p build/cppcheck
 	$(Q)cppcheck -q -j2 --std=c11 --error-exitcode=1 --inline-suppr \

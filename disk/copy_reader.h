@@ -29,19 +29,19 @@ struct copy_word {
 /* d is borrowed. 0 or -ENOMEM. */
 MUST_CHECK int copy_reader_new(struct copy_reader **out, struct disk *d);
 /* After disk_free() has waited for what is being read. NULL is a no-op. */
-void copy_reader_free(struct copy_reader *r);
+void copy_reader_free(struct copy_reader *c);
 
 /* A stream begins: nothing of an older one is said any more. */
-void copy_reader_begin(struct copy_reader *r);
+void copy_reader_begin(struct copy_reader *c);
 /* So many records were taken from the log. */
-void copy_reader_taken(struct copy_reader *r, uint64_t n);
+void copy_reader_taken(struct copy_reader *c, uint64_t n);
 /* Takes what jobs there are. When the rate allows the next: copier_deadline(). */
-void copy_reader_go_on(struct copy_reader *r, uint64_t now);
+void copy_reader_go_on(struct copy_reader *c, uint64_t now);
 /* What is to be said now, after the records that were queued before it. False: nothing. */
-bool copy_reader_next(struct copy_reader *r, struct copy_word *out);
+bool copy_reader_next(struct copy_reader *c, struct copy_word *out);
 /* It was said. */
-void copy_reader_said(struct copy_reader *r);
+void copy_reader_said(struct copy_reader *c);
 /* Before the server goes: waits for what is on the disk, and begins nothing more. */
-void copy_reader_close(struct copy_reader *r);
+void copy_reader_close(struct copy_reader *c);
 
 #endif

@@ -183,7 +183,7 @@ static int write_journal(const struct disk_format_conf *c, struct journal_geomet
 int disk_format(const struct disk_format_conf *c, struct err *e)
 {
 	struct journal_geometry g;
-	uint64_t size;
+	uint64_t size = 0;
 	uint64_t rest;
 	int rc;
 

@@ -452,6 +452,9 @@ static void tear_down(struct main_ctx *m)
 	block_server_free(m->server);
 	backup_disk_free(m->backup);
 	disk_free(m->state);
+	/* Nobody serves it now; of one that was killed the file stays, as its device does. */
+	if (m->state)
+		(void)unlink(m->state_path);
 	primary_disk_free(m->primary);
 	blk_close(m->blk);
 	sd_event_unref(m->loop);

@@ -327,7 +327,7 @@ static void on_state(void *arg, enum journal_state state, const char *why)
 	if (state == JOURNAL_FAILED)
 		intent_log_give_up(d->intents);
 	/* The disk of a guest that runs is not taken away for its journal's sake. */
-	if (state != JOURNAL_FAILED && state == JOURNAL_ACTIVE && !d->serving)
+	if (state == JOURNAL_ACTIVE && !d->serving)
 		disk_serve(d, !disk_wants(d, DISK_WISH_OUTDATED));
 	d->state = state;
 	d->gens = st.gens;

@@ -108,7 +108,7 @@ static void on_read(struct blk_req *req, int rc)
 {
 	struct reader *r = container_of(req, struct reader, blk);
 	struct question *q = r->q;
-	uint8_t digest[DIGEST_LONG_SIZE];
+	uint8_t digest[DIGEST_LONG_SIZE] = {0};
 
 	r->q = NULL;
 	if (r->is_void)

@@ -16,7 +16,7 @@ void port_link_init(struct port_link *l, const struct port_role *role, const str
 {
 	struct wire_disk *w = &l->disks.disk[role->index];
 
-	l->role = *role;
+	l->role = *role; /* conn and mute are the connection's */
 	l->disks =
 		(struct wire_disks){.n = (uint16_t)(role->index + 1), .ack_mode = role->ack_mode};
 	w->size = d->geo.disk_size;

@@ -17,7 +17,8 @@ struct disk;
 struct err;
 
 struct port_link {
-	struct port_conn *conn;	 /* NULL: nobody is there */
+	struct port_conn *conn; /* NULL: nobody is there */
+	bool mute; /* it does not listen any more: its last words are taken, and nothing is said */
 	struct port_role role;	 /* index and session count only after ROLE */
 	struct wire_disks disks; /* for the decoders: the disk at its index */
 };

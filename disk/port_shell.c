@@ -137,7 +137,15 @@ static int converse(struct port_shell *s, struct err *e)
 		rc = primary_disk_go_on(s->conf.primary, clock_now(), e);
 	if (!rc)
 		rc = backup_disk_go_on(s->conf.backup, e);
-	return rc ? rc : port_conn_flush(s->link.conn, e);
+	if (!rc && !s->link.mute)
+		rc = port_conn_flush(s->link.conn, e);
+	/* Nobody hears us, but more may have come: that is taken before it counts as gone. */
+	if (!s->link.mute && rc == -EPIPE) {
+		s->link.mute = true;
+		s->conf.disk->news = true;
+		return 0;
+	}
+	return rc;
 }
 
 /* ---- the loop --------------------------------------------------------------------- */
@@ -193,10 +201,10 @@ static int on_socket(sd_event_source *src, int fd, uint32_t revents, void *arg)
 {
 	struct port_shell *s = arg;
 
-	/* With neither wanted it is at its end, which is seen only by reading on. */
-	if (s->holds && revents & (EPOLLHUP | EPOLLERR)) {
-		log_info("the worker's connection has ended");
-		hang_up(s);
+	/* What has come is taken all the same; this would be told again and again meanwhile. */
+	if (revents & (EPOLLHUP | EPOLLERR)) {
+		s->link.mute = true;
+		return sd_event_source_set_enabled(src, SD_EVENT_OFF);
 	}
 	return 0;
 }
@@ -227,7 +235,12 @@ static int greet_take(struct port_shell *s, int fd, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (s->link.conn) {
+		struct err unused = ERR_INIT;
+
 		log_warn("another worker comes: the one before is sent away");
+		/* Mostly it is gone already, and what it said last has not been read yet. */
+		s->link.mute = true;
+		(void)receive(s, &unused);
 		hang_up(s);
 	}
 	rc = sd_event_add_io(s->conf.loop, &s->socket, port_conn_fd(conn), EPOLLIN, on_socket, s);

@@ -480,6 +480,8 @@ int primary_disk_go_on(struct primary_disk *p, uint64_t now, struct err *e)
 	if (!p->link)
 		return 0;
 	notice(p);
+	if (p->link->mute)
+		return 0;
 	rc = send_texts(p, e);
 	if (!rc && p->in_session)
 		rc = stream(p, e);

@@ -5,5 +5,4 @@
 CONF_FILES += etc/romulus.conf
 UNITS += etc/romulusd.service.in
 XEN_SCRIPTS += etc/xen-scripts/block-romulus
-SHELL_SCRIPTS += etc/xen-scripts/block-romulus
 COMPLETIONS += etc/romulus.bash

@@ -40,15 +40,15 @@
 #define PATIENCE_NS (20 * NS_PER_SEC)
 
 struct host {
-	char dir[200];
-	pid_t server;
 	struct port_conn *port;
-	bool holds; /* a message that the other side had no room for */
 	struct frame frame;
-	bool has_state;
 	struct port_state state;
-	bool active;
+	pid_t server;
 	unsigned int texts; /* DROPPED and ERROR */
+	bool holds;	    /* a message that the other side had no room for */
+	bool has_state;
+	bool active;
+	char dir[200];
 	char text[WIRE_TEXT_MAX + 1];
 };
 
@@ -111,7 +111,7 @@ PRINTF(2, 3) static bool check(bool right, const char *fmt, ...)
 	return false;
 }
 
-PRINTF(1, 2) static void give_up(const char *fmt, ...)
+PRINTF(1, 2) NORETURN static void give_up(const char *fmt, ...)
 {
 	va_list args;
 
@@ -664,7 +664,9 @@ static void compare_file(const struct host *h, const uint8_t *want, const char *
 
 	path_of(h, "disk", path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (!got || fd < 0 || pread(fd, got, DISK_BYTES, 0) != DISK_BYTES)
+	if (!got || fd < 0)
+		give_up("read %s", path);
+	if (pread(fd, got, DISK_BYTES, 0) != DISK_BYTES)
 		give_up("read %s", path);
 	compare(got, want, what);
 	close(fd);
@@ -746,6 +748,7 @@ static void resync(void)
 {
 	unsigned int changed = BLOCKS / 100;
 	struct guest *g = &guests[0];
+	const double whole = DISK_BYTES;
 	double sent;
 
 	/* All that was sent is durable, so that nothing but the change differs. */
@@ -768,8 +771,8 @@ static void resync(void)
 		memcpy(oracle + block * BLOCK, g->data, BLOCK);
 	}
 	check(begin() == GEN_BITMAP, "not by what is marked");
-	sent = 100.0 * (double)sent_bytes / DISK_BYTES;
-	printf("resync: changed_pct=%.2f sent_pct=%.2f\n", 100.0 * changed / BLOCKS, sent);
+	sent = 100.0 * (double)sent_bytes / whole;
+	printf("resync: changed_pct=%.2f sent_pct=%.2f\n", 100.0 * changed * BLOCK / whole, sent);
 	check(sent <= 2.0, "%.2f %% sent for 1 %% changed", sent);
 	check_backup("resync");
 	part();
@@ -1034,11 +1037,78 @@ static void much_changed(void)
 	part();
 }
 
+/* The second half of the primary's file is gone, or is there again as the guest wrote it. */
+static void lose_half(bool lost)
+{
+	char path[256];
+	int fd;
+
+	path_of(prim, "disk", path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, lost ? DISK_BYTES / 2 : DISK_BYTES) < 0)
+		give_up("truncate %s", path);
+	if (!lost && (pwrite(fd, oracle + DISK_BYTES / 2, DISK_BYTES / 2, DISK_BYTES / 2) < 0 ||
+		      fsync(fd) < 0))
+		give_up("write %s", path);
+	close(fd);
+}
+
+static bool answered(struct nbd_handle *nbd, int64_t cookie, uint64_t ns)
+{
+	uint64_t end = clock_now() + ns;
+
+	while (clock_now() < end) {
+		if (nbd_poll(nbd, 1) < 0 || nbd_aio_command_completed(nbd, (uint64_t)cookie) != 0)
+			return true;
+		pump();
+	}
+	return false;
+}
+
+/* A protected guest is not shown an error of its disk, until its worker leaves. */
+static void local_error(void)
+{
+	uint8_t *buf = malloc(BLOCK);
+	struct nbd_handle *nbd;
+	unsigned int before;
+	int64_t cookie;
+
+	(void)begin();
+	run_epochs(2);
+	atomic_store(&guests_rest, true);
+	pause_guests(true);
+	pause_guests(false);
+	run_epochs(1);
+	UNTIL(durable == committed, "DISK_PROGRESS");
+	nbd = dial(prim);
+	before = prim->texts;
+	lose_half(true);
+	cookie =
+		nbd ? nbd_aio_pread(nbd, buf, BLOCK, DISK_BYTES / 2 + BLOCK, NBD_NULL_COMPLETION, 0)
+		    : -1;
+	if (cookie < 0)
+		give_up("read: %s", nbd_get_error());
+	check(!answered(nbd, cookie, 100 * NS_PER_MS), "a protected guest sees an error");
+	UNTIL(prim->texts > before, "ERROR");
+	lose_half(false);
+	say(prim, PORT_LEAVE, FRAME_NO_EPOCH, NULL, 0);
+	check(answered(nbd, cookie, PATIENCE_NS), "the error is not answered after LEAVE");
+	check(nbd_aio_command_completed(nbd, (uint64_t)cookie) < 0 ||
+		      strstr(nbd_get_error(), "Input/output"),
+	      "a lost half can be read");
+	nbd_close(nbd);
+	free(buf);
+	check_backup("a disk error of the primary");
+	part();
+	atomic_store(&guests_rest, false);
+}
+
 static void all_scenarios(unsigned int rounds)
 {
-	static void (*const some[])(
-		void) = {broken_resync, backup_killed, primary_killed, failover, false_activation,
-			 alone,		broken_copy,   hashed,	       verified, much_changed};
+	static void (*const some[])(void) = {broken_resync, backup_killed,    primary_killed,
+					     failover,	    false_activation, alone,
+					     broken_copy,   hashed,	      verified,
+					     much_changed,  local_error};
 
 	first_copy();
 	resync();
