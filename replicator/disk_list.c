@@ -42,7 +42,7 @@ static int check(const struct disk_seen *d, const char *vdev, const char *vm, st
 
 int disk_list_add(struct disk_list *l, const struct disk_seen *d, const char *vm, struct err *e)
 {
-	char vdev[DISK_VDEV_SIZE];
+	char vdev[DISK_VDEV_SIZE] = "";
 	int rc;
 
 	snprintf(vdev, sizeof(vdev), "%s", d->vdev ? d->vdev : "?");
@@ -59,8 +59,9 @@ int disk_list_add(struct disk_list *l, const struct disk_seen *d, const char *vm
 	}
 	if (l->n == WIRE_MAX_DISKS)
 		return err_setx(e, -EOPNOTSUPP, "%s has more than %d disks", vm, WIRE_MAX_DISKS);
-	memcpy(l->disk[l->n].vdev, vdev, sizeof(vdev));
-	memcpy(l->disk[l->n].name, d->target, strlen(d->target) + 1);
+	memset(&l->disk[l->n], 0, sizeof(l->disk[l->n]));
+	memcpy(l->disk[l->n].vdev, vdev, strlen(vdev));
+	memcpy(l->disk[l->n].name, d->target, strlen(d->target));
 	l->n++;
 	return 0;
 }

@@ -244,6 +244,27 @@ static pid_t start(const struct host *h, const char *first, const char *second)
 	return pid;
 }
 
+/* The end of its log. */
+static const char *last_words(const struct host *h)
+{
+	static char text[2048];
+	char path[64];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/log", h->dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		off_t size = lseek(fd, 0, SEEK_END);
+
+		n = pread(fd, text, sizeof(text) - 1,
+			  MAX(size - (off_t)sizeof(text) + 1, (off_t)0));
+		close(fd);
+	}
+	text[MAX(n, (ssize_t)0)] = '\0';
+	return text;
+}
+
 static void serve(struct host *h)
 {
 	uint64_t end = clock_now() + LIMIT_NS;
@@ -256,7 +277,8 @@ static void serve(struct host *h)
 	h->server = start(h, "--socket-only", NULL);
 	while ((access(port, F_OK) < 0 || access(export, F_OK) < 0) && clock_now() < end)
 		usleep(STEP_US);
-	assert_int_equal(access(port, F_OK) + access(export, F_OK), 0);
+	if (access(port, F_OK) < 0 || access(export, F_OK) < 0)
+		fail_msg("romulus-disk does not serve: %s", last_words(h));
 }
 
 static void slay(struct host *h)
@@ -315,17 +337,25 @@ static const char *server_state(const struct host *h)
 
 /* ---- the guest's disk ------------------------------------------------------------- */
 
+/* Its socket is there a moment before it listens. */
 static struct nbd_handle *dial(const struct host *h)
 {
-	struct nbd_handle *nbd = nbd_create();
+	uint64_t end = clock_now() + LIMIT_NS;
 	char path[64];
 
 	snprintf(path, sizeof(path), "%s/run/disk/web.export", h->dir);
-	assert_non_null(nbd);
-	assert_int_equal(nbd_set_export_name(nbd, "web"), 0);
-	if (nbd_connect_unix(nbd, path) != 0)
-		fail_msg("%s", nbd_get_error());
-	return nbd;
+	for (;;) {
+		struct nbd_handle *nbd = nbd_create();
+
+		assert_non_null(nbd);
+		assert_int_equal(nbd_set_export_name(nbd, "web"), 0);
+		if (nbd_connect_unix(nbd, path) == 0)
+			return nbd;
+		if (clock_now() > end)
+			fail_msg("%s", nbd_get_error());
+		nbd_close(nbd);
+		usleep(STEP_US);
+	}
 }
 
 static void write_some(unsigned int n)
