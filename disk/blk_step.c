@@ -12,7 +12,8 @@ static struct blk_step moving(const struct blk_req *r, enum blk_call call, int f
 		.call = call,
 		.off = r->off + r->moved,
 		.len = r->len - r->moved,
-		.buf = (char *)r->buf + r->moved,
+		/* What moves no data has no buffer. */
+		.buf = r->buf ? (char *)r->buf + r->moved : NULL,
 		.flags = flags,
 	};
 }

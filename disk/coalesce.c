@@ -69,7 +69,7 @@ static uint64_t age(uint32_t idx)
 size_t coalesce(const struct extent *in, uint32_t n, struct heap_node *scratch, struct piece *out)
 {
 	struct heap starts = {.node = scratch};
-	struct heap live = {.node = scratch + n};
+	struct heap live = {.node = n ? scratch + n : scratch};
 	uint64_t x = 0;
 	size_t n_out = 0;
 
