@@ -275,8 +275,12 @@ static void serve(struct host *h)
 	unlink(port);
 	unlink(export);
 	h->server = start(h, "--socket-only", NULL);
-	while ((access(port, F_OK) < 0 || access(export, F_OK) < 0) && clock_now() < end)
-		usleep(STEP_US);
+	while ((access(port, F_OK) < 0 || access(export, F_OK) < 0) && clock_now() < end) {
+		/* As romulusd does it: what was killed may hold its locks for a moment. */
+		if (waitpid(h->server, NULL, WNOHANG) == h->server)
+			h->server = start(h, "--socket-only", NULL);
+		usleep(STEP_US * 10);
+	}
 	if (access(port, F_OK) < 0 || access(export, F_OK) < 0)
 		fail_msg("romulus-disk does not serve: %s", last_words(h));
 }
