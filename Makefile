@@ -223,7 +223,7 @@ ifneq ($(FULL),)
 endif
 	@tests/run -s -r $(RESULTS)
 
-check-unit: deps tests	## the unit tests alone
+check-unit: deps all tests	## the unit tests alone
 	@rm -f $(RESULTS)
 	@$(RUN) $(TESTS_BUILT:%=$(B)/unit/%) || :
 	@tests/run -s -r $(RESULTS)
