@@ -58,6 +58,8 @@ disk_pair_PKGS := libnbd
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
+# There and back with a database on a protected disk.
+CHECKS += $(if $(wildcard tests/lab/disk-failovers),lab-disk=tests/lab/disk-failovers~2)
 
 # tests/lab/mkimage compiles these into its images.
 OTHER_C_FILES += $(wildcard tests/lab/*/*.c)
