@@ -88,7 +88,7 @@ UNIT_TESTS += \
 	tests/unit/test_xc_stream.c \
 	tests/unit/test_xen_suspend.c
 
-test_conn_LDFLAGS := -Wl,--wrap=tls_write
+test_conn_LDFLAGS := -Wl,--wrap=tls_write,--wrap=tls_free
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free

@@ -66,17 +66,20 @@ static uint64_t soon(void)
  */
 int __real_tls_write(struct tls *t, const void *buf, size_t size, size_t *n, struct err *e);
 int __wrap_tls_write(struct tls *t, const void *buf, size_t size, size_t *n, struct err *e);
+void __real_tls_free(struct tls *t);
+void __wrap_tls_free(struct tls *t);
 
 static _Atomic unsigned int retries;
+/* The write of this thread that was not taken; buf NULL: none. */
+static _Thread_local struct {
+	const struct tls *tls;
+	const void *buf;
+	uint8_t first[16384];
+	size_t size;
+} kept;
 
 int __wrap_tls_write(struct tls *t, const void *buf, size_t size, size_t *n, struct err *e)
 {
-	static _Thread_local struct {
-		const struct tls *tls;
-		const void *buf;
-		uint8_t first[16384];
-		size_t size;
-	} kept;
 	int rc;
 
 	if (kept.buf && kept.tls == t) {
@@ -91,6 +94,14 @@ int __wrap_tls_write(struct tls *t, const void *buf, size_t size, size_t *n, str
 	if (rc > 0)
 		memcpy(kept.first, buf, kept.size);
 	return rc;
+}
+
+/* The next one may lie at its address. */
+void __wrap_tls_free(struct tls *t)
+{
+	if (kept.tls == t)
+		kept.buf = NULL;
+	__real_tls_free(t);
 }
 
 /* ---- the backup's end: a thread that accepts one connection ------------------ */
