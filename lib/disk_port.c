@@ -13,6 +13,8 @@
 
 #define MAGIC UINT32_C(0x50444d52) /* "RMDP" */
 #define VERSION 1
+/* Types below are the link's. */
+#define LOCAL_TYPES 64
 
 struct rule {
 	const char *name;
@@ -23,22 +25,22 @@ struct rule {
 };
 
 static const struct rule local[] = {
-	[PORT_ROLE - PORT_ROLE] = {"ROLE", PORT_WORKER, 80, 80, false},
-	[PORT_STATE - PORT_ROLE] = {"STATE", PORT_SERVER, 160, 160 + WIRE_TEXT_MAX, false},
-	[PORT_BEGIN - PORT_ROLE] = {"BEGIN", PORT_WORKER, 40, 40, true},
-	[PORT_ASK_END - PORT_ROLE] = {"ASK_END", PORT_WORKER, 0, 0, true},
-	[PORT_SYNCED - PORT_ROLE] = {"SYNCED", PORT_SERVER, 0, 0, true},
-	[PORT_FILL - PORT_ROLE] = {"FILL", PORT_SERVER, 4, 4, false},
-	[PORT_HELD - PORT_ROLE] = {"HELD", PORT_SERVER, 4, 4, true},
-	[PORT_COMMIT - PORT_ROLE] = {"COMMIT", PORT_WORKER, 0, 0, true},
-	[PORT_ACKED - PORT_ROLE] = {"ACKED", PORT_WORKER, 0, 0, true},
-	[PORT_ACTIVATE - PORT_ROLE] = {"ACTIVATE", PORT_WORKER, 8, 8, true},
-	[PORT_ACTIVE - PORT_ROLE] = {"ACTIVE", PORT_SERVER, 0, 0, true},
-	[PORT_LEAVE - PORT_ROLE] = {"LEAVE", PORT_WORKER, 0, 0, false},
-	[PORT_DROPPED - PORT_ROLE] = {"DROPPED", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
-	[PORT_ERROR - PORT_ROLE] = {"ERROR", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
-	[PORT_ALONE - PORT_ROLE] = {"ALONE", PORT_WORKER, 0, 0, false},
-	[PORT_DEPOSED - PORT_ROLE] = {"DEPOSED", PORT_WORKER, 0, 0, false},
+	[PORT_ROLE - LOCAL_TYPES] = {"ROLE", PORT_WORKER, 80, 80, false},
+	[PORT_STATE - LOCAL_TYPES] = {"STATE", PORT_SERVER, 160, 160 + WIRE_TEXT_MAX, false},
+	[PORT_BEGIN - LOCAL_TYPES] = {"BEGIN", PORT_WORKER, 40, 40, true},
+	[PORT_ASK_END - LOCAL_TYPES] = {"ASK_END", PORT_WORKER, 0, 0, true},
+	[PORT_SYNCED - LOCAL_TYPES] = {"SYNCED", PORT_SERVER, 0, 0, true},
+	[PORT_FILL - LOCAL_TYPES] = {"FILL", PORT_SERVER, 4, 4, false},
+	[PORT_HELD - LOCAL_TYPES] = {"HELD", PORT_SERVER, 4, 4, true},
+	[PORT_COMMIT - LOCAL_TYPES] = {"COMMIT", PORT_WORKER, 0, 0, true},
+	[PORT_ACKED - LOCAL_TYPES] = {"ACKED", PORT_WORKER, 0, 0, true},
+	[PORT_ACTIVATE - LOCAL_TYPES] = {"ACTIVATE", PORT_WORKER, 8, 8, true},
+	[PORT_ACTIVE - LOCAL_TYPES] = {"ACTIVE", PORT_SERVER, 0, 0, true},
+	[PORT_LEAVE - LOCAL_TYPES] = {"LEAVE", PORT_WORKER, 0, 0, false},
+	[PORT_DROPPED - LOCAL_TYPES] = {"DROPPED", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
+	[PORT_ERROR - LOCAL_TYPES] = {"ERROR", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
+	[PORT_ALONE - LOCAL_TYPES] = {"ALONE", PORT_WORKER, 0, 0, false},
+	[PORT_DEPOSED - LOCAL_TYPES] = {"DEPOSED", PORT_WORKER, 0, 0, false},
 };
 
 /* What is passed on comes from the server on one host and from the worker on the other. */
@@ -56,9 +58,9 @@ static bool find(unsigned int type, struct rule *out)
 				     f->has_epoch};
 		return true;
 	}
-	if (type < PORT_ROLE || type - PORT_ROLE >= ARRAY_SIZE(local))
+	if (type < LOCAL_TYPES || type - LOCAL_TYPES >= ARRAY_SIZE(local))
 		return false;
-	*out = local[type - PORT_ROLE];
+	*out = local[type - LOCAL_TYPES];
 	return true;
 }
 

@@ -328,7 +328,7 @@ int port_conn_end(struct port_conn *c, unsigned int type, uint64_t epoch, const 
 int port_conn_send(struct port_conn *c, unsigned int type, uint64_t epoch, const void *payload,
 		   size_t size, struct err *e)
 {
-	struct wr w;
+	struct wr w = wr_init(NULL, 0);
 	int rc = port_conn_begin(c, size, &w, e);
 
 	if (rc < 0)
