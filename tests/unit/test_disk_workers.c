@@ -777,6 +777,64 @@ static void figures(void **state)
 	assert_true(server_state(&bed->a) != NULL);
 }
 
+static bool compared(uint64_t pass)
+{
+	const struct port_compared *c = &bed->p.fig.disk[0].compared;
+
+	return c->pass == pass && c->state != PORT_COMPARING;
+}
+
+/* A block of the backup's that no guest wrote is spoilt behind its server's back. */
+static void spoil(void)
+{
+	static const uint8_t bad[BLOCK] = {1}, none[BLOCK];
+	char path[64];
+	size_t off = 0;
+	int fd;
+
+	while (memcmp(bed->content + off, none, BLOCK) != 0)
+		off += BLOCK;
+	snprintf(path, sizeof(path), "%s/disk", bed->b.dir);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bad, sizeof(bad), (off_t)off), sizeof(bad));
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
+/* romulus verify: what differs is found, and copied again. */
+static void verifies(void **state)
+{
+	const struct port_compared *c = &bed->p.fig.disk[0].compared;
+	struct err e = ERR_INIT;
+
+	bed->policy = POLICY_HOLD;
+	primary_start();
+	assert_int_equal(primary_verify(&bed->p, &e), -ENOTCONN);
+	assert_non_null(strstr(e.text, "web is not protected now"));
+	UNTIL(protects() && bed->p.fig.n_disks == 1);
+	settle();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	assert_int_equal(primary_verify(&bed->p, &e), -EBUSY);
+	UNTIL(compared(1));
+	assert_int_equal(c->state, PORT_COMPARED_ALL);
+	assert_int_equal(c->verified, DISK_BYTES);
+	assert_int_equal(c->differed, 0);
+	spoil();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	UNTIL(compared(2));
+	assert_in_range(c->differed, BLOCK, DISK_BYTES / 2);
+	UNTIL(bed->p.fig.disk[0].behind_bytes == 0);
+	settle();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	UNTIL(compared(3));
+	assert_int_equal(c->differed, 0);
+	/* A session that ends takes it along. */
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	backup_stop();
+	UNTIL(compared(4));
+}
+
 static int group_set_up(void **state)
 {
 	pki = pki_new();
@@ -806,6 +864,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(disk_error, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error_unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_is_not_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(verifies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(figures, set_up, tear_down),
 	};
 	char self[256];
