@@ -10,8 +10,13 @@
 #include <sys/uio.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
+
+/* How long the last requests of a server that was killed may take: until then its locks stay. */
+#define BUSY_WAIT_NS (5 * NS_PER_SEC)
+#define BUSY_PAUSE_NS (50 * NS_PER_MS)
 
 #define BLOCK_MIN 512u
 #define BLOCK_MAX 65536u
@@ -140,5 +145,21 @@ int blk_open(const struct blk_conf *c, struct blk_dev **out, struct err *e)
 		rc = blk_plain_new_take(&f, c->depth, out, e);
 	if (rc < 0)
 		close(f.fd);
+	return rc;
+}
+
+int blk_open_wait(const struct blk_conf *c, struct blk_dev **out, struct err *e)
+{
+	const struct timespec pause = clock_timespec(BUSY_PAUSE_NS);
+	uint64_t give_up = clock_now() + BUSY_WAIT_NS;
+	bool said = false;
+	int rc;
+
+	while ((rc = blk_open(c, out, e)) == -EBUSY && clock_now() < give_up) {
+		if (!said)
+			log_info("%s; waiting", e->text);
+		said = true;
+		nanosleep(&pause, NULL);
+	}
 	return rc;
 }

@@ -87,6 +87,11 @@ struct blk_conf {
 
 /* -EBUSY: somebody else has it. The caller owns *out. */
 MUST_CHECK int blk_open(const struct blk_conf *c, struct blk_dev **out, struct err *e);
+/*
+ * The same, but waits some seconds for who has it: one that was killed keeps its locks until the last of its requests is
+ * done. Blocks.
+ */
+MUST_CHECK int blk_open_wait(const struct blk_conf *c, struct blk_dev **out, struct err *e);
 
 /* Nothing may be in flight. NULL is a no-op. */
 static inline void blk_close(struct blk_dev *d)

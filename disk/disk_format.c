@@ -43,7 +43,7 @@ static int look(const struct disk_format_conf *c, bool *holds, struct err *e)
 	struct blk_store *s = NULL;
 	struct journal_sb sb;
 	struct err unused = ERR_INIT;
-	int rc = blk_open(&bc, &d, e);
+	int rc = blk_open_wait(&bc, &d, e);
 
 	if (rc < 0)
 		return rc;

@@ -35,9 +35,6 @@
 #include "lib/err.h"
 #include "lib/log.h"
 
-/* How long the last requests of a server that was killed may take: until then its lock stays. */
-#define BUSY_WAIT_NS (5 * NS_PER_SEC)
-#define BUSY_PAUSE_NS (50 * NS_PER_MS)
 /* For what is on the disk when it is asked to end. */
 #define STOP_TIMEOUT_NS (5 * NS_PER_SEC)
 
@@ -235,7 +232,6 @@ static int load(struct main_ctx *m, struct err *e)
 	return rc;
 }
 
-/* Somebody who is being killed may still have requests under way, and with them the lock. */
 static int open_disk(struct main_ctx *m, struct err *e)
 {
 	const struct blk_conf bc = {
@@ -244,18 +240,8 @@ static int open_disk(struct main_ctx *m, struct err *e)
 		.depth = BLOCK_DEPTH + JOURNAL_DEPTH,
 		.may_cache = m->opt.socket_only,
 	};
-	const struct timespec pause = clock_timespec(BUSY_PAUSE_NS);
-	uint64_t give_up = clock_now() + BUSY_WAIT_NS;
-	bool said = false;
-	int rc;
 
-	while ((rc = blk_open(&bc, &m->blk, e)) == -EBUSY && clock_now() < give_up) {
-		if (!said)
-			log_info("%s; waiting", e->text);
-		said = true;
-		nanosleep(&pause, NULL);
-	}
-	return rc;
+	return blk_open_wait(&bc, &m->blk, e);
 }
 
 static int make_dirs(const struct main_ctx *m, struct err *e)

@@ -371,7 +371,7 @@ static int open_file(struct disk *d, struct err *e)
 		.depth = FILE_DEPTH,
 		.may_cache = d->conf.may_cache,
 	};
-	int rc = blk_open(&bc, &d->file_blk, e);
+	int rc = blk_open_wait(&bc, &d->file_blk, e);
 
 	if (rc == -ENOENT)
 		return err_setx(e, rc,

@@ -23,7 +23,7 @@
 /* Copying is late when the log is so full at the end of an epoch. */
 #define LATE_FILL 25
 #define FILL_STEP 10
-/* Between two STATE that say nothing but how much may differ. */
+/* Between two STATE that say nothing but how much may differ, or two COMPARED of a pass that goes on. */
 #define STATE_PERIOD_NS (500 * NS_PER_MS)
 
 struct primary_disk {
@@ -48,10 +48,22 @@ struct primary_disk {
 	char drop_due[DISK_WHY_SIZE];  /* DROPPED is to be said */
 	char error_due[DISK_WHY_SIZE]; /* ERROR is, unless it was */
 	bool error_told;
+	struct port_compared compared; /* pass 0: the worker asked for none */
+	bool compared_due;
+	uint64_t compared_ns; /* when it was told */
 	struct epoch_rec recs[RECORDS];
 };
 
 /* ---- leaving ---- */
+
+/* What was asked has an end, whatever comes. */
+static void break_off(struct primary_disk *p)
+{
+	if (p->compared.pass && p->compared.state == PORT_COMPARING) {
+		p->compared.state = PORT_COMPARED_NOT;
+		p->compared_due = true;
+	}
+}
 
 static void leave(struct primary_disk *p)
 {
@@ -59,6 +71,7 @@ static void leave(struct primary_disk *p)
 		log_info("out of the stream at epoch %llu; %llu bytes may differ at the peer",
 			 (unsigned long long)p->sending,
 			 (unsigned long long)epoch_log_behind(p->disk->log));
+	break_off(p);
 	p->in_session = false;
 	p->asked = FRAME_NO_EPOCH;
 	p->disk->failed = 0;
@@ -72,6 +85,7 @@ static void drop(struct primary_disk *p, const char *why)
 {
 	log_err("%s; the stream is left, the guest goes on", why);
 	tracker_leave(&p->disk->tracker);
+	break_off(p);
 	p->in_session = false;
 	p->asked = FRAME_NO_EPOCH;
 	snprintf(p->drop_due, sizeof(p->drop_due), "%s", why);
@@ -192,6 +206,23 @@ static int on_progress(struct primary_disk *p, const struct frame *f, struct err
 	return rc < 0 ? err_set(e, rc, "settle epoch %llu", (unsigned long long)m.durable) : 0;
 }
 
+/* One that is under way already, by the control socket, is as good: its figures are told. */
+static int on_verify(struct primary_disk *p, const struct frame *f, struct err *e)
+{
+	uint64_t pass;
+	int rc = port_verify_decode(f, &pass, e);
+
+	if (rc < 0)
+		return rc;
+	rc = primary_disk_verify(p);
+	p->compared = (struct port_compared){
+		.pass = pass,
+		.state = rc < 0 && rc != -EBUSY ? PORT_COMPARED_NOT : PORT_COMPARING,
+	};
+	p->compared_due = true;
+	return 0;
+}
+
 static void on_deposed(struct primary_disk *p)
 {
 	leave(p);
@@ -221,6 +252,8 @@ int primary_disk_take(struct primary_disk *p, const struct frame *f, struct err 
 	case PORT_DEPOSED:
 		on_deposed(p);
 		return 0;
+	case PORT_VERIFY:
+		return on_verify(p, f, e);
 	case FRAME_DISK_WANT:
 		return on_want(p, f, e);
 	case FRAME_DISK_VERIFIED:
@@ -456,6 +489,41 @@ static int send_state(struct primary_disk *p, uint64_t now, struct err *e)
 	return rc;
 }
 
+static void look_at_verify(struct primary_disk *p, uint64_t now)
+{
+	struct port_compared *m = &p->compared;
+	struct copier_progress c;
+
+	if (!m->pass || m->state != PORT_COMPARING)
+		return;
+	copier_get_progress(p->disk->copier, now, &c);
+	if (!c.verifying)
+		m->state = PORT_COMPARED_ALL;
+	if (!c.verifying || ((c.verified != m->verified || c.busy != m->busy) &&
+			     now >= clock_add(p->compared_ns, STATE_PERIOD_NS)))
+		p->compared_due = true;
+	m->verified = c.verified;
+	m->differed = c.differed;
+	m->busy = c.busy;
+}
+
+static int send_compared(struct primary_disk *p, uint64_t now, struct err *e)
+{
+	struct wr w;
+	int rc;
+
+	look_at_verify(p, now);
+	if (!p->compared_due)
+		return 0;
+	rc = port_conn_begin(p->link->conn, 40, &w, e);
+	if (rc < 0)
+		return rc;
+	port_compared_encode(&w, &p->compared);
+	p->compared_due = false;
+	p->compared_ns = now;
+	return port_conn_end(p->link->conn, PORT_COMPARED, FRAME_NO_EPOCH, &w, e);
+}
+
 static int stream(struct primary_disk *p, struct err *e)
 {
 	int rc = send_records(p, e);
@@ -485,6 +553,8 @@ int primary_disk_go_on(struct primary_disk *p, uint64_t now, struct err *e)
 	rc = send_texts(p, e);
 	if (!rc && p->in_session)
 		rc = stream(p, e);
+	if (!rc)
+		rc = send_compared(p, now, e);
 	if (!rc)
 		rc = send_state(p, now, e);
 	return rc == -EAGAIN ? 0 : rc;
@@ -528,6 +598,8 @@ void primary_disk_end(struct primary_disk *p)
 	leave(p);
 	p->link = NULL;
 	p->drop_due[0] = '\0';
+	p->compared.pass = 0;
+	p->compared_due = false;
 	epoch_word_fini(&p->word);
 }
 

@@ -24,9 +24,9 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='protect status unprotect failover forget cert suspend-bench help version'
+		words='protect status unprotect failover verify forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='protect status unprotect failover forget cert suspend-bench'
+		words='protect status unprotect failover verify forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
@@ -45,6 +45,7 @@ _romulus()
 		status) words='--json --prometheus --watch --count --run-dir' ;;
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
+		verify) words='--json --wait --run-dir' ;;
 		forget) words='--run-dir' ;;
 		suspend-bench) words='--cycles --rate --paths --compare --json --plot --rescue --run-dir
 			--libexec-dir' ;;

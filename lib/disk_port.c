@@ -41,6 +41,8 @@ static const struct rule local[] = {
 	[PORT_ERROR - LOCAL_TYPES] = {"ERROR", PORT_SERVER, 0, WIRE_TEXT_MAX, false},
 	[PORT_ALONE - LOCAL_TYPES] = {"ALONE", PORT_WORKER, 0, 0, false},
 	[PORT_DEPOSED - LOCAL_TYPES] = {"DEPOSED", PORT_WORKER, 0, 0, false},
+	[PORT_VERIFY - LOCAL_TYPES] = {"VERIFY", PORT_WORKER, 8, 8, false},
+	[PORT_COMPARED - LOCAL_TYPES] = {"COMPARED", PORT_SERVER, 40, 40, false},
 };
 
 /* What is passed on comes from the server on one host and from the worker on the other. */
@@ -288,6 +290,48 @@ int port_activate_decode(const struct frame *f, uint64_t *generation, struct err
 
 	*generation = rd_u64(&r);
 	return *generation ? done(e, f, &r) : bad(e, f, "generation");
+}
+
+void port_verify_encode(struct wr *w, uint64_t pass)
+{
+	wr_u64(w, pass);
+}
+
+int port_verify_decode(const struct frame *f, uint64_t *pass, struct err *e)
+{
+	struct rd r = reader(f);
+
+	*pass = rd_u64(&r);
+	return *pass ? done(e, f, &r) : bad(e, f, "number");
+}
+
+void port_compared_encode(struct wr *w, const struct port_compared *m)
+{
+	wr_u8(w, m->state);
+	wr_zero(w, 7);
+	wr_u64(w, m->pass);
+	wr_u64(w, m->verified);
+	wr_u64(w, m->differed);
+	wr_u64(w, m->busy);
+}
+
+int port_compared_decode(const struct frame *f, struct port_compared *m, struct err *e)
+{
+	struct rd r = reader(f);
+
+	*m = (struct port_compared){.state = rd_u8(&r)};
+	rd_zero(&r, 7);
+	m->pass = rd_u64(&r);
+	m->verified = rd_u64(&r);
+	m->differed = rd_u64(&r);
+	m->busy = rd_u64(&r);
+	if (m->state < PORT_COMPARING || m->state > PORT_COMPARED_NOT)
+		return bad(e, f, "state");
+	if (!m->pass)
+		return bad(e, f, "number");
+	if (m->differed > m->verified)
+		return bad(e, f, "number of bytes that differ");
+	return done(e, f, &r);
 }
 
 void port_text_encode(struct wr *w, const char *text)

@@ -49,7 +49,9 @@ enum port_type {
 	PORT_DROPPED,  /* server at the primary: left the stream by itself; text */
 	PORT_ERROR,    /* server: its disk failed; text */
 	PORT_ALONE, /* worker at the primary: output is let out without the peer. Answered by STATE */
-	PORT_DEPOSED, /* worker at the primary: the peer runs the guest. Answered by STATE */
+	PORT_DEPOSED,  /* worker at the primary: the peer runs the guest. Answered by STATE */
+	PORT_VERIFY,   /* worker at the primary: compare the peer's copy. Answered by COMPARED */
+	PORT_COMPARED, /* server at the primary: how far that is, now and then, and how it ended */
 };
 
 enum port_side {
@@ -107,6 +109,21 @@ struct port_begin {
 	struct wire_generations peer;
 };
 
+enum port_compared_state {
+	PORT_COMPARING = 1,
+	PORT_COMPARED_ALL,
+	PORT_COMPARED_NOT, /* it could not begin, or the stream was left meanwhile */
+};
+
+struct port_compared {
+	uint8_t state;	   /* enum port_compared_state */
+	uint64_t pass;	   /* the number that VERIFY had, not 0 */
+	uint64_t verified; /* bytes that were compared ... */
+	uint64_t differed; /* ... of these, not equal ... */
+	uint64_t
+		busy; /* ... and that could not be: written again and again, or unreadable at the peer */
+};
+
 /* HELD: the acknowledgement has to wait until DISK_PROGRESS says that the epoch is durable. */
 #define PORT_HELD_WAITS UINT32_C(1)
 
@@ -117,6 +134,9 @@ void port_begin_encode(struct wr *w, const struct port_begin *m);
 void port_fill_encode(struct wr *w, uint32_t percent);
 void port_held_encode(struct wr *w, uint32_t flags);
 void port_activate_encode(struct wr *w, uint64_t generation);
+/* The number of the pass, not 0. */
+void port_verify_encode(struct wr *w, uint64_t pass);
+void port_compared_encode(struct wr *w, const struct port_compared *m);
 /* DROPPED, ERROR: cut to what fits. */
 void port_text_encode(struct wr *w, const char *text);
 
@@ -127,6 +147,8 @@ MUST_CHECK int port_begin_decode(const struct frame *f, struct port_begin *m, st
 MUST_CHECK int port_fill_decode(const struct frame *f, uint32_t *percent, struct err *e);
 MUST_CHECK int port_held_decode(const struct frame *f, uint32_t *flags, struct err *e);
 MUST_CHECK int port_activate_decode(const struct frame *f, uint64_t *generation, struct err *e);
+MUST_CHECK int port_verify_decode(const struct frame *f, uint64_t *pass, struct err *e);
+MUST_CHECK int port_compared_decode(const struct frame *f, struct port_compared *m, struct err *e);
 MUST_CHECK int port_text_decode(const struct frame *f, char text[WIRE_TEXT_MAX + 1], struct err *e);
 
 #endif

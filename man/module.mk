@@ -11,6 +11,7 @@ MAN_PAGES += \
 	man/romulus-status.8 \
 	man/romulus-suspend-bench.8 \
 	man/romulus-unprotect.8 \
+	man/romulus-verify.8 \
 	man/romulus.7 \
 	man/romulus.8 \
 	man/romulus.conf.5 \

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/disk_port.h"
 #include "lib/names.h"
 
 #define DISK_WHY_SIZE 160
@@ -23,7 +24,8 @@ struct disk_figures {
 	uint32_t fill_percent; /* primary: of the stream's log */
 	uint64_t durable;      /* newest epoch that the backup's journal keeps, EPOCH_NONE */
 	uint64_t journal_free_bytes;
-	char why[DISK_WHY_SIZE]; /* what is wrong, or empty */
+	struct port_compared compared; /* primary: pass 0, none was asked for */
+	char why[DISK_WHY_SIZE];       /* what is wrong, or empty */
 };
 
 /* disk_status.c: an element of the array. left_s: how long the copy will take, 0: not known. */

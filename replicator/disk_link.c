@@ -41,6 +41,7 @@ struct port {
 	struct port_state state;
 	uint64_t states;
 	uint32_t fill;
+	struct port_compared compared; /* pass 0: none was asked for */
 	struct small small[SMALL];
 	unsigned int n_small;
 	struct err why;
@@ -94,6 +95,8 @@ static void close_port(struct port *p)
 	p->kept = false;
 	p->n_small = 0;
 	p->fill = 0;
+	if (p->compared.state == PORT_COMPARING)
+		p->compared.state = PORT_COMPARED_NOT;
 	p->changed = true;
 }
 
@@ -291,6 +294,11 @@ uint32_t disk_link_fill(const struct disk_link *l, unsigned int disk)
 	return l->port[disk].fill;
 }
 
+const struct port_compared *disk_link_compared(const struct disk_link *l, unsigned int disk)
+{
+	return &l->port[disk].compared;
+}
+
 bool disk_link_changed(struct disk_link *l, unsigned int disk)
 {
 	bool was = l->port[disk].changed;
@@ -324,6 +332,19 @@ static int take_fill(struct port *p, const struct frame *f, struct err *e)
 	return port_fill_decode(f, &p->fill, e);
 }
 
+/* Of an older pass than the one that is asked for: nobody waits for it. */
+static int take_compared(struct port *p, const struct frame *f, struct err *e)
+{
+	struct port_compared m;
+	int rc = port_compared_decode(f, &m, e);
+
+	if (rc == 0 && m.pass == p->compared.pass) {
+		p->compared = m;
+		p->changed = true;
+	}
+	return rc;
+}
+
 int disk_link_recv(struct disk_link *l, unsigned int disk, struct frame *f, struct err *e)
 {
 	struct port *p = &l->port[disk];
@@ -342,6 +363,8 @@ int disk_link_recv(struct disk_link *l, unsigned int disk, struct frame *f, stru
 			rc = take_state(l, disk, f, &why);
 		} else if (rc == 0 && f->h.type == PORT_FILL) {
 			rc = take_fill(p, f, &why);
+		} else if (rc == 0 && f->h.type == PORT_COMPARED) {
+			rc = take_compared(p, f, &why);
 		} else if (rc == 0) {
 			p->frame = *f;
 			return 0;
@@ -455,6 +478,18 @@ void disk_link_say_begin(struct disk_link *l, unsigned int disk, const struct po
 	assert(wr_ok(&w));
 	m.size = wr_used(&w);
 	say(l, disk, &m);
+}
+
+void disk_link_verify(struct disk_link *l, unsigned int disk, uint64_t pass, bool begun)
+{
+	struct port *p = &l->port[disk];
+
+	begun = begun && p->conn;
+	p->compared = (struct port_compared){.pass = pass,
+					     .state = begun ? PORT_COMPARING : PORT_COMPARED_NOT};
+	p->changed = true;
+	if (begun)
+		disk_link_say_number(l, disk, PORT_VERIFY, FRAME_NO_EPOCH, pass);
 }
 
 void disk_link_flush(struct disk_link *l)

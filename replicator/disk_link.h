@@ -72,11 +72,13 @@ const struct port_state *disk_link_state(const struct disk_link *l, unsigned int
 uint64_t disk_link_states(const struct disk_link *l, unsigned int disk);
 /* Percent, of the newest FILL. */
 uint32_t disk_link_fill(const struct disk_link *l, unsigned int disk);
-/* A STATE, a FILL or an end came since the last call. */
+/* Of the pass that disk_link_verify() asked for last; a port that ends ends it. pass 0: none. */
+const struct port_compared *disk_link_compared(const struct disk_link *l, unsigned int disk);
+/* A STATE, a FILL, a COMPARED or an end came since the last call. */
 bool disk_link_changed(struct disk_link *l, unsigned int disk);
 
 /*
- * The next message of a disk's server but STATE and FILL, which are kept here. *f lives until the next call for the
+ * The next message of a disk's server but STATE, FILL and COMPARED, which are kept here. *f lives until the next call for the
  * disk. -EAGAIN: none; else the port has just ended, e says why.
  */
 MUST_CHECK int disk_link_recv(struct disk_link *l, unsigned int disk, struct frame *f,
@@ -96,6 +98,8 @@ void disk_link_say(struct disk_link *l, unsigned int disk, unsigned int type, ui
 void disk_link_say_number(struct disk_link *l, unsigned int disk, unsigned int type, uint64_t epoch,
 			  uint64_t number);
 void disk_link_say_begin(struct disk_link *l, unsigned int disk, const struct port_begin *b);
+/* The peer's copy is to be compared; begun false: it cannot be, and is not asked for. */
+void disk_link_verify(struct disk_link *l, unsigned int disk, uint64_t pass, bool begun);
 /* Sends what waits. */
 void disk_link_flush(struct disk_link *l);
 

@@ -5,6 +5,27 @@
 #include "replicator/disk_link.h"
 #include "replicator/epoch.h"
 
+static void put_verify(struct json *j, const struct port_compared *m)
+{
+	static const char *const states[] = {
+		[PORT_COMPARING] = "running",
+		[PORT_COMPARED_ALL] = "done",
+		[PORT_COMPARED_NOT] = "broken off",
+	};
+	struct json *o;
+
+	if (!m->pass) {
+		json_out_text(j, "verify", NULL);
+		return;
+	}
+	o = json_out_object(j, "verify");
+	json_out_u64(o, "pass", m->pass);
+	json_out_text(o, "state", states[m->state]);
+	json_out_u64(o, "verified_bytes", m->verified);
+	json_out_u64(o, "differed_bytes", m->differed);
+	json_out_u64(o, "busy_bytes", m->busy);
+}
+
 void disk_figures_put(struct json *array, const struct disk_figures *f, uint64_t left_s)
 {
 	struct json *o = json_out_object(array, NULL);
@@ -26,5 +47,6 @@ void disk_figures_put(struct json *array, const struct disk_figures *f, uint64_t
 	else
 		json_out_u64(o, "durable", f->durable);
 	json_out_u64(o, "journal_free_bytes", f->journal_free_bytes);
+	put_verify(o, &f->compared);
 	json_out_text(o, "problem", f->why);
 }

@@ -61,6 +61,7 @@ replicator_SRCS := \
 	replicator/disk_status.c \
 	replicator/primary_link.c \
 	replicator/primary_shell.c \
+	replicator/primary_verify.c \
 	replicator/host_ctl.c \
 	replicator/launch.c \
 	replicator/standby.c \

@@ -241,10 +241,21 @@ static int cmd_unprotect(void *ctx, struct ctl_request *rq, struct err *e)
 	return 0;
 }
 
+static int cmd_verify(void *ctx, struct ctl_request *rq, struct err *e)
+{
+	struct primary_shell *s = ctx;
+	int rc = primary_verify(s, e);
+
+	if (rc == 0)
+		json_out_u64(rq->reply, "pass", s->verify_pass);
+	return rc;
+}
+
 int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e)
 {
 	const struct ctl_command commands[] = {
 		{"status", "how the VM is", 0, 0, cmd_status, s},
+		{"verify", "compare the backup's disks with those here", 0, 0, cmd_verify, s},
 		{"unprotect", "[force]  leave protection, the VM runs on alone", 0, 1,
 		 cmd_unprotect, s},
 	};

@@ -289,7 +289,8 @@ static void post_figures(struct primary_data *d, unsigned int i)
 				    .behind_bytes = st->dirty_bytes,
 				    .fill_percent = disk_link_fill(l, i),
 				    .durable = primary_ports_durable(d->disks, i),
-				    .journal_free_bytes = primary_ports_peer_free(d->disks, i)}};
+				    .journal_free_bytes = primary_ports_peer_free(d->disks, i),
+				    .compared = *disk_link_compared(l, i)}};
 
 	snprintf(m.disk.name, sizeof(m.disk.name), "%s", disk_link_name(l, i));
 	snprintf(m.disk.why, sizeof(m.disk.why), "%.150s", st->why);
@@ -646,6 +647,9 @@ static void obey(struct primary_data *d, const struct pd_cmd *cmd)
 		break;
 	case PD_DISKS_DEPOSED:
 		settle_disks(d, PD_DISKS_DEPOSED_DONE);
+		break;
+	case PD_DISKS_VERIFY:
+		primary_ports_verify(d->disks, cmd->pass);
 		break;
 	case PD_HANDOVER:
 		do_handover(d, cmd);

@@ -41,6 +41,7 @@ enum pd_cmd_type {
 	PD_DISKS_LEAVE,
 	PD_DISKS_ALONE,	  /* answer: DISKS_ALONE_DONE */
 	PD_DISKS_DEPOSED, /* answer: DISKS_DEPOSED_DONE */
+	PD_DISKS_VERIFY,  /* pass; what comes of it: DISK */
 	PD_HANDOVER,	  /* epoch */
 	PD_STOP,	  /* the thread ends */
 };
@@ -49,6 +50,7 @@ struct pd_cmd {
 	enum pd_cmd_type type;
 	uint64_t epoch;
 	uint64_t term;
+	uint64_t pass;
 	uint32_t percent;
 	enum leave_reason leave;
 	bool adopt;

@@ -524,6 +524,13 @@ void primary_ports_acked(struct primary_ports *d, uint64_t epoch)
 		say_all(d, d->begun, PORT_ACKED, epoch);
 }
 
+void primary_ports_verify(struct primary_ports *d, uint64_t pass)
+{
+	for (unsigned int i = 0; i < count(d); i++)
+		disk_link_verify(d->link, i, pass,
+				 d->session && d->begun & BIT(i) && !(d->out & BIT(i)));
+}
+
 void primary_ports_leave(struct primary_ports *d)
 {
 	if (!d->session)

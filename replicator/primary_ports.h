@@ -82,6 +82,8 @@ bool primary_ports_ended(const struct primary_ports *d);
 bool primary_ports_whole(const struct primary_ports *d);
 void primary_ports_epoch_over(struct primary_ports *d);
 void primary_ports_acked(struct primary_ports *d, uint64_t epoch);
+/* Every disk of the peer is to be compared with the one here; what comes of it: disk_link_compared(). Any time. */
+void primary_ports_verify(struct primary_ports *d, uint64_t pass);
 /* The session is over: the servers go on alone, what they still say of it is nobody's. */
 void primary_ports_leave(struct primary_ports *d);
 

@@ -538,8 +538,13 @@ static void count_ack(struct primary_shell *s, const struct pd_msg *m)
 static void note_disk(struct primary_shell *s, const struct pd_msg *m)
 {
 	struct primary_figures *f = &s->fig;
+	struct port_compared compared;
 
+	/* What it says of an older pass had left before the command for the newest came. */
+	compared = m->disk.compared.pass < s->verify_pass ? f->disk[m->index].compared
+							  : m->disk.compared;
 	f->disk[m->index] = m->disk;
+	f->disk[m->index].compared = compared;
 	f->n_disks = MAX(f->n_disks, m->index + 1);
 	f->disk_lacked[m->index] = MAX(f->disk_lacked[m->index], m->disk.behind_bytes);
 }

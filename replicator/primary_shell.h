@@ -84,6 +84,7 @@ struct primary_shell {
 	bool finished;
 	int exit_code;
 	struct ctl_token unprotect; /* who waits for the end */
+	uint64_t verify_pass;	    /* the newest that was asked for, 0 none */
 	char problem[SHELL_TEXT_SIZE];
 	char hint[SHELL_TEXT_SIZE];
 };
@@ -107,7 +108,13 @@ void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave,
 /* P1: somebody took the lanes away, or what leads output into them. */
 void primary_shell_tampered(struct primary_shell *s, const char *text);
 
-/* Registers status and unprotect, and what ctl_std.h has. */
+/* Registers status, verify and unprotect, and what ctl_std.h has. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
+
+/*
+ * Has the peer's disks compared with those here; what comes of it is in the figures, by the pass's number. -ENODEV: there
+ * are none, -ENOTCONN: not protected now, -EBUSY: it is done already.
+ */
+MUST_CHECK int primary_verify(struct primary_shell *s, struct err *e);
 
 #endif

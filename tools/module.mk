@@ -16,6 +16,7 @@ tools_SRCS := \
 	tools/suspend_bench.c \
 	tools/tool.c \
 	tools/unprotect.c \
+	tools/verify.c \
 	tools/writer.c
 
 SBIN_PROGRAMS += romulus

@@ -153,6 +153,19 @@ static void write_traffic(FILE *out, const struct json_in *v)
 		fprintf(out, "  peer     heard %s ago\n", ms_at(v, "peer_heard_ms", a, sizeof(a)));
 }
 
+static void write_verify(FILE *out, const struct json_in *d)
+{
+	char state[32], bytes[32], bad[32], busy[32];
+
+	if (!json_in_has(d, "verify.pass"))
+		return;
+	fprintf(out, "           verify %s: %s compared, %s different, %s not compared\n",
+		tool_clean(json_in_text(d, "verify.state", "?"), state, sizeof(state)),
+		bytes_at(d, "verify.verified_bytes", bytes, sizeof(bytes)),
+		bytes_at(d, "verify.differed_bytes", bad, sizeof(bad)),
+		bytes_at(d, "verify.busy_bytes", busy, sizeof(busy)));
+}
+
 /* One line for each: what it is, and what keeps it from being safe. */
 static void write_disk(FILE *out, const struct json_in *d)
 {
@@ -176,6 +189,7 @@ static void write_disk(FILE *out, const struct json_in *d)
 		fprintf(out, ", journal %s free",
 			bytes_at(d, "journal_free_bytes", bytes, sizeof(bytes)));
 	fputc('\n', out);
+	write_verify(out, d);
 	tool_clean(json_in_text(d, "problem", ""), why, sizeof(why));
 	if (*why)
 		fprintf(out, "           %s\n", why);

@@ -50,12 +50,10 @@ void disks_a_alone(struct sim *s)
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		struct generations *g = &s->disk_a[i].gen;
 
-		if (!g->bitmap) {
-			g->bitmap = g->current;
-		} else {
-			g->history[1] = g->history[0];
-			g->history[0] = g->current;
-		}
+		/* While it counts from an older one nobody else has the current one. */
+		if (g->bitmap)
+			continue;
+		g->bitmap = g->current;
 		g->current = ++s->n_generations;
 	}
 }
@@ -159,6 +157,16 @@ void disks_barrier(struct sim *s, uint64_t epoch, uint64_t state)
 	}
 }
 
+/* Before the end of the first epoch is said, with whose commit the target takes over: see disk/generation.h, rule 3. */
+static void finish(struct generations *g)
+{
+	if (!g->bitmap)
+		return;
+	g->history[1] = g->history[0];
+	g->history[0] = g->bitmap;
+	g->bitmap = 0;
+}
+
 /* The ends of this epoch, of every disk; false if one of them has none. */
 bool disks_send_ends(struct sim *s, uint32_t conn, uint64_t epoch)
 {
@@ -167,6 +175,8 @@ bool disks_send_ends(struct sim *s, uint32_t conn, uint64_t epoch)
 	if (!disks_a_streaming(s))
 		return false;
 	for (int i = 0; i < s->plan.n_disks; i++) {
+		if (s->disk_a[i].synced)
+			finish(&s->disk_a[i].gen);
 		m.disk = (uint8_t)i;
 		m.state = s->disk_a[i].at_barrier;
 		m.flush = s->disk_a[i].flush_at_barrier;
@@ -184,8 +194,6 @@ void disks_a_progress(struct sim *s, const struct msg *m)
 	if (!d->streaming)
 		return;
 	d->clean = MAX(d->clean, m->state);
-	/* The bitmap counts from here. */
-	d->gen.bitmap = 0;
 }
 
 static void drop_out(struct sim *s, struct disk_a *d)

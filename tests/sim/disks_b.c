@@ -131,13 +131,18 @@ static void compare_generations(struct sim *s, int n)
 		a->current = ++s->n_generations;
 	d->peer_current = a->current;
 	/* None: fresh, or its first copy was never complete. */
-	if (!d->current || d->current == a->current)
+	if (!d->current)
 		return;
+	if (d->current == a->current) {
+		/* gen_finish() was not before gen_adopt(). */
+		if (a->bitmap)
+			sim_fail(s, "P4", "disk %d has A's generation, and A counts from %llu", n,
+				 U(a->bitmap));
+		return;
+	}
 	if (d->current != a->bitmap && d->current != a->history[0] && d->current != a->history[1])
 		sim_fail(s, "P4", "disk %d has two histories: %llu here, %llu %llu at A", n,
 			 U(d->current), U(a->current), U(a->bitmap));
-	/* One of ours: all that changed since is marked, for the peer's sake. */
-	a->bitmap = d->current;
 }
 
 /* DISKS: a session begins. */

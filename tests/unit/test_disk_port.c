@@ -85,7 +85,8 @@ static void passed_on(void **unused)
 	assert_string_equal(port_name(FRAME_DISK_END), "DISK_END");
 	assert_string_equal(port_name(PORT_ERROR), "ERROR");
 	assert_string_equal(port_name(PORT_DEPOSED), "DEPOSED");
-	assert_string_equal(port_name(PORT_DEPOSED + 1), "?");
+	assert_string_equal(port_name(PORT_COMPARED), "COMPARED");
+	assert_string_equal(port_name(PORT_COMPARED + 1), "?");
 	assert_string_equal(port_name(FRAME_DISKS), "?");
 }
 
@@ -214,11 +215,54 @@ static void small_ones(void **unused)
 	assert_int_equal(port_text_decode(&f, text, &e), -EBADMSG);
 }
 
+static void verification(void **unused)
+{
+	const struct port_compared compared = {.state = PORT_COMPARED_ALL,
+					       .pass = 3,
+					       .verified = 8192,
+					       .differed = 4096,
+					       .busy = 512};
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} wrong[] = {{0, 0}, {0, 4}, {7, 1}, {8, 0}, {25, 0x21}};
+	struct port_compared m;
+	struct err e = ERR_INIT;
+	struct wr w = writer();
+	struct frame f;
+	uint64_t pass;
+
+	port_verify_encode(&w, 3);
+	f = made(PORT_VERIFY, &w);
+	assert_int_equal(port_verify_decode(&f, &pass, &e), 0);
+	assert_int_equal(pass, 3);
+	payload[0] = 0;
+	assert_int_equal(port_verify_decode(&f, &pass, &e), -EBADMSG);
+
+	w = writer();
+	port_compared_encode(&w, &compared);
+	f = made(PORT_COMPARED, &w);
+	assert_int_equal(port_compared_decode(&f, &m, &e), 0);
+	assert_int_equal(m.state, PORT_COMPARED_ALL);
+	assert_int_equal(m.pass, 3);
+	assert_int_equal(m.verified, 8192);
+	assert_int_equal(m.differed, 4096);
+	assert_int_equal(m.busy, 512);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		uint8_t was = payload[wrong[i].at];
+
+		payload[wrong[i].at] = wrong[i].value;
+		assert_int_equal(port_compared_decode(&f, &m, &e), -EBADMSG);
+		payload[wrong[i].at] = was;
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(headers), cmocka_unit_test(passed_on),	 cmocka_unit_test(roles),
-		cmocka_unit_test(states),  cmocka_unit_test(small_ones),
+		cmocka_unit_test(headers),    cmocka_unit_test(passed_on),
+		cmocka_unit_test(roles),      cmocka_unit_test(states),
+		cmocka_unit_test(small_ones), cmocka_unit_test(verification),
 	};
 
 	return cmocka_run_group_tests_name("disk_port", tests, NULL, NULL);

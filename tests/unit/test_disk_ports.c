@@ -580,6 +580,54 @@ static void hashes_are_bounded(void **state)
 	assert_string_equal(sent(), "DISK_HASH");
 }
 
+static const struct port_compared *compared(unsigned int i)
+{
+	pump();
+	return disk_link_compared(primary_ports_link(bed->p), i);
+}
+
+static void say_compared(unsigned int i, uint64_t pass, uint8_t state)
+{
+	const struct port_compared m = {
+		.state = state, .pass = pass, .verified = 8192, .differed = 4096};
+	uint8_t buf[64];
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	port_compared_encode(&w, &m);
+	say(i, PORT_COMPARED, FRAME_NO_EPOCH, buf, wr_used(&w));
+}
+
+/* Each pass has its end, also when the server has none. */
+static void verifies(void **state)
+{
+	session();
+	assert_int_equal(compared(0)->pass, 0);
+	primary_ports_verify(bed->p, 7);
+	hears(0, PORT_VERIFY, FRAME_NO_EPOCH);
+	hears(1, PORT_VERIFY, FRAME_NO_EPOCH);
+	assert_int_equal(compared(0)->state, PORT_COMPARING);
+	say_compared(0, 6, PORT_COMPARED_ALL); /* of an older one */
+	assert_int_equal(compared(0)->state, PORT_COMPARING);
+	say_compared(0, 7, PORT_COMPARED_ALL);
+	assert_int_equal(compared(0)->state, PORT_COMPARED_ALL);
+	assert_int_equal(compared(0)->differed, 4096);
+	port_conn_free(bed->server[1]);
+	bed->server[1] = NULL;
+	assert_int_equal(compared(1)->state, PORT_COMPARED_NOT);
+	assert_int_equal(compared(1)->pass, 7);
+}
+
+static void verifies_only_in_a_session(void **state)
+{
+	session();
+	primary_ports_leave(bed->p);
+	hears(0, PORT_LEAVE, FRAME_NO_EPOCH);
+	primary_ports_verify(bed->p, 1);
+	hears_nothing(0);
+	assert_int_equal(compared(0)->state, PORT_COMPARED_NOT);
+	assert_int_equal(compared(0)->pass, 1);
+}
+
 /* Without a link what is for it waits; after LEAVE it is nobody's. */
 static void leaves(void **state)
 {
@@ -953,6 +1001,8 @@ int main(void)
 		TEST(error_is_told),
 		TEST(pressure_is_told_once),
 		TEST(hashes_are_bounded),
+		TEST(verifies),
+		TEST(verifies_only_in_a_session),
 		TEST(leaves),
 		TEST(outdated_disk_is_no_source),
 		TEST(alone_waits_for_every_disk),

@@ -12,6 +12,7 @@
 #include <libnbd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ struct bed {
 	struct backup_shell s;
 	bool s_live;
 	unsigned int sessions; /* of the backup */
+	atomic_bool locked;
 	struct nbd_handle *nbd;
 	uint8_t content[DISK_BYTES]; /* what the guest wrote */
 	bool lanes_open;
@@ -275,12 +277,10 @@ static void serve(struct host *h)
 	unlink(port);
 	unlink(export);
 	h->server = start(h, "--socket-only", NULL);
-	while ((access(port, F_OK) < 0 || access(export, F_OK) < 0) && clock_now() < end) {
-		/* As romulusd does it: what was killed may hold its locks for a moment. */
-		if (waitpid(h->server, NULL, WNOHANG) == h->server)
-			h->server = start(h, "--socket-only", NULL);
+	/* What was killed may hold its locks for a moment: it waits for them. */
+	while ((access(port, F_OK) < 0 || access(export, F_OK) < 0) && clock_now() < end &&
+	       waitpid(h->server, NULL, WNOHANG) == 0)
 		usleep(STEP_US * 10);
-	}
 	if (access(port, F_OK) < 0 || access(export, F_OK) < 0)
 		fail_msg("romulus-disk does not serve: %s", last_words(h));
 }
@@ -704,6 +704,46 @@ static void servers_die_at_the_backup(void **state)
 	server_dies(&bed->b);
 }
 
+/* As one that is being killed: both locks go late, the journal's after the disk's. */
+static void *hold_locks(void *arg)
+{
+	static const char *const names[] = {"disk", "state/disk/web.journal"};
+	const struct host *h = arg;
+	int fd[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+		char path[64];
+
+		snprintf(path, sizeof(path), "%s/%s", h->dir, names[i]);
+		fd[i] = open(path, O_RDWR | O_CLOEXEC);
+		while (fd[i] >= 0 && fcntl(fd[i], F_OFD_SETLK, &l) < 0)
+			usleep(STEP_US);
+	}
+	atomic_store(&bed->locked, true);
+	for (int i = 0; i < 2; i++) {
+		usleep(300000);
+		close(fd[i]);
+	}
+	return fd[1] >= 0 ? bed : NULL;
+}
+
+static void locks_stay_for_a_while(void **state)
+{
+	pthread_t holds;
+	void *held;
+
+	slay(&bed->b);
+	assert_int_equal(pthread_create(&holds, NULL, hold_locks, &bed->b), 0);
+	while (!atomic_load(&bed->locked))
+		usleep(STEP_US);
+	serve(&bed->b);
+	assert_int_equal(pthread_join(holds, &held), 0);
+	assert_non_null(held);
+	assert_non_null(strstr(last_words(&bed->b), "disk: another process has it; waiting"));
+	assert_non_null(strstr(last_words(&bed->b), "journal: another process has it; waiting"));
+}
+
 #define BAD_FROM (DISK_BYTES - (1 << 20))
 
 static void *write_there(void *arg)
@@ -777,6 +817,64 @@ static void figures(void **state)
 	assert_true(server_state(&bed->a) != NULL);
 }
 
+static bool compared(uint64_t pass)
+{
+	const struct port_compared *c = &bed->p.fig.disk[0].compared;
+
+	return c->pass == pass && c->state != PORT_COMPARING;
+}
+
+/* A block of the backup's that no guest wrote is spoilt behind its server's back. */
+static void spoil(void)
+{
+	static const uint8_t bad[BLOCK] = {1}, none[BLOCK];
+	char path[64];
+	size_t off = 0;
+	int fd;
+
+	while (memcmp(bed->content + off, none, BLOCK) != 0)
+		off += BLOCK;
+	snprintf(path, sizeof(path), "%s/disk", bed->b.dir);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bad, sizeof(bad), (off_t)off), sizeof(bad));
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
+/* romulus verify: what differs is found, and copied again. */
+static void verifies(void **state)
+{
+	const struct port_compared *c = &bed->p.fig.disk[0].compared;
+	struct err e = ERR_INIT;
+
+	bed->policy = POLICY_HOLD;
+	primary_start();
+	assert_int_equal(primary_verify(&bed->p, &e), -ENOTCONN);
+	assert_non_null(strstr(e.text, "web is not protected now"));
+	UNTIL(protects() && bed->p.fig.n_disks == 1);
+	settle();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	assert_int_equal(primary_verify(&bed->p, &e), -EBUSY);
+	UNTIL(compared(1));
+	assert_int_equal(c->state, PORT_COMPARED_ALL);
+	assert_int_equal(c->verified, DISK_BYTES);
+	assert_int_equal(c->differed, 0);
+	spoil();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	UNTIL(compared(2));
+	assert_in_range(c->differed, BLOCK, DISK_BYTES / 2);
+	UNTIL(bed->p.fig.disk[0].behind_bytes == 0);
+	settle();
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	UNTIL(compared(3));
+	assert_int_equal(c->differed, 0);
+	/* A session that ends takes it along. */
+	assert_int_equal(primary_verify(&bed->p, &e), 0);
+	backup_stop();
+	UNTIL(compared(4));
+}
+
 static int group_set_up(void **state)
 {
 	pki = pki_new();
@@ -803,9 +901,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_primary, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_backup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(locks_stay_for_a_while, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error_unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_is_not_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(verifies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(figures, set_up, tear_down),
 	};
 	char self[256];

@@ -23,7 +23,7 @@
 #include "tests/lib/tool_run.h"
 #include "tools/tool.h"
 
-#define MAX_FAKES 4
+#define MAX_FAKES 8
 
 struct fixture {
 	char dir[64];
@@ -649,6 +649,78 @@ static void failover_in_vain(void **state)
 	assert_int_equal(RUN(f, cmd_failover, "mail", "--timeout=200ms"), TOOL_DEGRADED);
 }
 
+/* ---- verify ---- */
+
+#define VERIFY(pass, state, differed, busy)                                                      \
+	"{\"ok\":true,\"state\":\"protected\",\"protected\":true,\"disks\":[{\"name\":\"root\"," \
+	"\"state\":\"active\",\"served\":true,\"in_sync\":true,\"verify\":{\"pass\":" #pass      \
+	",\"state\":\"" state "\",\"verified_bytes\":1048576,\"differed_bytes\":" #differed      \
+	",\"busy_bytes\":" #busy "}}]}"
+
+static void verify_follows(void **state)
+{
+	static const struct answer web[] = {{"verify", "{\"ok\":true,\"pass\":2}"},
+					    {"status", VERIFY(2, "running", 0, 0)},
+					    {"status", VERIFY(2, "done", 0, 0)},
+					    {0}};
+	static const struct answer bad[] = {{"verify", "{\"ok\":true,\"pass\":2}"},
+					    {"status", VERIFY(2, "done", 4096, 0)},
+					    {0}};
+	static const struct answer busy[] = {
+		{"verify", "{\"ok\":true,\"pass\":2}"}, {"status", VERIFY(2, "done", 0, 512)}, {0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_verify, "web"), TOOL_OK);
+	tool_says(f->out, "web: its disks are being compared; romulus status web says");
+	assert_int_equal(RUN(f, cmd_verify, "--wait", "web"), TOOL_OK);
+	assert_string_equal(f->out, "root: 1.0 MiB compared, all equal\n");
+	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_OK);
+	tool_says(f->out,
+		  "verify done: 1.0 MiB compared, 0 bytes different, 0 bytes not compared\n");
+	fake(f, "bad.primary", bad);
+	assert_int_equal(RUN(f, cmd_verify, "--wait", "bad"), TOOL_DEGRADED);
+	tool_says(f->out, "root: 1.0 MiB compared, 4.0 KiB DIFFERENT and copied again\n");
+	assert_int_equal(RUN(f, cmd_verify, "--wait", "--json", "bad"), TOOL_DEGRADED);
+	assert_string_equal(
+		f->out, "{\"disks\":[{\"name\":\"root\",\"verify\":{\"pass\":2,\"state\":\"done\","
+			"\"verified_bytes\":1048576,\"differed_bytes\":4096,\"busy_bytes\":0}}],"
+			"\"vm\":\"bad\",\"pass\":2}\n");
+	fake(f, "busy.primary", busy);
+	assert_int_equal(RUN(f, cmd_verify, "--wait", "busy"), TOOL_DEGRADED);
+	tool_says(f->out, "all equal, 512 bytes not compared\n");
+}
+
+static void verify_in_vain(void **state)
+{
+	static const struct answer none[] = {
+		{"verify", "{\"ok\":false,\"error\":\"none has no disks of Romulus\"}"}, {0}};
+	static const struct answer anew[] = {
+		{"verify", "{\"ok\":true,\"pass\":2}"}, {"status", VERIFY(1, "done", 0, 0)}, {0}};
+	static const struct answer cut[] = {{"verify", "{\"ok\":true,\"pass\":2}"},
+					    {"status", VERIFY(2, "broken off", 0, 0)},
+					    {0}};
+	static const struct answer backup[] = {{"status", STATE("backup", "standing")}, {0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_verify, "web"), TOOL_NOT_PROTECTED);
+	tool_says(f->err, "web is not protected from this host");
+	fake(f, "none.primary", none);
+	assert_int_equal(RUN(f, cmd_verify, "none"), TOOL_ERROR);
+	tool_says(f->err, "none has no disks of Romulus");
+	fake(f, "anew.primary", anew);
+	assert_int_equal(RUN(f, cmd_verify, "anew", "--wait"), TOOL_ERROR);
+	tool_says(f->err, "began anew meanwhile");
+	fake(f, "cut.primary", cut);
+	assert_int_equal(RUN(f, cmd_verify, "cut", "--wait"), TOOL_DEGRADED);
+	tool_says(f->out, "root: BROKEN OFF");
+	fake(f, "db.backup", backup);
+	assert_int_equal(RUN(f, cmd_verify, "db"), TOOL_ERROR);
+	tool_says(f->err, "type romulus verify db there");
+}
+
 /* ---- cert ---- */
 
 static void makes_certificates(void **state)
@@ -698,6 +770,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unprotect_by_force, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unprotect_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(forgets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(verify_follows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(verify_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_works, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_certificates, set_up, tear_down),
