@@ -54,7 +54,7 @@ CHECKS += disk-pair=tests/disk-pair~$(B)/bin
 TEST_PROGRAMS += disk_pair
 disk_pair_SRCS := tests/disk_pair.c
 disk_pair_ARCHIVES := disk lib
-disk_pair_PKGS := libnbd
+disk_pair_PKGS := libnbd liblz4
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)
