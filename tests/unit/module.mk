@@ -31,6 +31,7 @@ UNIT_TESTS += \
 	tests/unit/test_disk_launch.c \
 	tests/unit/test_disk_port.c \
 	tests/unit/test_disk_ports.c \
+	tests/unit/test_disk_roles.c \
 	tests/unit/test_disk_state.c \
 	tests/unit/test_disk_workers.c \
 	tests/unit/test_dirty.c \
@@ -97,6 +98,7 @@ test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_sta
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
 test_disk_format_LDFLAGS := -Wl,--wrap=blk_open_wait
+test_disk_roles_LDFLAGS := -Wl,--wrap=blk_open_wait
 test_disk_state_LDFLAGS := -Wl,--wrap=blk_open_wait
 test_disk_ports_LDFLAGS := -Wl,--wrap=conn_send,--wrap=conn_begin,--wrap=conn_end,--wrap=conn_flush
 test_disk_workers_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
