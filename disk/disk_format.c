@@ -68,8 +68,10 @@ static int make_way(const struct disk_format_conf *c, uint64_t *size, struct err
 	if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode))
 		return err_setx(e, -EINVAL, "%s is neither a file nor a block device",
 				c->journal_path);
-	/* An empty file is what a format leaves that was killed at its start. */
-	if (S_ISBLK(st.st_mode) || st.st_size > 0) {
+	/* An empty file is what a format leaves that was killed at its start: it remembers nothing. */
+	if (S_ISREG(st.st_mode) && st.st_size == 0) {
+		holds = false;
+	} else {
 		rc = look(c, &holds, e);
 		if (rc < 0)
 			return rc;

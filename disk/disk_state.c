@@ -330,7 +330,9 @@ static void on_state(void *arg, enum journal_state state, const char *why)
 	if (state == JOURNAL_ACTIVE && !d->serving)
 		disk_serve(d, !disk_wants(d, DISK_WISH_OUTDATED));
 	d->state = state;
-	d->gens = st.gens;
+	/* What was to be written when it failed is not there. */
+	if (state != JOURNAL_FAILED)
+		d->gens = st.gens;
 	snprintf(d->why, sizeof(d->why), "%s", why);
 	d->changing = false;
 	forget(d, d->doing);

@@ -90,7 +90,19 @@ static uint8_t state_on_wire(uint8_t state)
 	return WIRE_DISK_OUTDATED;
 }
 
-static int plan_on_wire(const struct gen_plan *p, bool by_hash, uint8_t *plan, struct err *e)
+/* Nothing is chosen for the operator; what there is to choose from is said. */
+static int two_histories(const struct gen_plan *p, const char *name, struct err *e)
+{
+	return err_setx(
+		e, -EOPNOTSUPP,
+		"%s. One copy has to be given up: for that of the backup, end its romulus-disk and "
+		"type there `romulus-disk --format=target --force %s`; for that of the primary, "
+		"see romulus-protect(8), TWO HISTORIES",
+		p->text, name);
+}
+
+static int plan_on_wire(const struct gen_plan *p, bool by_hash, const char *name, uint8_t *plan,
+			struct err *e)
 {
 	switch (p->how) {
 	case GEN_NOTHING:
@@ -106,6 +118,7 @@ static int plan_on_wire(const struct gen_plan *p, bool by_hash, uint8_t *plan, s
 		*plan = WIRE_PLAN_FULL;
 		break;
 	case GEN_DIVERGED:
+		return two_histories(p, name, e);
 	case GEN_REFUSED:
 		return err_setx(e, -EOPNOTSUPP, "%s", p->text);
 	}
@@ -143,7 +156,7 @@ int disk_shell_plan(const struct port_state *mine, const struct wire_disk *their
 		.gen = mine->gen,
 		.dirty_bytes = mine->dirty_bytes,
 	};
-	rc = plan_on_wire(&plan, by_hash, &ok->plan, e);
+	rc = plan_on_wire(&plan, by_hash, theirs->name, &ok->plan, e);
 	if (rc == 0 && ok->plan == WIRE_PLAN_DIRTY)
 		ok->wants = mine->wants;
 	return rc;

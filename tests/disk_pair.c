@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libnbd.h>
+#include <lz4.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,6 +28,7 @@
 
 #include "disk/epoch_word.h"
 #include "disk/generation.h"
+#include "disk/journal_fmt.h"
 #include "lib/clock.h"
 #include "lib/compiler.h"
 #include "lib/disk_port.h"
@@ -76,6 +79,16 @@ static uint64_t sent_bytes; /* of DISK_DATA */
 static uint8_t *kept;	    /* what the backup had when it was looked at last ... */
 static const struct host *kept_by;
 static unsigned int too_big; /* copies that were larger than a journal */
+
+/* Which of what is rare was seen. */
+static unsigned int waited;	   /* HELD that had to wait for its journal */
+static unsigned int did_not_wait;  /* ... and that had not */
+static unsigned long packed;	   /* records that were sent by LZ4 */
+static unsigned int stalls;	   /* DROPPED because nobody took the stream */
+static unsigned int journal_fails; /* of a primary's journal */
+
+static uint8_t ack_mode = WIRE_ACK_MEMORY;
+static bool packs; /* the link sends records by LZ4 where they become smaller */
 
 static unsigned int passed;
 static unsigned int failed_checks;
@@ -156,6 +169,7 @@ static pid_t start(const struct host *h, const char *const extra[])
 
 		dup2(fd, 1);
 		dup2(fd, 2);
+		signal(SIGXFSZ, SIG_IGN); /* a limit stands in for a store that fails */
 		execv(program, (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
@@ -376,6 +390,10 @@ static void on_frame(struct host *h, const struct frame *f)
 		h->has_state = port_state_decode(f, &h->state, &e) == 0;
 		check(h->has_state, "%s", e.text);
 	} else if (f->h.type == PORT_HELD) {
+		uint32_t flags = 0;
+
+		check(port_held_decode(f, &flags, &e) == 0, "%s", e.text);
+		*(flags & PORT_HELD_WAITS ? &waited : &did_not_wait) += 1;
 		check(f->h.epoch == held, "HELD(%llu), not %llu", (unsigned long long)f->h.epoch,
 		      (unsigned long long)held);
 		held = f->h.epoch + 1;
@@ -399,6 +417,58 @@ static void on_frame(struct host *h, const struct frame *f)
 	}
 }
 
+/* The same records, by LZ4 where that is smaller. How many bytes. */
+static size_t pack(const struct frame *f, uint8_t *out, size_t size)
+{
+	static char small[WIRE_MAX_RECORD_DATA];
+	struct wire_disks disks = {.n = 1};
+	struct wr w = wr_init(out, size);
+	struct wire_disk_record r;
+	struct err e = ERR_INIT;
+	struct rd records;
+	uint32_t count;
+	uint16_t disk;
+
+	disks.disk[0].size = DISK_BYTES;
+	disks.disk[0].block_size = 512;
+	if (wire_disk_data_decode(f, &disks, &disk, &count, &records, &e) < 0)
+		give_up("%s", e.text);
+	wire_disk_data_begin(&w, disk);
+	for (uint32_t i = 0; i < count; i++) {
+		int n = 0;
+
+		if (wire_disk_record_decode(&records, DISK_BYTES, &r, &e) < 0)
+			give_up("%s", e.text);
+		if (r.data)
+			n = LZ4_compress_default((const char *)r.data, small, (int)r.len,
+						 (int)sizeof(small));
+		if (n > 0 && (uint32_t)n < r.len) {
+			r.flags = WIRE_RECORD_LZ4;
+			r.data = (const uint8_t *)small;
+			r.stored = (uint32_t)n;
+			packed++;
+		}
+		wire_disk_record_encode(&w, &r);
+	}
+	wire_disk_data_end(&w, count);
+	return wr_used(&w);
+}
+
+static int pass_on(const struct host *from, const struct host *to)
+{
+	static uint8_t buf[FRAME_MAX_PAYLOAD];
+	const struct frame *f = &from->frame;
+	const uint8_t *payload = f->payload;
+	size_t size = f->h.length;
+	struct err e = ERR_INIT;
+
+	if (packs && from == prim && f->h.type == FRAME_DISK_DATA) {
+		size = pack(f, buf, sizeof(buf));
+		payload = buf;
+	}
+	return port_conn_send(to->port, f->h.type, f->h.epoch, payload, size, &e);
+}
+
 /* What has come from h. False: its port is gone. */
 static bool listen_to(struct host *h)
 {
@@ -416,9 +486,7 @@ static bool listen_to(struct host *h)
 		}
 		if (!h->holds)
 			on_frame(h, &h->frame);
-		h->holds = passes(h->frame.h.type) && other->port &&
-			   port_conn_send(other->port, h->frame.h.type, h->frame.h.epoch,
-					  h->frame.payload, h->frame.h.length, &e) == -EAGAIN;
+		h->holds = passes(h->frame.h.type) && other->port && pass_on(h, other) == -EAGAIN;
 		if (h->holds)
 			return true;
 	}
@@ -478,9 +546,8 @@ static void say(struct host *h, unsigned int type, uint64_t n, const void *paylo
 
 static void greet(struct host *h, unsigned int side)
 {
-	struct port_role role = {.side = (uint8_t)side,
-				 .ack_mode = WIRE_ACK_MEMORY,
-				 .session = roll(UINT64_MAX) | 1};
+	struct port_role role = {
+		.side = (uint8_t)side, .ack_mode = ack_mode, .session = roll(UINT64_MAX) | 1};
 	uint8_t buf[128];
 	struct wr w = wr_init(buf, sizeof(buf));
 	struct err e = ERR_INIT;
@@ -985,6 +1052,160 @@ static bool answers(const struct host *h, const char *command, const char *words
 	return strstr(answer, words) != NULL;
 }
 
+/* What is in the way of the guests' own order: they rest between two writes. */
+static void rest(bool on)
+{
+	atomic_store(&guests_rest, on);
+	if (!on)
+		return;
+	pause_guests(true);
+	pause_guests(false);
+}
+
+static void write_block(uint64_t block, int value)
+{
+	struct guest *g = &guests[0];
+
+	memset(g->data, value, BLOCK);
+	carry_out(g, 3, block * BLOCK, BLOCK);
+	memcpy(oracle + block * BLOCK, g->data, BLOCK);
+}
+
+/* In which epochs has the acknowledgement to wait for the journal? What it waited for survives the server. */
+static void durable_modes(void)
+{
+	static const uint8_t modes[] = {WIRE_ACK_FLUSH, WIRE_ACK_EPOCH};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		bool flush = modes[i] == WIRE_ACK_FLUSH;
+		unsigned int before;
+
+		ack_mode = modes[i];
+		rest(true);
+		(void)begin();
+		before = waited;
+		write_block(roll(BLOCKS), 1 + (int)i);
+		one_epoch();
+		check(waited - before == !flush, "mode %u: an epoch without a flush %s", modes[i],
+		      flush ? "waits" : "does not wait");
+		write_block(roll(BLOCKS), 3 + (int)i);
+		carry_out(&guests[0], 1, 0, 0);
+		before = waited;
+		one_epoch();
+		check(waited - before == 1, "mode %u: an epoch with a flush does not wait",
+		      modes[i]);
+		UNTIL(durable == committed, "DISK_PROGRESS of an epoch that is waited for");
+		slay(back);
+		hang_up(prim);
+		serve(back);
+		check_backup("server killed when the epoch was durable");
+		part();
+		rest(false);
+	}
+	ack_mode = WIRE_ACK_MEMORY;
+}
+
+static void packed_records(void)
+{
+	unsigned long before = packed;
+
+	packs = true;
+	(void)begin();
+	rest(true);
+	for (unsigned int i = 0; i < 50; i++)
+		write_block(roll(BLOCKS), (int)(1 + roll(255)));
+	one_epoch();
+	rest(false);
+	run_epochs(2);
+	check(packed > before, "nothing became smaller");
+	packs = false;
+	check_backup("by LZ4");
+	part();
+}
+
+/* The worker takes nothing: the guest's writes wait, and then go on without the peer. */
+static void stalled(void)
+{
+	struct guest *g = &guests[0];
+	unsigned int before = prim->texts;
+
+	(void)begin();
+	rest(true);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (uint64_t off = 0; off < DISK_BYTES; off += sizeof(g->data)) {
+			memset(g->data, (int)(1 + roll(255)), sizeof(g->data));
+			carry_out(g, 3, off, sizeof(g->data));
+			memcpy(oracle + off, g->data, sizeof(g->data));
+		}
+	}
+	UNTIL(prim->texts > before, "DROPPED");
+	stalls += strstr(prim->text, "writes waited") != NULL;
+	check_backup("a worker that takes nothing");
+	part();
+	rest(false);
+	(void)begin();
+	run_epochs(1);
+	check_backup("after a stall");
+	part();
+}
+
+/*
+ * The superblock cannot be written when the source has finished: the stream is left, the guest goes on. Nothing remembers
+ * what the disk is then, so the operator makes its journal anew, and the backup's, which knows another history.
+ */
+static void journal_fails_at_the_primary(void)
+{
+	const struct rlimit bad = {0, RLIM_INFINITY}, good = {RLIM_INFINITY, RLIM_INFINITY};
+	unsigned int before = prim->texts;
+	struct gen_side mine, peers;
+	struct gen_plan plan;
+
+	rest(true);
+	greet(prim, FRAME_PRIMARY);
+	say(prim, PORT_ALONE, FRAME_NO_EPOCH, NULL, 0);
+	for (uint64_t end = clock_now() + PATIENCE_NS; !prim->state.gen.bitmap;) {
+		pump();
+		if (clock_now() > end)
+			give_up("no STATE of one that is alone");
+	}
+	(void)begin_copy();
+	UNTIL(synced, "SYNCED");
+	if (prlimit(prim->server, RLIMIT_FSIZE, &bad, NULL) < 0)
+		give_up("prlimit");
+	barrier();
+	say(prim, PORT_ASK_END, epoch++, NULL, 0);
+	UNTIL(prim->texts > before, "DROPPED");
+	check(!held, "an epoch is held though its source has not finished");
+	if (prlimit(prim->server, RLIMIT_FSIZE, &good, NULL) < 0)
+		give_up("prlimit");
+	write_block(0, 0x5a);
+	check(answers(prim, "status\n", "\"state\":\"failed\""), "the journal has not failed");
+	journal_fails++;
+	part();
+	kill(prim->server, SIGKILL);
+	waitpid(prim->server, NULL, 0);
+	format(prim, "--format=source");
+	serve(prim);
+	greet(prim, FRAME_PRIMARY);
+	greet(back, FRAME_BACKUP);
+	UNTIL(prim->has_state && back->has_state, "STATE");
+	mine = side_of(prim, true);
+	peers = side_of(back, false);
+	gen_plan(&mine, &peers, &plan);
+	check(plan.how == GEN_DIVERGED, "a new history and an old one: %s", plan.text);
+	part();
+	kill(back->server, SIGKILL);
+	waitpid(back->server, NULL, 0);
+	format(back, "--format=target");
+	serve(back);
+	kept_by = NULL;
+	rest(false);
+	check(begin() == GEN_FULL, "a new journal is not copied to as a whole");
+	run_epochs(2);
+	check_backup("after the operator chose");
+	part();
+}
+
 /* What has rotted at the backup is found by verification, and copied. */
 static void verified(void)
 {
@@ -1105,15 +1326,19 @@ static void local_error(void)
 
 static void all_scenarios(unsigned int rounds)
 {
-	static void (*const some[])(void) = {broken_resync, backup_killed,    primary_killed,
-					     failover,	    false_activation, alone,
-					     broken_copy,   hashed,	      verified,
-					     much_changed,  local_error};
+	static void (*const some[])(
+		void) = {broken_resync, backup_killed,	primary_killed, failover, false_activation,
+			 alone,		broken_copy,	hashed,		verified, much_changed,
+			 local_error,	packed_records, durable_modes};
+	/* What each run sees once. */
+	static void (*const once[])(void) = {stalled, journal_fails_at_the_primary};
 
 	first_copy();
 	resync();
 	for (unsigned int i = 0; i < ARRAY_SIZE(some); i++)
 		some[i]();
+	for (unsigned int i = 0; i < ARRAY_SIZE(once); i++)
+		once[i]();
 	for (unsigned int i = 0; i < rounds; i++)
 		some[roll(ARRAY_SIZE(some))]();
 }
@@ -1162,6 +1387,10 @@ int main(int argc, char **argv)
 	printf("disk-pair: seed=%s epochs=%llu writes=%lu activations=%u kills=%u past_journal=%u\n",
 	       argc > 3 ? argv[3] : "1", (unsigned long long)epochs_done, atomic_load(&writes_done),
 	       activations, kills, too_big);
+	check(waited && did_not_wait && packed && stalls && journal_fails,
+	      "not everything was seen");
+	printf("disk-pair: held_waited=%u held_at_once=%u lz4_records=%lu stalls=%u journal_errors=%u\n",
+	       waited, did_not_wait, packed, stalls, journal_fails);
 	printf("%u passed, %u failed\n", passed, failed_checks);
 	return failed_checks ? 1 : 0;
 }

@@ -7,12 +7,14 @@ testlib_SRCS := \
 	tests/lib/block_crash.c \
 	tests/lib/block_rec.c \
 	tests/lib/block_world.c \
+	tests/lib/disk_bed.c \
 	tests/lib/fake_disk.c \
 	tests/lib/fake_guest.c \
 	tests/lib/fake_nbd.c \
 	tests/lib/golden.c \
 	tests/lib/journal_rig.c \
 	tests/lib/loopback.c \
+	tests/lib/mem_disk.c \
 	tests/lib/pki.c \
 	tests/lib/samples.c \
 	tests/lib/tool_run.c
@@ -54,7 +56,7 @@ CHECKS += disk-pair=tests/disk-pair~$(B)/bin
 TEST_PROGRAMS += disk_pair
 disk_pair_SRCS := tests/disk_pair.c
 disk_pair_ARCHIVES := disk lib
-disk_pair_PKGS := libnbd
+disk_pair_PKGS := libnbd liblz4
 
 # The short set of lab scenarios; it closes with "N passed, N failed".
 CHECKS += $(if $(wildcard tests/lab/check),lab=tests/lab/check)

@@ -17,7 +17,7 @@ struct err;
 struct json_in;
 
 #define COLLECT_MAX 256
-#define COLLECT_TEXT 256
+#define COLLECT_TEXT 512
 
 /* One VM on one side. Texts are clean for a terminal. */
 struct seen {

@@ -26,10 +26,13 @@ UNIT_TESTS += \
 	tests/unit/test_copier_sim.c \
 	tests/unit/test_ctl.c \
 	tests/unit/test_digest.c \
+	tests/unit/test_disk_format.c \
 	tests/unit/test_disk_list.c \
 	tests/unit/test_disk_launch.c \
 	tests/unit/test_disk_port.c \
 	tests/unit/test_disk_ports.c \
+	tests/unit/test_disk_roles.c \
+	tests/unit/test_disk_state.c \
 	tests/unit/test_disk_workers.c \
 	tests/unit/test_dirty.c \
 	tests/unit/test_dirty_map.c \
@@ -94,6 +97,9 @@ test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_sta
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
+test_disk_format_LDFLAGS := -Wl,--wrap=blk_open_wait
+test_disk_roles_LDFLAGS := -Wl,--wrap=blk_open_wait
+test_disk_state_LDFLAGS := -Wl,--wrap=blk_open_wait
 test_disk_ports_LDFLAGS := -Wl,--wrap=conn_send,--wrap=conn_begin,--wrap=conn_end,--wrap=conn_flush
 test_disk_workers_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=spawn_check

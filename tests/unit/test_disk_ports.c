@@ -804,7 +804,9 @@ static void of_another_size(void **state)
 static void of_two_histories(void **state)
 {
 	bed->state[0].gen.current = 77;
-	refused("disk root: each has a history that the other does not know");
+	refused("disk root: each has a history that the other does not know. One copy has to be given "
+		"up: for that of the backup, end its romulus-disk and type there `romulus-disk "
+		"--format=target --force root`;");
 }
 
 static void in_use_here(void **state)
