@@ -23,7 +23,7 @@ struct rule {
 };
 
 static const struct rule local[] = {
-	[PORT_ROLE - PORT_ROLE] = {"ROLE", PORT_WORKER, 80, 80, false},
+	[0] = {"ROLE", PORT_WORKER, 80, 80, false},
 	[PORT_STATE - PORT_ROLE] = {"STATE", PORT_SERVER, 160, 160 + WIRE_TEXT_MAX, false},
 	[PORT_BEGIN - PORT_ROLE] = {"BEGIN", PORT_WORKER, 40, 40, true},
 	[PORT_ASK_END - PORT_ROLE] = {"ASK_END", PORT_WORKER, 0, 0, true},
