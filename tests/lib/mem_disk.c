@@ -65,7 +65,7 @@ bool mem_disk_step(struct mem_disk *m)
 	if (!m->dev.in_flight)
 		return false;
 	m->dev.in_flight--;
-	memmove(m->queue, m->queue + 1, m->dev.in_flight * sizeof(m->queue[0]));
+	memmove(m->queue, m->queue + 1, m->dev.in_flight * sizeof(struct blk_req *));
 	m->ops++;
 	r->done(r, carry_out(m, r));
 	return true;

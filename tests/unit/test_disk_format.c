@@ -175,11 +175,9 @@ static void empty_file(void **state)
 	struct disk_format_conf c = conf();
 	struct journal_sb sb;
 	struct err e = ERR_INIT;
-	char flat[64];
 	int fd;
 
-	snprintf(flat, sizeof(flat), "%s/flat", dir);
-	strcpy(path, flat);
+	snprintf(path, sizeof(path), "%s/flat", dir);
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	close(fd);
