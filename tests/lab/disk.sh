@@ -8,13 +8,21 @@ G4=10.77.0.53
 DISK=g4-data
 DISK_MB=${DISK_MB:-96}
 DISK_JOURNAL_MB=${DISK_JOURNAL_MB:-64}
+# ext4, or none: noise, for what writes to the device itself. The guest's redis keeps its file in memory then.
+DISK_FS=${DISK_FS:-ext4}
 DISK_IMAGE=/srv/$DISK.img
-ROM_CONF_MORE="disks: ( { name = \"$DISK\"; path = \"$DISK_IMAGE\"; journal = \"/srv/$DISK.journal\"; journal-size = \"${DISK_JOURNAL_MB}MiB\"; mode = \"${DISK_MODE:-memory}\"; } );"
+ROM_CONF_MORE="disks: ( { name = \"$DISK\"; path = \"$DISK_IMAGE\"; journal = \"/srv/$DISK.journal\"; journal-size = \"${DISK_JOURNAL_MB}MiB\"; mode = \"${DISK_MODE:-memory}\"; ${DISK_CONF_MORE:-} } );"
 
 disk_kernel() { lab run "$1" 'modprobe nbd nbds_max=0 max_part=0'; } # host
-disk_make() { # host, source|target: an image, with a file system in the source, and its journal
-	lab run "$1" "rm -f $DISK_IMAGE /srv/$DISK.journal; fallocate -l ${DISK_MB}M $DISK_IMAGE || exit 1
-		[ $2 = target ] || mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -O ^metadata_csum_seed $DISK_IMAGE || exit 1
+disk_make() { # host, source|target: an image, with what DISK_FS says in the source, and its journal
+	local fill='true'
+	case $DISK_FS:$2 in
+	ext4:source) fill="mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -O ^metadata_csum_seed $DISK_IMAGE" ;;
+	# Written once on both sides, or the host's file system would have to find room in the middle of a measurement.
+	none:source) fill="dd if=/dev/urandom of=$DISK_IMAGE bs=1M count=$DISK_MB conv=notrunc,fsync" ;;
+	none:target) fill="dd if=/dev/zero of=$DISK_IMAGE bs=1M count=$DISK_MB conv=notrunc,fsync" ;;
+	esac
+	lab run "$1" "rm -f $DISK_IMAGE /srv/$DISK.journal; fallocate -l ${DISK_MB}M $DISK_IMAGE && $fill &&
 		/usr/local/libexec/romulus/romulus-disk --format=$2 $DISK"
 }
 # Like rom_install, with a disk whose good copy is A's.
@@ -32,6 +40,10 @@ disk_install() {
 disk_revive() { lab restart "$1" && rom_put "$1" && disk_kernel "$1" && rom_start "$1"; } # host
 disk_state() { lab run "$1" "head -n 1 /run/romulus/disk/$DISK.state"; }            # host
 disk_serves() { [ "$(disk_state "$1")" = active ]; }
+# What the disk's server itself says (romulus-disk(8)): all of it, or one member.
+disk_ask() { lab run "$1" ctlask "/run/romulus/disk/$DISK.ctl" status; }            # host
+disk_get() { disk_ask "$1" | jq -r ".$2"; }                                          # host, member
+disk_is() { [ "$(disk_get "$1" "$2")" = "$3" ]; }                                    # host, member, value
 disk_pid() { lab run "$1" 'pidof romulus-disk'; } # host
 
 # lockstep counts in memory and on the disk; what it says stays in the guest's memory.
