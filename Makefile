@@ -139,7 +139,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
-	lab-disk-failovers lab-xstate deps
+	lab-disk-failovers lab-resync lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -313,7 +313,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-disk-failovers lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-disk-failovers lab-resync lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -328,6 +328,8 @@ lab-module-failovers: deps all	## N failovers of a guest with the module
 	$(Q)tests/lab/module-failovers $(N)
 lab-disk-failovers: deps all	## N failovers of a database on a protected disk
 	$(Q)tests/lab/disk-failovers $(N)
+lab-resync: deps all	## what is copied of a disk after 1 % of it changed
+	$(Q)tests/lab/disk-resync
 lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's
 	$(Q)tests/lab/xstate
 bench-peer: deps all	## our pause against xl remus, in pairs

@@ -22,6 +22,7 @@ SHELL_SCRIPTS += \
 	tests/lab/guest-module \
 	tests/lab/module-failovers \
 	tests/lab/disk-failovers \
+	tests/lab/disk-resync \
 	tests/lab/disk.sh \
 	tests/lab/xstate \
 	tests/lab/module.sh \
