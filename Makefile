@@ -139,7 +139,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
-	lab-disk-failovers lab-resync lab-xstate deps
+	lab-disk-failovers lab-resync bench-disk lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -313,7 +313,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-disk-failovers lab-resync lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-disk-failovers lab-resync bench-disk lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -336,6 +336,8 @@ bench-peer: deps all	## our pause against xl remus, in pairs
 	$(Q)tests/lab/bench-peer
 bench-ktls: deps all	## the first copy by the kernel's TLS against OpenSSL's
 	$(Q)tests/lab/bench-ktls
+bench-disk: deps all	## a guest's disk protected, unprotected, and on a loop device
+	$(Q)tests/lab/bench-disk
 bench-suspend: deps all	## suspending a guest, by its event channel against xl's way
 	$(Q)tests/lab/bench-suspend $(CYCLES)
 

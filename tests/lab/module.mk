@@ -23,6 +23,7 @@ SHELL_SCRIPTS += \
 	tests/lab/module-failovers \
 	tests/lab/disk-failovers \
 	tests/lab/disk-resync \
+	tests/lab/bench-disk \
 	tests/lab/disk.sh \
 	tests/lab/xstate \
 	tests/lab/module.sh \
@@ -35,6 +36,7 @@ SHELL_SCRIPTS += \
 	tests/lab/lib.sh \
 	tests/lab/image/dom0/etc/rc \
 	tests/lab/image/dom0/etc/xen/scripts/vif-lab \
+	tests/lab/image/dom0/etc/xen/scripts/block-lab \
 	tests/lab/image/guest/etc/rc
 
 # Runs in a dom0: output commit on a veth pair.
