@@ -53,6 +53,18 @@ lockstep_bad() { lab guest-run g4 'grep -c "lockstep: slot\|lockstep error" /run
 lockstep_end() { # prints its last line
 	lab guest-run g4 'kill -INT $(cat /run/lockstep.pid); i=0; until grep -q "^lockstep writes=" /run/lockstep.log || [ $i = 200 ]; do i=$((i + 1)); usleep 100000; done; tail -n 1 /run/lockstep.log'
 }
+# fio writes and verifies on the disk, round after round, and its memory knows what has to be there.
+fio_start() {
+	lab guest-run g4 'setsid /etc/fio-verify /data/fio >/dev/null 2>&1 </dev/null & echo $! >/run/fio.pid' && wait_for 90 fio_passed 0
+}
+fio_rounds() { lab guest-run g4 'cat /run/fio.rounds 2>/dev/null' | grep -c .; }
+# More than so many rounds are over, and in none anything was found that had not been written.
+fio_passed() { lab guest-run g4 'cat /run/fio.rounds' | awk -v n="$1" '$2 { bad = 1 } END { exit !(NR > n && !bad) }'; }
+fio_why() { lab guest-run g4 'tail -n 5 /run/fio.rounds; head -n 5 /run/fio.bad'; }
+fio_ended() { lab guest-run g4 '! kill -0 $(cat /run/fio.pid) 2>/dev/null'; }
+fio_end() { # after the round that it is in
+	lab guest-run g4 'touch /run/fio.stop' && wait_for 120 fio_ended
+}
 # What the guest's kernel says of its disk.
 disk_errors() { lab guest-run g4 'dmesg' | grep -E 'EXT4-fs (error|warning)|I/O error|Buffer I/O|JBD2:'; }
 # Shuts the guest down and looks at its file system from outside; prints what is wrong.
