@@ -47,7 +47,9 @@ disk_is() { [ "$(disk_get "$1" "$2")" = "$3" ]; }                               
 disk_pid() { lab run "$1" 'pidof romulus-disk'; } # host
 
 # lockstep counts in memory and on the disk; what it says stays in the guest's memory.
-lockstep_start() { lab guest-run g4 'setsid lockstep /data/lockstep >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'; }
+lockstep_start() { # [ms of pause between its rounds]
+	lab guest-run g4 "set -- ${1:-0}"'; setsid lockstep /data/lockstep 512 $1 >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'
+}
 lockstep_runs() { lab guest-run g4 'kill -0 $(cat /run/lockstep.pid)'; }
 lockstep_bad() { lab guest-run g4 'grep -c "lockstep: slot\|lockstep error" /run/lockstep.log'; } # prints how many
 lockstep_end() { # prints its last line
@@ -67,11 +69,18 @@ fio_end() { # after the round that it is in
 }
 # What the guest's kernel says of its disk.
 disk_errors() { lab guest-run g4 'dmesg' | grep -E 'EXT4-fs (error|warning)|I/O error|Buffer I/O|JBD2:'; }
-# Shuts the guest down and looks at its file system from outside; prints what is wrong.
-disk_fsck() { # host
+# Ends redis by that signal, unmounts, and looks at the file system from outside; prints what is wrong.
+disk_fsck() { # host, [signal (TERM)]
 	local out
-	lab guest-run g4 'kill -TERM $(cat /run/redis.pid); sleep 1; sync; umount /data'
+	lab guest-run g4 "kill -${2:-TERM} \$(cat /run/redis.pid); sleep 1; sync; umount /data" || { echo "/data cannot be unmounted"; return 1; }
 	out=$(lab run "$1" "e2fsck -fn $DISK_IMAGE 2>&1") && return 0
 	printf '%s\n' "$out" | tail -n 8
 	return 1
+}
+# After disk_fsck: redis again, of what its file on the disk says.
+disk_redis_again() { lab guest-run g4 'mount -t ext4 /dev/xvda /data && /etc/start-redis /data' && wait_for 60 redis_ping "$G4"; }
+# All that redis has, a line for each key, sorted.
+redis_dump() {
+	lab client timeout 60 redis-cli -h "$G4" --raw eval \
+		"local r = {} for i, k in ipairs(redis.call('keys', '*')) do r[i] = k .. ' ' .. redis.call('get', k) end return r" 0 | LC_ALL=C sort
 }

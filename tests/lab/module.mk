@@ -38,6 +38,7 @@ SHELL_SCRIPTS += \
 	tests/lab/image/dom0/etc/xen/scripts/vif-lab \
 	tests/lab/image/dom0/etc/xen/scripts/block-lab \
 	tests/lab/image/guest/etc/fio-verify \
+	tests/lab/image/guest/etc/start-redis \
 	tests/lab/image/guest/etc/rc
 
 # Runs in a dom0: output commit on a veth pair.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * lockstep DEVICE|FILE [SLOTS (512)]: counts in memory and on the disk, in step, and looks all the time whether both still say the same.
+ * lockstep DEVICE|FILE [SLOTS (512) [PAUSE_MS (0)]]: counts in memory and on the disk, in step, and looks all the time whether both still say the same.
  * Whoever goes on with memory and disk of two different instants is seen.
  *
  * Number n is written to slot n % SLOTS (4 KiB each, O_DIRECT) and only then remembered. So, whatever was cut off and repeated on
@@ -34,6 +34,7 @@ static uint64_t slots;
 static uint64_t newest; /* remembered; 0: nothing yet */
 static uint64_t checks, mismatches;
 static char *page;
+static unsigned long pause_ms; /* after each round, for whom it is not to be the load */
 
 static void end(int sig)
 {
@@ -109,8 +110,10 @@ static void prepare(const char *path)
 int main(int argc, char **argv)
 {
 	slots = argc > 2 ? strtoull(argv[2], NULL, 10) : 512;
-	if (argc < 2 || slots < 64) {
-		fputs("usage: lockstep DEVICE|FILE [SLOTS, at least 64]\n", stderr);
+	pause_ms = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
+	if (argc < 2 || slots < 64 || pause_ms > 10000) {
+		fputs("usage: lockstep DEVICE|FILE [SLOTS, at least 64 [PAUSE_MS, at most 10000]]\n",
+		      stderr);
 		return 2;
 	}
 	signal(SIGINT, end);
@@ -122,6 +125,8 @@ int main(int argc, char **argv)
 		look_at(NEAR, NEAR);
 		if (newest % SWEEP == 0)
 			look_at(slots - NEAR - 1, NEAR);
+		if (pause_ms)
+			usleep((useconds_t)pause_ms * 1000);
 	}
 	look_at(slots - NEAR - 1, NEAR);
 	printf("lockstep writes=%" PRIu64 " checks=%" PRIu64 " mismatches=%" PRIu64 "\n", newest,
