@@ -43,6 +43,7 @@ struct backup_ports {
 	unsigned int stuck_disk;
 	uint64_t durable[WIRE_MAX_DISKS];
 	uint64_t free_bytes[WIRE_MAX_DISKS];
+	uint16_t progressed; /* what its server said of its journal is not in status yet */
 	uint64_t states[WIRE_MAX_DISKS]; /* that had come when LEAVE was said */
 };
 
@@ -160,8 +161,10 @@ static int begin(struct backup_ports *d, const struct frame *f, struct conn *c, 
 
 	if (rc < 0)
 		return rc;
-	for (unsigned int i = 0; i < count(d); i++)
+	for (unsigned int i = 0; i < count(d); i++) {
 		d->durable[i] = FRAME_NO_EPOCH;
+		d->free_bytes[i] = DISK_FREE_UNKNOWN;
+	}
 	rc = make_link(d, e);
 	if (rc < 0)
 		return rc;
@@ -351,6 +354,7 @@ static int on_progress(struct backup_ports *d, unsigned int i, const struct fram
 		return 0;
 	}
 	d->free_bytes[i] = m.free_bytes;
+	d->progressed |= BIT(i);
 	if (m.durable != FRAME_NO_EPOCH && m.durable != d->durable[i]) {
 		d->durable[i] = m.durable;
 		news.epoch = m.durable;
@@ -528,8 +532,9 @@ bool backup_ports_figures(struct backup_ports *d, unsigned int disk, struct disk
 {
 	const struct port_state *st = disk_link_state(d->link, disk);
 
-	if (!disk_link_changed(d->link, disk))
+	if (!disk_link_changed(d->link, disk) && !(d->progressed & BIT(disk)))
 		return false;
+	d->progressed &= (uint16_t)~BIT(disk);
 	*f = (struct disk_figures){
 		.up = disk_link_is_up(d->link, disk),
 		.state = st->state,

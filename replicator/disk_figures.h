@@ -10,6 +10,7 @@
 #include "lib/names.h"
 
 #define DISK_WHY_SIZE 160
+#define DISK_FREE_UNKNOWN UINT64_MAX /* the journal's server has not said it in this session */
 
 struct json;
 
@@ -20,10 +21,10 @@ struct disk_figures {
 	bool synced;
 	uint64_t generation;
 	uint64_t size;
-	uint64_t behind_bytes; /* that the peer may not have */
-	uint32_t fill_percent; /* primary: of the stream's log */
-	uint64_t durable;      /* newest epoch that the backup's journal keeps, EPOCH_NONE */
-	uint64_t journal_free_bytes;
+	uint64_t behind_bytes;	     /* that the peer may not have */
+	uint32_t fill_percent;	     /* primary: of the stream's log */
+	uint64_t durable;	     /* newest epoch that the backup's journal keeps, EPOCH_NONE */
+	uint64_t journal_free_bytes; /* of the backup's; 0: it is full, DISK_FREE_UNKNOWN */
 	struct port_compared compared; /* primary: pass 0, none was asked for */
 	char why[DISK_WHY_SIZE];       /* what is wrong, or empty */
 };

@@ -46,7 +46,10 @@ void disk_figures_put(struct json *array, const struct disk_figures *f, uint64_t
 		json_out_text(o, "durable", NULL);
 	else
 		json_out_u64(o, "durable", f->durable);
-	json_out_u64(o, "journal_free_bytes", f->journal_free_bytes);
+	if (f->journal_free_bytes == DISK_FREE_UNKNOWN)
+		json_out_text(o, "journal_free_bytes", NULL);
+	else
+		json_out_u64(o, "journal_free_bytes", f->journal_free_bytes);
 	put_verify(o, &f->compared);
 	json_out_text(o, "problem", f->why);
 }

@@ -12,6 +12,7 @@
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "replicator/disk_figures.h"
 
 /* What one pump passes on before it looks at the rest of the world again: milliseconds of a gigabit link. */
 #define PUMP_BYTES ((size_t)2 << 20)
@@ -44,6 +45,7 @@ struct primary_ports {
 	uint32_t hashes;		  /* DISK_HASH without an answer */
 	uint64_t durable[WIRE_MAX_DISKS];
 	uint64_t peer_free[WIRE_MAX_DISKS];
+	uint16_t progressed;		 /* what the peer said of it is not in status yet */
 	uint64_t states[WIRE_MAX_DISKS]; /* that had come when something was asked */
 };
 
@@ -99,7 +101,10 @@ const struct disk_link *primary_ports_link(const struct primary_ports *d)
 
 bool primary_ports_changed(struct primary_ports *d, unsigned int disk)
 {
-	return disk_link_changed(d->link, disk);
+	bool progressed = d->progressed & BIT(disk);
+
+	d->progressed &= (uint16_t)~BIT(disk);
+	return disk_link_changed(d->link, disk) || progressed;
 }
 
 bool primary_ports_is_synced(const struct primary_ports *d, unsigned int disk)
@@ -180,7 +185,7 @@ int primary_ports_begin(struct primary_ports *d, struct conn *c, struct err *e)
 	memset(d->unasked, 0, sizeof(d->unasked));
 	for (unsigned int i = 0; i < count(d); i++) {
 		d->durable[i] = FRAME_NO_EPOCH;
-		d->peer_free[i] = 0;
+		d->peer_free[i] = DISK_FREE_UNKNOWN;
 	}
 	d->session = true;
 	d->answer_by = clock_now() + d->conf.answer_timeout_ns;
@@ -250,6 +255,7 @@ static int on_progress(struct primary_ports *d, const struct frame *f, struct er
 		return rc;
 	d->durable[m.disk] = m.durable;
 	d->peer_free[m.disk] = m.free_bytes;
+	d->progressed |= BIT(m.disk);
 	pass(d, m.disk, f);
 	return 0;
 }

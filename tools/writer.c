@@ -185,7 +185,8 @@ static void write_disk(FILE *out, const struct json_in *d)
 		fprintf(out, ", %" PRIu64 " s to go", json_in_u64(d, "left_s", 0));
 	if (json_in_u64(d, "fill_percent", 0))
 		fprintf(out, ", log %" PRIu64 "%% full", json_in_u64(d, "fill_percent", 0));
-	if (json_in_u64(d, "journal_free_bytes", 0))
+	/* A journal that is full is what one wants to see. */
+	if (json_in_has(d, "journal_free_bytes"))
 		fprintf(out, ", journal %s free",
 			bytes_at(d, "journal_free_bytes", bytes, sizeof(bytes)));
 	fputc('\n', out);

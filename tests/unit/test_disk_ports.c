@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/port_conn.h"
 #include "replicator/backup_ports.h"
+#include "replicator/disk_figures.h"
 #include "replicator/primary_ports.h"
 
 #define N 2
@@ -275,6 +276,18 @@ static struct frame want(uint16_t disk)
 	return peer_frame(FRAME_DISK_WANT, FRAME_NO_EPOCH, &w);
 }
 
+static struct frame peer_progress(uint16_t disk, uint64_t durable, uint64_t free_bytes)
+{
+	const struct wire_disk_progress m = {.disk = disk,
+					     .durable = durable,
+					     .applied = FRAME_NO_EPOCH,
+					     .free_bytes = free_bytes};
+	struct wr w = wr_init(peer_buf, sizeof(peer_buf));
+
+	wire_disk_progress_encode(&w, &m);
+	return peer_frame(FRAME_DISK_PROGRESS, FRAME_NO_EPOCH, &w);
+}
+
 static struct frame disks(void)
 {
 	struct wire_disks m = {.n = N, .ack_mode = WIRE_ACK_MEMORY};
@@ -490,6 +503,24 @@ static void drops(const char *text)
 	/* Once. */
 	pump();
 	assert_string_equal(told(), "");
+}
+
+/* What the peer's journal has free is told in status, also when no server says anything. */
+static void progress_is_for_status(void **state)
+{
+	session();
+	for (unsigned int i = 0; i < N; i++) {
+		primary_ports_changed(bed->p, i);
+		assert_false(primary_ports_changed(bed->p, i));
+		assert_true(primary_ports_peer_free(bed->p, i) == DISK_FREE_UNKNOWN);
+	}
+	from_peer(peer_progress(1, 0, 0));
+	hears(1, FRAME_DISK_PROGRESS, FRAME_NO_EPOCH);
+	assert_false(primary_ports_changed(bed->p, 0));
+	assert_true(primary_ports_changed(bed->p, 1));
+	assert_false(primary_ports_changed(bed->p, 1));
+	assert_int_equal(primary_ports_peer_free(bed->p, 1), 0);
+	assert_int_equal(primary_ports_durable(bed->p, 1), 0);
 }
 
 static void end_unasked(void **state)
@@ -899,6 +930,7 @@ static void say_progress(unsigned int i, uint64_t durable)
 static void epochs_at_the_backup(void **state)
 {
 	uint8_t none[4] = {0}, waits[4] = {1};
+	struct disk_figures fig;
 
 	begins_at_the_backup();
 	say(0, PORT_HELD, 0, none, 4);
@@ -908,10 +940,15 @@ static void epochs_at_the_backup(void **state)
 	backup_ports_commit(bed->b, 0);
 	hears(0, PORT_COMMIT, 0);
 	hears(1, PORT_COMMIT, 0);
+	while (backup_ports_figures(bed->b, 0, &fig))
+		;
 	say_progress(0, 0);
 	say_progress(0, 0);
 	pump_backup();
 	assert_string_equal(told(), "durable 0 0;");
+	assert_true(backup_ports_figures(bed->b, 0, &fig));
+	assert_int_equal(fig.journal_free_bytes, 7);
+	assert_false(backup_ports_figures(bed->b, 0, &fig));
 	assert_string_equal(sent(), "DISK_PROGRESS DISK_PROGRESS");
 }
 
@@ -995,6 +1032,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(wants_come_before_begin),
 		TEST(epochs_in_order),
+		TEST(progress_is_for_status),
 		TEST(end_unasked),
 		TEST(data_of_another_disk),
 		TEST(data_after_its_end),

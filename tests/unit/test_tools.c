@@ -305,8 +305,8 @@ static void status_of_disks(void **state)
 		 "\"behind_bytes\":4096,\"left_s\":null,\"fill_percent\":12,"
 		 "\"journal_free_bytes\":1048576,\"problem\":\"\"},"
 		 "{\"name\":\"data\",\"served\":true,\"state\":\"active\",\"in_sync\":false,"
-		 "\"behind_bytes\":1073741824,\"left_s\":90,\"fill_percent\":0,\"problem\":\"slow \\u001b\"},"
-		 "{\"name\":\"log\",\"served\":false,\"state\":\"unknown\"}]}"},
+		 "\"behind_bytes\":1073741824,\"left_s\":90,\"fill_percent\":0,\"journal_free_bytes\":0,\"problem\":\"slow \\u001b\"},"
+		 "{\"name\":\"log\",\"served\":false,\"state\":\"unknown\",\"journal_free_bytes\":null}]}"},
 		{0}};
 	struct fixture *f = *state;
 
@@ -315,7 +315,9 @@ static void status_of_disks(void **state)
 	assert_int_equal(RUN(f, cmd_status, "web"), TOOL_DEGRADED);
 	tool_says(f->out, "disk     root: active, in sync, 4.0 KiB behind, log 12% full, journal "
 			  "1.0 MiB free\n");
-	tool_says(f->out, "disk     data: active, NOT in sync, 1.0 GiB behind, 90 s to go\n");
+	tool_says(
+		f->out,
+		"disk     data: active, NOT in sync, 1.0 GiB behind, 90 s to go, journal 0 bytes free\n");
 	tool_says(f->out, "           slow ?\n");
 	tool_says(f->out, "disk     log: unknown, its romulus-disk does not answer");
 }
