@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 		fputs("usage: ctlask SOCKET WORD...\n", stderr);
 		return 2;
 	}
-	strcpy(a.sun_path, argv[1]);
+	memcpy(a.sun_path, argv[1], strlen(argv[1]) + 1);
 	for (int i = 2; i < argc; i++) {
 		int n = snprintf(line + len, sizeof(line) - len, "%s%s", argv[i],
 				 i + 1 < argc ? " " : "\n");
