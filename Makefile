@@ -138,7 +138,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
-	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers \
+	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host \
 	lab-disk-failovers lab-resync bench-disk lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
@@ -200,6 +200,7 @@ SEEDS ?= $(if $(filter release,$(BUILD)),100000,2000)
 FUZZ_SECONDS ?= 5
 N ?= 20
 CYCLES ?= 100000
+KILLS ?= 200
 SELF := $(MAKE) --no-print-directory
 # Slow or source-only checks run once, in the release build.
 FULL := $(filter release,$(BUILD))
@@ -313,7 +314,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-disk-failovers lab-resync bench-disk lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host lab-disk-failovers lab-resync bench-disk lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -326,6 +327,8 @@ lab-guest-module: deps all	## CYCLES suspends of a guest with the module
 	$(Q)tests/lab/guest-module $(CYCLES)
 lab-module-failovers: deps all	## N failovers of a guest with the module
 	$(Q)tests/lab/module-failovers $(N)
+lab-module-host: deps all	## the host's side of the channel: pauses, reloads, floods, kills
+	$(Q)tests/lab/module-host $(KILLS)
 lab-disk-failovers: deps all	## N failovers of a database on a protected disk
 	$(Q)tests/lab/disk-failovers $(N)
 lab-resync: deps all	## what is copied of a disk after 1 % of it changed

@@ -21,6 +21,7 @@ SHELL_SCRIPTS += \
 	tests/lab/bench-suspend \
 	tests/lab/guest-module \
 	tests/lab/module-failovers \
+	tests/lab/module-host \
 	tests/lab/disk-failovers \
 	tests/lab/disk-resync \
 	tests/lab/bench-disk \
@@ -34,6 +35,8 @@ SHELL_SCRIPTS += \
 	tests/lab/peers.sh \
 	tests/lab/common.sh \
 	tests/lab/lib.sh \
+	tests/lab/dom0/kill-workers \
+	tests/lab/dom0/bench-signal \
 	tests/lab/image/dom0/etc/rc \
 	tests/lab/image/dom0/etc/xen/scripts/vif-lab \
 	tests/lab/image/dom0/etc/xen/scripts/block-lab \
