@@ -24,26 +24,31 @@ uint32_t suspend_offer_parse(const char *text)
 	return *end || n >= MAX_PORT ? 0 : (uint32_t)n;
 }
 
+static void give_back(struct suspend_ration *r, uint64_t now, uint64_t every_ns)
+{
+	uint64_t back = clock_until(now, r->since_ns) / every_ns;
+
+	if (back >= r->used) {
+		r->used = 0;
+		r->since_ns = now;
+	} else {
+		r->used -= (unsigned int)back;
+		r->since_ns += back * every_ns;
+	}
+}
+
 bool suspend_offer_look(struct suspend_offer *o, uint64_t now)
 {
-	uint64_t back = clock_until(now, o->used_ns) / LOOK_AGAIN_NS;
-
-	if (back >= o->used) {
-		o->used = 0;
-		o->used_ns = now;
-	} else {
-		o->used -= (unsigned int)back;
-		o->used_ns += back * LOOK_AGAIN_NS;
-	}
-	if (o->used >= SUSPEND_OFFER_LOOKS)
+	give_back(&o->looks, now, LOOK_AGAIN_NS);
+	if (o->looks.used >= SUSPEND_OFFER_LOOKS)
 		return false;
-	o->used++;
+	o->looks.used++;
 	return true;
 }
 
 void suspend_offer_forgive(struct suspend_offer *o)
 {
-	o->used = 0;
+	o->looks.used = 0;
 }
 
 bool suspend_offer_due(const struct suspend_offer *o, uint64_t now)
@@ -57,12 +62,20 @@ bool suspend_offer_take(struct suspend_offer *o, uint32_t port, uint64_t now)
 		o->failed = 0;
 	if (port == 0 || (port == o->failed && now < o->retry_ns))
 		return false;
+	give_back(&o->failures, now, RETRY_MIN_NS);
+	if (o->failures.used >= SUSPEND_OFFER_FAILURES) {
+		o->failed = port;
+		o->retry_ns = clock_add(o->failures.since_ns, RETRY_MIN_NS);
+		return false;
+	}
 	o->failed = 0;
 	return true;
 }
 
 void suspend_offer_failed(struct suspend_offer *o, uint32_t port, uint64_t now)
 {
+	give_back(&o->failures, now, RETRY_MIN_NS);
+	o->failures.used++;
 	o->wait_ns = MIN(MAX(o->wait_ns, RETRY_MIN_NS), RETRY_MAX_NS);
 	o->failed = port;
 	o->retry_ns = clock_add(now, o->wait_ns);

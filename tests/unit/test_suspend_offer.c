@@ -71,12 +71,39 @@ static void what_failed_waits(void **state)
 	assert_true(suspend_offer_take(&o, 6, now + 60 * NS_PER_SEC));
 }
 
+/* A guest that writes one deaf port after the other, and nothing between, costs a suspend timeout a minute. */
+static void failures_are_rationed(void **state)
+{
+	struct suspend_offer o = {0};
+	unsigned int failures = 0;
+	uint64_t now = T0;
+
+	for (uint32_t i = 0; i < 12000; i++, now += 50 * NS_PER_MS) {
+		assert_false(suspend_offer_take(&o, 0, now));
+		if (!suspend_offer_take(&o, 5 + i % 7, now))
+			continue;
+		failures++;
+		suspend_offer_failed(&o, 5 + i % 7, now);
+		/* A good one between does not buy another bad one. */
+		suspend_offer_served(&o);
+	}
+	assert_in_range(failures, 10, 10 + SUSPEND_OFFER_FAILURES);
+	/* Asked to wait, a good one is looked at without being written again, and taken, a minute after at the latest. */
+	for (uint32_t i = 0; suspend_offer_take(&o, 5 + i, now); i++)
+		suspend_offer_failed(&o, 5 + i, now);
+	assert_false(suspend_offer_take(&o, 99, now));
+	assert_false(suspend_offer_due(&o, now));
+	assert_true(suspend_offer_due(&o, now + 60 * NS_PER_SEC));
+	assert_true(suspend_offer_take(&o, 99, now + 60 * NS_PER_SEC));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_a_port),
 		cmocka_unit_test(looks_are_rationed),
 		cmocka_unit_test(what_failed_waits),
+		cmocka_unit_test(failures_are_rationed),
 	};
 
 	return RUN_TESTS("suspend_offer", tests);
