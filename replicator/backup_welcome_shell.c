@@ -150,6 +150,24 @@ static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd
 }
 
 /*
+ * This host was the VM's primary, and died: nobody could tell it that its backup has activated. Now that backup does,
+ * by a newer term. Only when nothing of the VM is left here that this could harm (P4).
+ */
+static bool is_deposed(const struct backup_shell *s, const struct bd_msg *m)
+{
+	struct err e = ERR_INIT;
+	pid_t pid;
+	int pidfd, rc;
+
+	if (m->hello.term <= s->state.term || strcmp(m->peer_name, s->state.peer) != 0)
+		return false;
+	rc = worker_find(s->conf->run_dir, s->state.vm, WORKER_PRIMARY, &pid, &pidfd, &e);
+	if (rc == 0)
+		close(pidfd);
+	return rc == -ESRCH && !domain_exists(s, s->state.vm);
+}
+
+/*
  * The worker first, then what it made durable: when it is gone that does not change any more. With the lock in
  * hand we are the only one, and a domain of this VM is of interest only if it was let run.
  */
@@ -171,7 +189,7 @@ static int look(struct backup_shell *s, const struct bd_msg *m, struct backup_fo
 	rc = vm_state_load(s->conf->state_dir, vm, &s->state, &e);
 	if (rc < 0 && rc != -ENOENT)
 		return refuse(r, WIRE_INTERNAL, 0, "%s", e.text);
-	if (s->state.role == VM_PRIMARY)
+	if (s->state.role == VM_PRIMARY && !is_deposed(s, m))
 		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
 			      s->conf->host_name, vm);
 	f->role_active = s->state.role == VM_ACTIVE;

@@ -108,8 +108,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const files[] = {"tool", "trace", "vm/web.state", "web.backup.pid",
-					    "vm"};
+	static const char *const files[] = {"tool",	      "trace",		 "vm/web.state",
+					    "web.backup.pid", "web.primary.pid", "vm"};
 	struct fixture *f = *state;
 	char path[128];
 
@@ -245,6 +245,43 @@ static void somebody_elses_domain(void **state)
 	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
 }
 
+/* This host was the primary when it died; hosta, its backup, has activated and runs the VM. */
+static void a_primary_that_was_rebooted_is_deposed(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s;
+
+	left_behind(f, VM_PRIMARY);
+	f->m.hello.term = 3;
+	assert_int_equal(welcome(f, ""), 0);
+	assert_int_equal(f->bc.term, 3);
+	assert_int_equal(vm_state_load(f->dir, "web", &s, NULL), 0);
+	assert_int_equal(s.role, VM_BACKUP);
+	assert_int_equal(s.term, 3);
+}
+
+/* ... but by nobody else, by no older term, and not while anything of the VM is left here. */
+static void a_primary_is_not_deposed_by_a_word(void **state)
+{
+	struct fixture *f = *state;
+	int lock = -1;
+
+	left_behind(f, VM_PRIMARY);
+	f->m.hello.term = 2;
+	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	f->m.hello.term = 3;
+	put_tool(f, true);
+	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	put_tool(f, false);
+	assert_int_equal(worker_claim(f->dir, "web", WORKER_PRIMARY, &lock, NULL), 0);
+	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	worker_unclaim(f->dir, "web", WORKER_PRIMARY, &lock);
+	strcpy(f->m.peer_name, "hostc");
+	strcpy(f->m.hello.host, "hostc");
+	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_null(strstr(traced(f), "destroy"));
+}
+
 /* The HELLO comes from hostc, about a VM of its own. */
 static void from_a_third_host(struct fixture *f)
 {
@@ -313,6 +350,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_vm_that_is_gone_is_for_the_operator, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(somebody_elses_domain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_primary_that_was_rebooted_is_deposed, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_primary_is_not_deposed_by_a_word, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(another_vm_is_not_deposed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_standby_is_not_superseded, set_up,
 						tear_down),
