@@ -98,13 +98,15 @@ static int compare(const struct port_state *mine, const struct wire_disk *theirs
 {
 	if (mine->size != theirs->size)
 		return err_setx(e, -EOPNOTSUPP,
-				"it has %" PRIu64 " bytes here, %" PRIu64 " at the primary",
+				"it has %" PRIu64 " bytes at the backup, %" PRIu64
+				" at the primary: make both of one size",
 				mine->size, theirs->size);
 	if (mine->block_size > theirs->block_size)
-		return err_setx(e, -EOPNOTSUPP,
-				"its blocks have %u bytes here, %u at the primary: the guest would "
-				"write what this one cannot",
-				mine->block_size, theirs->block_size);
+		return err_setx(
+			e, -EOPNOTSUPP,
+			"its blocks have %u bytes at the backup, %u at the primary: the guest would "
+			"write what this one cannot",
+			mine->block_size, theirs->block_size);
 	if (memcmp(mine->uuid, theirs->uuid, sizeof(mine->uuid)) != 0)
 		return err_setx(e, -EOPNOTSUPP, "it is another disk than the primary's");
 	return 0;

@@ -101,6 +101,17 @@ static int two_histories(const struct gen_plan *p, const char *name, struct err 
 		p->text, name);
 }
 
+/* It is the primary's operator who reads it, and he has to go to the other host. */
+static int has_failed(const struct port_state *mine, const char *name, struct err *e)
+{
+	return err_setx(
+		e, -EOPNOTSUPP,
+		"it has failed at the backup%s%.120s. When the cause is mended, end its romulus-disk there, "
+		"type `romulus-disk --format=target --force %s`, and restart romulusd; it is copied "
+		"as a whole",
+		mine->why[0] ? ": " : "", mine->why, name);
+}
+
 static int plan_on_wire(const struct gen_plan *p, bool by_hash, const char *name, uint8_t *plan,
 			struct err *e)
 {
@@ -150,6 +161,8 @@ int disk_shell_plan(const struct port_state *mine, const struct wire_disk *their
 	struct gen_plan plan;
 	int rc;
 
+	if (me.state == GEN_FAILED)
+		return has_failed(mine, theirs->name, e);
 	gen_plan(&me, &peer, &plan);
 	*ok = (struct wire_disk_ok){
 		.state = state_on_wire(mine->state),

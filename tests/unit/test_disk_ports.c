@@ -829,7 +829,7 @@ static void refused(const char *text)
 static void of_another_size(void **state)
 {
 	bed->state[1].size /= 2;
-	refused("disk data: it has 536870912 bytes here, 1073741824 at the primary");
+	refused("disk data: it has 536870912 bytes at the backup, 1073741824 at the primary");
 }
 
 static void of_two_histories(void **state)
@@ -838,6 +838,15 @@ static void of_two_histories(void **state)
 	refused("disk root: each has a history that the other does not know. One copy has to be given "
 		"up: for that of the backup, end its romulus-disk and type there `romulus-disk "
 		"--format=target --force root`;");
+}
+
+static void failed_here(void **state)
+{
+	bed->state[1].state = DISK_STATE_FAILED;
+	snprintf(bed->state[1].why, sizeof(bed->state[1].why), "write of the disk: I/O error");
+	refused("disk data: it has failed at the backup: write of the disk: I/O error. When the cause "
+		"is mended, end its romulus-disk there, type `romulus-disk --format=target --force "
+		"data`");
 }
 
 static void in_use_here(void **state)
@@ -1051,6 +1060,7 @@ int main(void)
 		TEST(plans),
 		TEST(of_another_size),
 		TEST(of_two_histories),
+		TEST(failed_here),
 		TEST(in_use_here),
 		TEST(not_configured),
 		TEST(full_port),
