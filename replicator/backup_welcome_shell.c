@@ -225,9 +225,9 @@ static int judge(const struct backup_shell *s, const struct backup_found *f, str
 	case WELCOME_OPERATOR:
 		return refuse(
 			r, WIRE_BUSY, s->state.term,
-			"the VM has run here under term %" PRIu64
-			" and is gone: `romulus forget %s` here if the primary's copy is the one to keep",
-			s->state.term, vm);
+			"the VM has run at %s under term %" PRIu64
+			" and is gone: `romulus forget %s` there if the primary's copy is the one to keep",
+			s->conf->host_name, s->state.term, vm);
 	case WELCOME_NAME_TAKEN:
 		return refuse(r, WIRE_NOT_ALLOWED, 0, f->role_active ? OTHER_ACTIVE : OTHER_STANDBY,
 			      vm, s->state.peer, vm);

@@ -151,6 +151,17 @@ static int say_role(struct disk_link *l, unsigned int i, uint64_t session, struc
 	return port_conn_end(c, PORT_ROLE, FRAME_NO_EPOCH, &w, e);
 }
 
+/* The sentence may be read at the other host. */
+static int nobody_serves(const struct disk_link *l, int rc, struct err *e)
+{
+	const struct err was = *e;
+
+	return err_setx(e, rc,
+			"%.160s: no romulus-disk serves it at the %s; has it a journal there "
+			"(romulus-disk --format), does romulusd run?",
+			was.text, l->conf.side == FRAME_BACKUP ? "backup" : "primary");
+}
+
 static int connect_port(struct disk_link *l, unsigned int i, uint64_t session, struct err *e)
 {
 	struct port *p = &l->port[i];
@@ -161,6 +172,8 @@ static int connect_port(struct disk_link *l, unsigned int i, uint64_t session, s
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return err_setx(e, -ENAMETOOLONG, "its port's path is too long");
 	rc = port_conn_connect(&p->conn, path, e);
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		return nobody_serves(l, rc, e);
 	if (rc < 0)
 		return rc;
 	rc = say_role(l, i, session, e);

@@ -231,7 +231,9 @@ static void a_vm_that_is_gone_is_for_the_operator(void **state)
 	struct fixture *f = *state;
 
 	left_behind(f, VM_ACTIVE);
-	assert_int_equal(welcome(f, "romulus forget web"), WIRE_BUSY);
+	assert_int_equal(
+		welcome(f, "has run at hostb under term 2 and is gone: `romulus forget web` there"),
+		WIRE_BUSY);
 	assert_string_equal(traced(f), ASKED_WHAT_RUNS);
 }
 
@@ -337,7 +339,7 @@ static void died_as_it_activated(void **state)
 
 	left_behind(f, VM_BACKUP);
 	start_older(f, true);
-	assert_int_equal(welcome(f, "has run here"), WIRE_BUSY);
+	assert_int_equal(welcome(f, "has run at hostb"), WIRE_BUSY);
 	assert_null(strstr(traced(f), "destroy"));
 }
 

@@ -755,6 +755,9 @@ static void no_server(void **state)
 	assert_int_equal(disk_link_new(&l, &c, &e), 0);
 	assert_int_equal(disk_link_open(l, clock_now() + NS_PER_SEC / 10, &e), -ETIMEDOUT);
 	assert_non_null(strstr(e.text, "disk root: connect to"));
+	assert_non_null(strstr(e.text,
+			       "no romulus-disk serves it at the primary; has it a journal there "
+			       "(romulus-disk --format)"));
 	disk_link_free(l);
 }
 
