@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash disable=SC2016,SC2034
 #
-# For scenarios about the disk of g4: an image and its journal on each host's own disk, which outlives the host. Sourced after
-# romulus.sh.
+# For scenarios about the disk of g4: an image and its journal on each host's own disk, which outlives the host. A scenario that wants
+# to make the disk fail, or slow, says DISK_ON_DM=1 first: then a device of the device mapper lies between. Sourced after romulus.sh.
 
 G4=10.77.0.53
 DISK=g4-data
@@ -11,19 +11,39 @@ DISK_JOURNAL_MB=${DISK_JOURNAL_MB:-64}
 # ext4, or none: noise, for what writes to the device itself. The guest's redis keeps its file in memory then.
 DISK_FS=${DISK_FS:-ext4}
 DISK_IMAGE=/srv/$DISK.img
-ROM_CONF_MORE="disks: ( { name = \"$DISK\"; path = \"$DISK_IMAGE\"; journal = \"/srv/$DISK.journal\"; journal-size = \"${DISK_JOURNAL_MB}MiB\"; mode = \"${DISK_MODE:-memory}\"; ${DISK_CONF_MORE:-} } );"
+DISK_DM=/dev/mapper/$DISK
+DISK_LOOP=/dev/loop7
+DISK_PATH=${DISK_ON_DM:+$DISK_DM}
+DISK_PATH=${DISK_PATH:-$DISK_IMAGE}
+DISK_JOURNAL=/srv/$DISK.journal
+ROM_CONF_MORE="disks: ( { name = \"$DISK\"; path = \"$DISK_PATH\"; journal = \"$DISK_JOURNAL\"; journal-size = \"${DISK_JOURNAL_MB}MiB\"; mode = \"${DISK_MODE:-memory}\"; ${DISK_CONF_MORE:-} } );"
 
 disk_kernel() { lab run "$1" 'modprobe nbd nbds_max=0 max_part=0'; } # host
-disk_make() { # host, source|target: an image, with what DISK_FS says in the source, and its journal
-	local fill='true'
+disk_image() { # host, source|target, [MiB]: an image, with what DISK_FS says in the source
+	local mb=${3:-$DISK_MB} fill='true'
 	case $DISK_FS:$2 in
 	ext4:source) fill="mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -O ^metadata_csum_seed $DISK_IMAGE" ;;
 	# Written once on both sides, or the host's file system would have to find room in the middle of a measurement.
-	none:source) fill="dd if=/dev/urandom of=$DISK_IMAGE bs=1M count=$DISK_MB conv=notrunc,fsync" ;;
-	none:target) fill="dd if=/dev/zero of=$DISK_IMAGE bs=1M count=$DISK_MB conv=notrunc,fsync" ;;
+	none:source) fill="dd if=/dev/urandom of=$DISK_IMAGE bs=1M count=$mb conv=notrunc,fsync" ;;
+	none:target) fill="dd if=/dev/zero of=$DISK_IMAGE bs=1M count=$mb conv=notrunc,fsync" ;;
 	esac
-	lab run "$1" "rm -f $DISK_IMAGE /srv/$DISK.journal; fallocate -l ${DISK_MB}M $DISK_IMAGE && $fill &&
-		/usr/local/libexec/romulus/romulus-disk --format=$2 $DISK"
+	lab run "$1" "rm -f $DISK_IMAGE $DISK_JOURNAL; fallocate -l ${mb}M $DISK_IMAGE && $fill"
+}
+# What is behind the disk, where that is not the image itself: after each boot. dmsetup reads its table from stdin.
+disk_attach() { # host
+	[ -n "${DISK_ON_DM:-}" ] || return 0
+	lab run "$1" "modprobe -a loop dm-mod dm-delay && losetup $DISK_LOOP $DISK_IMAGE &&
+		echo 0 \$(blockdev --getsz $DISK_LOOP) linear $DISK_LOOP 0 | DM_DISABLE_UDEV=1 dmsetup create $DISK && test -b $DISK_DM"
+}
+disk_detach() { # host; its server must be gone
+	[ -n "${DISK_ON_DM:-}" ] || return 0
+	lab run "$1" "DM_DISABLE_UDEV=1 dmsetup remove $DISK && losetup -d $DISK_LOOP"
+}
+disk_format() { # host, source|target, [--force]: its journal
+	lab run "$1" "/usr/local/libexec/romulus/romulus-disk --format=$2 ${3:-} $DISK"
+}
+disk_make() { # host, source|target: all of it
+	disk_image "$1" "$2" && disk_attach "$1" && disk_format "$1" "$2"
 }
 # Like rom_install, with a disk whose good copy is A's.
 disk_install() {
@@ -37,7 +57,8 @@ disk_install() {
 	done
 	wait_for 20 disk_serves A
 }
-disk_revive() { lab restart "$1" && rom_put "$1" && disk_kernel "$1" && rom_start "$1"; } # host
+disk_boot() { lab restart "$1" && rom_put "$1" && disk_kernel "$1" && disk_attach "$1"; } # host: all but the daemon
+disk_revive() { disk_boot "$1" && rom_start "$1"; }                                       # host
 disk_state() { lab run "$1" "head -n 1 /run/romulus/disk/$DISK.state"; }            # host
 disk_serves() { [ "$(disk_state "$1")" = active ]; }
 # What the disk's server itself says (romulus-disk(8)): all of it, or one member.
