@@ -23,9 +23,12 @@ SHELL_SCRIPTS += \
 	tests/lab/module-failovers \
 	tests/lab/module-host \
 	tests/lab/disk-failovers \
+	tests/lab/disk-faults \
 	tests/lab/disk-resync \
 	tests/lab/bench-disk \
 	tests/lab/disk.sh \
+	tests/lab/disk_scene.sh \
+	tests/lab/disk_faults.sh \
 	tests/lab/xstate \
 	tests/lab/module.sh \
 	tests/lab/romulus.sh \
