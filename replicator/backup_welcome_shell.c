@@ -203,9 +203,9 @@ static int look(struct backup_shell *s, const struct bd_msg *m, struct backup_fo
 	return 0;
 }
 
-#define OTHER_ACTIVE                                                                         \
-	"another VM called %s was taken over here from %s: rename one of them, or, if that " \
-	"one has ended, `romulus forget %s` here"
+#define OTHER_ACTIVE                                                                          \
+	"another VM called %s was taken over from %s by %s: rename one of them, or, if that " \
+	"one has ended, `romulus forget %s` there"
 #define OTHER_STANDBY                                                                         \
 	"the standby of another VM called %s, of %s, is here: rename one of them, unprotect " \
 	"%s there, or end its worker here"
@@ -229,8 +229,10 @@ static int judge(const struct backup_shell *s, const struct backup_found *f, str
 			" and is gone: `romulus forget %s` there if the primary's copy is the one to keep",
 			s->conf->host_name, s->state.term, vm);
 	case WELCOME_NAME_TAKEN:
-		return refuse(r, WIRE_NOT_ALLOWED, 0, f->role_active ? OTHER_ACTIVE : OTHER_STANDBY,
-			      vm, s->state.peer, vm);
+		if (f->role_active)
+			return refuse(r, WIRE_NOT_ALLOWED, 0, OTHER_ACTIVE, vm, s->state.peer,
+				      s->conf->host_name, vm);
+		return refuse(r, WIRE_NOT_ALLOWED, 0, OTHER_STANDBY, vm, s->state.peer, vm);
 	}
 	return 0;
 }
@@ -323,6 +325,8 @@ int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct 
 	rc = destroy_rest(s, m->hello.vm, r);
 	if (rc == 0)
 		rc = settle(s, m, r);
+	if (rc == 0)
+		worker_say(s->status_fd, WORKER_SAYS_READY, "");
 	bc->policy = (enum peer_loss_policy)m->hello.policy;
 	bc->term = s->state.term;
 	return rc;

@@ -379,7 +379,21 @@ void supervisor_adopt_backups(struct supervisor *s, uint64_t now)
 
 /* ---- what they say, how they end ---- */
 
-static void hear(struct slot *slot)
+/*
+ * A backup's worker of a VM has settled here. A primary's that refused to work, because the host was lost and the VM
+ * with it, says nothing of today any more.
+ */
+static void backup_ready(struct supervisor *s, const char *vm)
+{
+	struct slot *old = find_slot(s, vm, WORKER_PRIMARY);
+
+	if (!old || old->w.state != SUPERVISED_REFUSED || s->conf.wanted(s->conf.ctx, vm))
+		return;
+	log_info("vm %s: this host is its backup now", vm);
+	slot_drop(old);
+}
+
+static void hear(struct supervisor *s, struct slot *slot)
 {
 	char text[WORKER_TEXT_SIZE];
 	enum worker_word word;
@@ -400,6 +414,8 @@ static void hear(struct slot *slot)
 			slot->w.problem[0] = 0;
 			slot->said = false;
 			slot->fresh = false;
+			if (slot->w.side == WORKER_BACKUP)
+				backup_ready(s, slot->w.vm);
 			break;
 		case WORKER_SAYS_PROBLEM:
 			memcpy(slot->w.problem, text, sizeof(text));
@@ -478,7 +494,7 @@ static void see_end(struct supervisor *s, struct slot *slot, uint64_t now)
 	siginfo_t info;
 	int code;
 
-	hear(slot);
+	hear(s, slot);
 	code = reap(slot, &info);
 	note_end(slot, &info, code);
 	slot_unwatch(slot);
@@ -555,7 +571,7 @@ void supervisor_dispatch(struct supervisor *s, uint64_t now)
 		/* Both descriptors of a worker may be in the list; it may have gone with the first. */
 		if (!slot->used || slot->pidfd < 0)
 			continue;
-		hear(slot);
+		hear(s, slot);
 		if (has_ended(slot))
 			see_end(s, slot, now);
 	}

@@ -300,7 +300,7 @@ static void another_vm_is_not_deposed(void **state)
 	left_behind(f, VM_ACTIVE);
 	put_tool(f, true);
 	f->m.hello.uuid[0] = 8; /* hosta has made a new one of that name */
-	assert_int_equal(welcome(f, "was taken over here from hosta"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "was taken over from hosta by hostb"), WIRE_NOT_ALLOWED);
 	f->m.hello.uuid[0] = 7;
 	strcpy(f->m.peer_name, "hostc"); /* or the VM was moved behind our back */
 	strcpy(f->m.hello.host, "hostc");

@@ -341,6 +341,39 @@ static void fresh_until_ready(void **state)
 	assert_int_equal(supervisor_forget(f->s, "web", &e), 0);
 }
 
+/* This host died as the primary, and its peer went on: what the worker found of that is said until the VM has a backup's here. */
+static void a_backup_ends_what_a_primary_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	int pair[2];
+
+	put_program(f, "romulus-primary", "printf '\\003there is no VM web' >&3; exit 11");
+	assert_int_equal(supervisor_protect(f->s, "web", true, 1, &e), 0);
+	UNTIL(f, 1, f->n_ended == 1);
+	assert_int_equal(web(f)->state, SUPERVISED_REFUSED);
+	put_program(f, "romulus-backup",
+		    "printf '\\001web' >&3; printf '\\002' >&3; exec sleep 60");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	/* Of a VM that is still to be protected from here it is no news. */
+	assert_int_equal(supervisor_connection(f->s, pair[0], 1, &e), 0);
+	UNTIL(f, 1, supervisor_find(f->s, "web", WORKER_BACKUP));
+	for (int i = 0; i < 20; i++) {
+		supervisor_dispatch(f->s, 1);
+		poll(NULL, 0, 5);
+	}
+	assert_non_null(web(f));
+	assert_int_equal(kill(supervisor_find(f->s, "web", WORKER_BACKUP)->pid, SIGKILL), 0);
+	UNTIL(f, 1, !supervisor_find(f->s, "web", WORKER_BACKUP));
+	f->is_wanted = false;
+	assert_int_equal(supervisor_connection(f->s, pair[0], 1, &e), 0);
+	UNTIL(f, 1, !web(f));
+	assert_int_equal(kill(supervisor_find(f->s, "web", WORKER_BACKUP)->pid, SIGKILL), 0);
+	UNTIL(f, 1, !supervisor_find(f->s, "web", WORKER_BACKUP));
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void connections(void **state)
 {
 	struct fixture *f = *state;
@@ -691,6 +724,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hears_a_reason, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(keeps_the_reason, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fresh_until_ready, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_backup_ends_what_a_primary_refused, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(connections, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strangers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_source_has_half, set_up, tear_down),
