@@ -37,7 +37,7 @@ disk_attach() { # host
 }
 disk_detach() { # host; its server must be gone
 	[ -n "${DISK_ON_DM:-}" ] || return 0
-	lab run "$1" "DM_DISABLE_UDEV=1 dmsetup remove $DISK && losetup -d $DISK_LOOP"
+	lab run "$1" "DM_DISABLE_UDEV=1 dmsetup remove --retry $DISK && losetup -d $DISK_LOOP"
 }
 disk_format() { # host, source|target, [--force]: its journal
 	lab run "$1" "/usr/local/libexec/romulus/romulus-disk --format=$2 ${3:-} $DISK"

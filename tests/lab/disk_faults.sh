@@ -55,6 +55,7 @@ primary_host_killed() {
 	expect "it runs nothing by itself" wait_for 30 nothing_at "$P"
 	swap
 	expect "it becomes the backup" rom_protect "$P" $G backup-wins || return
+	expect "and says nothing else" rom_is "$S" $G '.role == "backup" and .protected'
 	expect "only what may differ was copied" copied_by_marks "$P"
 	expect "nobody runs it twice" only_at_primary
 	client_lives
@@ -290,7 +291,7 @@ histories_diverge() {
 	expect "the other host boots" disk_revive "$S" || return
 	expect "its disk counts there, too" wait_for 20 state_is "$S" active
 	expect "it runs nothing by itself" wait_for 30 nothing_at "$S"
-	expect "a session is refused, since the VM has run there" protect_refused hold "has run at $(host_name "$S") under term"
+	expect "a session is refused, since the VM has run there" protect_refused hold "taken over from $(host_name "$P") by $(host_name "$S").*romulus forget $G"
 	expect "the operator lets that go" rom "$S" forget $G
 	expect "the disks are refused all the same" wait_for 60 rom_is "$P" $G ".problem | test(\"$DISK.*history that the other does not know.*given up\")"
 	expect "and go on being so" stays 5 unprotected_at_primary
