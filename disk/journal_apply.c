@@ -169,8 +169,12 @@ static enum block_op op_of(enum journal_op op)
 	return op == JOURNAL_ZERO ? BLOCK_ZERO : BLOCK_DISCARD;
 }
 
-/* Adds the piece to the request if it goes on where that ends. */
-static bool add_piece(const struct journal *j, struct block_req *req, const struct piece *p)
+enum block_op piece_op(const struct journal *j, const struct piece *p)
+{
+	return op_of(j->src[p->src].op);
+}
+
+bool piece_add(const struct journal *j, struct block_req *req, const struct piece *p)
 {
 	const struct pass_rec *src = &j->src[p->src];
 
@@ -197,11 +201,11 @@ static bool pass_write(struct journal *j)
 
 	while (r->next_piece < r->n_pieces) {
 		const struct piece *p = &j->pieces[r->next_piece];
-		struct block_req *req = io_get(j, op_of(j->src[p->src].op), p->off);
+		struct block_req *req = io_get(j, piece_op(j, p), p->off);
 
 		if (!req)
 			return false;
-		while (r->next_piece < r->n_pieces && add_piece(j, req, &j->pieces[r->next_piece]))
+		while (r->next_piece < r->n_pieces && piece_add(j, req, &j->pieces[r->next_piece]))
 			r->next_piece++;
 		io_submit(j, j->disk, req);
 	}

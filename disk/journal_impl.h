@@ -264,6 +264,10 @@ bool apply_finished(const struct journal *j);
 struct block_req *io_get(struct journal *j, enum block_op op, uint64_t off);
 void io_submit(struct journal *j, struct block_store *s, struct block_req *r);
 uint64_t apply_deadline(const struct journal *j);
+/* Of what is coalesced, by ext and src: what is to be done with a piece. */
+enum block_op piece_op(const struct journal *j, const struct piece *p);
+/* Adds the piece to the request if it goes on where that ends, and fits. To an empty one of its op and place it does. */
+bool piece_add(const struct journal *j, struct block_req *req, const struct piece *p);
 
 /* journal_change.c */
 void change_advance(struct journal *j);
@@ -274,6 +278,18 @@ static inline bool change_seals(const struct journal *j)
 	return j->change.kind != CHANGE_NONE && j->change.kind != CHANGE_SETTLE;
 }
 void change_settle(struct journal *j);
+
+/* journal_replay.c */
+struct replay {
+	struct journal *j;
+	uint32_t n;    /* records of the pass */
+	uint64_t used; /* bytes of j->ram */
+	int rc;	       /* the first error of the disk; nothing more is written */
+};
+/* The next record in the order of epochs; data may be used again at once. What is added is written with replay_flush() at the latest. */
+MUST_CHECK int replay_add(struct replay *p, const struct journal_desc *d, uint8_t *data);
+/* All that was added is on the disk, not synced. */
+MUST_CHECK int replay_flush(struct replay *p);
 
 /* journal_recover.c */
 MUST_CHECK int recover(struct journal *j, struct err *e);

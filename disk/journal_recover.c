@@ -286,7 +286,7 @@ static bool tell_item(struct story *s, const struct walk *w, const struct journa
 
 /* ---- replaying ---- */
 
-static int replay_batch(struct walk *w)
+static int replay_batch(const struct walk *w, struct replay *to)
 {
 	const struct journal_item *it = &w->item;
 	uint8_t *p = w->payload;
@@ -295,20 +295,16 @@ static int replay_batch(struct walk *w)
 	for (unsigned int i = 0; !rc && i < it->n_descs; i++) {
 		const struct journal_desc *d = &it->descs[i];
 
-		if (d->op == JOURNAL_WRITE) {
-			rc = block_do(w->j->disk, BLOCK_WRITE, d->off, p, d->len);
+		rc = replay_add(to, d, p);
+		if (d->op == JOURNAL_WRITE)
 			p += d->len;
-		} else {
-			rc = block_do(w->j->disk,
-				      d->op == JOURNAL_ZERO ? BLOCK_ZERO : BLOCK_DISCARD, d->off,
-				      NULL, d->len);
-		}
 	}
 	return rc;
 }
 
 /* The batches of one epoch, from its first to its COMMIT. */
-static int replay_epoch(struct walk *w, const struct open_epoch *o, uint64_t session)
+static int replay_epoch(struct walk *w, const struct open_epoch *o, uint64_t session,
+			struct replay *to)
 {
 	uint32_t left = o->batches;
 
@@ -320,7 +316,7 @@ static int replay_epoch(struct walk *w, const struct open_epoch *o, uint64_t ses
 			return rc == -ENOENT ? -EBADMSG : rc;
 		if (w->item.type == JOURNAL_BATCH && w->item.epoch == o->epoch &&
 		    w->item.session == session) {
-			rc = replay_batch(w);
+			rc = replay_batch(w, to);
 			left--;
 		}
 		if (rc < 0)
@@ -330,8 +326,14 @@ static int replay_epoch(struct walk *w, const struct open_epoch *o, uint64_t ses
 	return 0;
 }
 
-/* Walks to the end, or to the COMMIT with lsn `last`; replays on the way if inner is given. *end: the lsn it ended at. */
-static int walk_all(struct walk *w, struct walk *inner, struct story *s, uint64_t last,
+/* How epochs are replayed on the way. */
+struct replaying {
+	struct walk *walk;
+	struct replay to;
+};
+
+/* Walks to the end, or to the COMMIT with lsn `last`; replays on the way if r is given. *end: the lsn it ended at. */
+static int walk_all(struct walk *w, struct replaying *r, struct story *s, uint64_t last,
 		    uint64_t *end)
 {
 	struct journal *j = w->j;
@@ -345,8 +347,8 @@ static int walk_all(struct walk *w, struct walk *inner, struct story *s, uint64_
 			*end = w->at.lsn;
 			return 0;
 		}
-		if (!rc && inner && s->commits) {
-			rc = replay_epoch(inner, &s->ended, w->item.session);
+		if (!rc && r && s->commits) {
+			rc = replay_epoch(r->walk, &s->ended, w->item.session, &r->to);
 			j->replayed++;
 		}
 		walk_on(w);
@@ -355,12 +357,12 @@ static int walk_all(struct walk *w, struct walk *inner, struct story *s, uint64_
 	return rc;
 }
 
-static int replay_rest(struct walk *w, const struct story *s)
+static int replay_rest(struct replaying *r, const struct story *s)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && i < s->n_open; i++)
-		rc = replay_epoch(w, &s->open[i], s->session);
+		rc = replay_epoch(r->walk, &s->open[i], s->session, &r->to);
 	return rc;
 }
 
@@ -369,6 +371,7 @@ static int replay_rest(struct walk *w, const struct story *s)
 static int replay(struct journal *j, struct walk *w, struct walk *inner, struct story *s,
 		  struct err *e)
 {
+	struct replaying r = {.walk = inner, .to = {.j = j}};
 	uint64_t last = s->lsn;
 	uint64_t end;
 	int rc = 0;
@@ -383,12 +386,14 @@ static int replay(struct journal *j, struct walk *w, struct walk *inner, struct 
 		rc = put_one(j->file, &j->sb, j->sb_block);
 	if (rc < 0)
 		return err_set(e, rc, "write a superblock of the journal");
-	rc = walk_all(w, inner, s, last, &end);
+	rc = walk_all(w, &r, s, last, &end);
 	if (!rc && JOURNAL_MUTANT(JM_REPLAY_UNCOMMITTED)) {
 		rc = walk_all(w, NULL, s, 0, &end);
 		if (!rc)
-			rc = replay_rest(inner, s);
+			rc = replay_rest(&r, s);
 	}
+	if (!rc)
+		rc = replay_flush(&r.to);
 	if (!rc && !JOURNAL_MUTANT(JM_RECOVER_NO_SYNC))
 		rc = block_do(j->disk, BLOCK_SYNC, 0, NULL, 0);
 	return rc ? err_set(e, rc, "replay the journal onto the disk") : 0;

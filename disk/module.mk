@@ -37,6 +37,7 @@ disk_SRCS := \
 	disk/journal_change.c \
 	disk/journal_fmt.c \
 	disk/journal_recover.c \
+	disk/journal_replay.c \
 	disk/journal_ring.c \
 	disk/journal_sb.c \
 	disk/kernel_shell.c \

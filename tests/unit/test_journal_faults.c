@@ -35,6 +35,101 @@ static enum journal_state state_of(const struct rig *r)
 
 /* ---- what the disk is ---- */
 
+/* Epochs 1 to n, each of `len` bytes at 0 and behind all that came before; the journal has them, the disk does not. */
+static void epochs_wait(struct rig *r, unsigned int n, uint32_t len)
+{
+	for (unsigned int i = 1; i <= n; i++) {
+		assert_int_equal(rig_write(r, i, 0, len, (uint8_t)i), 0);
+		assert_int_equal(rig_write(r, i, (uint64_t)i * len, len, (uint8_t)i), 0);
+		rig_commit(r, i);
+		rig_run(r, 0);
+	}
+	rig_close(r);
+	rig_holds(r, 0, (uint64_t)(n + 1) * len, 0x11);
+	r->disk.count[BLOCK_WRITE] = 0;
+}
+
+static void epochs_are_there(const struct rig *r, unsigned int n, uint32_t len)
+{
+	struct journal_stats st;
+
+	journal_stats(r->j, &st);
+	assert_int_equal(st.replayed, n);
+	rig_holds(r, 0, len, (uint8_t)n);
+	for (unsigned int i = 1; i <= n; i++)
+		rig_holds(r, (uint64_t)i * len, len, (uint8_t)i);
+	rig_holds(r, (uint64_t)(n + 1) * len, len, 0x11);
+}
+
+static void what_is_written_again_is_replayed_once(void **state)
+{
+	struct rig *r = *state;
+
+	epochs_wait(r, 5, 512);
+	assert_int_equal(rig_open(r), 0);
+	epochs_are_there(r, 5, 512);
+	/* Six neighbours. */
+	assert_int_equal(r->disk.count[BLOCK_WRITE], 1);
+}
+
+/* In passes: what comes later wins, whatever it shares a pass with. */
+static void little_memory_replays_in_passes(void **state)
+{
+	struct rig *r = *state;
+
+	epochs_wait(r, 5, 4096);
+	r->o.batch_bytes = 4096;
+	r->o.ram_bytes = 4ull * (4096 + 4096);
+	assert_int_equal(rig_open(r), 0);
+	epochs_are_there(r, 5, 4096);
+	/* 10 records, 8 of which fit: 5 neighbours, then one at either end. */
+	assert_int_equal(r->disk.count[BLOCK_WRITE], 3);
+}
+
+/* Who was here before had more memory for one record than we have for all. */
+static void a_record_larger_than_the_memory_is_replayed(void **state)
+{
+	struct rig *r = *state;
+
+	rig_close(r);
+	r->o.batch_bytes = 36864;
+	r->o.ram_bytes = 8ull * (36864 + 4096);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(journal_begin(r->j, 2, 7), 0);
+	rig_end(r, 7);
+	assert_int_equal(journal_copy_end(r->j, 7), 0);
+	assert_int_equal(journal_commit(r->j, 7), 0);
+	rig_run(r, 0);
+	assert_int_equal(r->state, JOURNAL_CONSISTENT);
+	assert_int_equal(rig_write(r, 8, 512, 512, 0x21), 0);
+	assert_int_equal(rig_write(r, 8, 0, 36864, 0x22), 0);
+	assert_int_equal(rig_write(r, 8, 1024, 512, 0x23), 0);
+	rig_commit(r, 8);
+	rig_run(r, 0);
+	rig_close(r);
+	rig_holds(r, 0, 36864, 0x11);
+	r->o.batch_bytes = 4096;
+	r->o.ram_bytes = 4ull * (4096 + 4096);
+	assert_int_equal(rig_open(r), 0);
+	rig_holds(r, 0, 1024, 0x22);
+	rig_holds(r, 1024, 512, 0x23);
+	rig_holds(r, 1536, 36864 - 1536, 0x22);
+	rig_holds(r, 36864, 512, 0x11);
+}
+
+static void an_error_of_the_disk_ends_the_replay(void **state)
+{
+	struct rig *r = *state;
+
+	epochs_wait(r, 4, 4096);
+	block_rec_fail(&r->disk, BLOCK_WRITE, 0, 1, -EIO);
+	assert_int_equal(rig_open(r), -EIO);
+	assert_non_null(strstr(r->e.text, "replay the journal onto the disk"));
+	/* Nothing of the journal is lost by that. */
+	assert_int_equal(rig_open(r), 0);
+	epochs_are_there(r, 4, 4096);
+}
+
 static void restarted_is_outdated(void **state)
 {
 	struct rig *r = *state;
@@ -404,7 +499,8 @@ static void errors_while_reading_back(void **state)
 			assert_true(*r->e.text);
 		}
 	}
-	block_rec_fail(&r->disk, BLOCK_WRITE, 1, 1, -EIO);
+	/* Neighbours, so a single write. */
+	block_rec_fail(&r->disk, BLOCK_WRITE, 0, 1, -EIO);
 	assert_int_equal(rig_open(r), -EIO);
 	assert_non_null(strstr(r->e.text, "replay the journal onto the disk"));
 	block_rec_fail(&r->disk, BLOCK_SYNC, 0, 1, -EIO);
@@ -418,6 +514,10 @@ int main(void)
 #define ON_COPY(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
 		ON_COPY(restarted_is_outdated),
+		ON_COPY(what_is_written_again_is_replayed_once),
+		ON_COPY(little_memory_replays_in_passes),
+		ON_COPY(a_record_larger_than_the_memory_is_replayed),
+		ON_COPY(an_error_of_the_disk_ends_the_replay),
 		ON_COPY(syncing_stays_syncing),
 		ON_COPY(the_end_of_a_copy),
 		ON_COPY(activation),
