@@ -118,7 +118,7 @@ backup_killed_applying() {
 	expect "the host boots" disk_boot "$S" || return
 	expect "it was applying" apply_was_cut "$S"
 	expect "Romulus starts there" rom_start "$S" || return
-	expect "its journal gives back what was committed" wait_for 30 journal_gave_back "$S"
+	expect "its journal gives back what was committed" wait_for 30 journal_gave_back "$S" && fact given_back "$(journal_gave_back "$S" | sed 's/.* \([0-9]* epochs\).*/\1/')"
 	idle_and_outdated "$S" 3
 	expect "which is a whole epoch" whole_epoch "$S"
 	expect "the link is restored" lab restore rep "$S"
@@ -286,6 +286,8 @@ histories_diverge() {
 	expect "that host dies too" lab kill "$S" || return
 	expect "the primary's host boots" disk_revive "$P" || return
 	expect "its disk still counts there" wait_for 20 state_is "$P" active
+	# The worker that looks for the VM of before has found none.
+	expect "Romulus starts nothing there" wait_for 30 nothing_at "$P"
 	expect "somebody starts the VM on it" lab guest-up "$P" $G || return
 	work_start || return
 	expect "the other host boots" disk_revive "$S" || return
