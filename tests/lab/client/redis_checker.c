@@ -397,6 +397,12 @@ static bool holds(char type, const char *text, uint64_t acked, uint64_t sent)
 	return type == '$' && v >= acked && v <= sent;
 }
 
+/* It has only just been started: what it says is not what it holds. */
+static bool is_loading(char type, const char *text)
+{
+	return type == '-' && !strncmp(text, "LOADING", 7);
+}
+
 static int verify(struct checker *c, uint64_t *lost)
 {
 	unsigned total = c->opt.ring + COUNTERS, asked = 0, got = 0;
@@ -433,13 +439,8 @@ static int verify(struct checker *c, uint64_t *lost)
 			unsigned k = got - COUNTERS;
 			bool counter = got < COUNTERS;
 
-			if (rc < 0) {
-				errno = EPROTO;
-				return -1;
-			}
-			/* It has only just been started: what it says is not what it holds. */
-			if (type == '-' && !strncmp(text, "LOADING", 7)) {
-				errno = EAGAIN;
+			if (rc < 0 || is_loading(type, text)) {
+				errno = rc < 0 ? EPROTO : EAGAIN;
 				return -1;
 			}
 			at += used;
