@@ -472,7 +472,7 @@ static int verify(struct checker *c, uint64_t *lost)
 	return 0;
 }
 
-/* Over a connection of its own; a redis that loads its data is asked again. */
+/* Over a connection of its own; a redis that loads its data, or is just dying, is asked again. */
 static int read_back(struct checker *c, uint64_t *lost)
 {
 	const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
@@ -484,7 +484,7 @@ static int read_back(struct checker *c, uint64_t *lost)
 		if (c->fd < 0)
 			return -1;
 		rc = verify(c, lost);
-		if (!rc || errno != EAGAIN || now() > end)
+		if (!rc || now() > end)
 			return rc;
 		close(c->fd);
 		nanosleep(&pause, NULL);
