@@ -48,6 +48,7 @@ worker_killed() { # primary|backup
 # It comes back as "primary" in its own books, with a disk that was active.
 primary_host_killed() {
 	loaded backup-wins || return
+	expect "it is protected" rom_settled "$P" $G || return
 	client_mark client
 	expect "the primary's host is killed" lab kill "$P" || return
 	expect "the client is served by the other one" wait_for 90 client_flows client
@@ -173,7 +174,7 @@ both_killed() { # primary|backup: who boots first
 	loaded backup-wins --failure-timeout $SLOW_F || return
 	CLIENT_MORE=
 	wait_ms $((2000 + RANDOM % 3000))
-	expect "it is protected" protected
+	expect "it is protected" rom_settled "$P" $G || return
 	expect "both hosts lose power" both_die || return
 	LOCKSTEP=0
 	if [ "$1" = primary ]; then
@@ -199,6 +200,7 @@ both_killed() { # primary|backup: who boots first
 # Under `hold` nobody goes alone by the clock: it runs at the other host because the primary has asked it to.
 primary_disk_fails() {
 	loaded hold || return
+	expect "it is protected" rom_settled "$P" $G || return
 	client_mark client
 	expect "the primary's disk fails" dm_table "$P" error || return
 	expect "the VM is handed over" wait_for 90 at "$S" || return
@@ -279,6 +281,7 @@ sizes_differ() {
 # The primary's host dies, the VM goes on at the backup, that dies too; the primary's host boots first, and somebody starts the VM on its copy.
 histories_diverge() {
 	loaded hold || return
+	expect "it is protected" rom_settled "$P" $G || return
 	expect "the primary's host dies" lab kill "$P" || return
 	expect "the operator has the backup take over" wait_for 60 rom "$S" failover $G || return
 	expect "the client is served there" client_still_flows client 90
