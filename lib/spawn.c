@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,16 +42,26 @@ struct watched {
 /* poll() does not see that *stop was set just before it. */
 #define STOP_POLL_NS (100 * NS_PER_MS)
 
-/* The child's descriptors: 0 from /dev/null, 1 and 2 to the pipes (err -1: 2 is ours), no others. */
-static int set_files(posix_spawn_file_actions_t *files, int out, int err)
+/* What becomes the child's first three descriptors. */
+struct stdio {
+	int in; /* -1: /dev/null */
+	int out;
+	int err; /* -1: ours */
+};
+
+/* And no others. */
+static int set_files(posix_spawn_file_actions_t *files, const struct stdio *io)
 {
 	int r;
 
-	r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
+	if (io->in >= 0)
+		r = posix_spawn_file_actions_adddup2(files, io->in, 0);
+	else
+		r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
 	if (!r)
-		r = posix_spawn_file_actions_adddup2(files, out, 1);
-	if (!r && err >= 0)
-		r = posix_spawn_file_actions_adddup2(files, err, 2);
+		r = posix_spawn_file_actions_adddup2(files, io->out, 1);
+	if (!r && io->err >= 0)
+		r = posix_spawn_file_actions_adddup2(files, io->err, 2);
 	if (!r)
 		r = posix_spawn_file_actions_addclosefrom_np(files, 3);
 	return -r;
@@ -76,7 +87,7 @@ static int set_attributes(posix_spawnattr_t *attr)
 	return -r;
 }
 
-static int start(const char *const argv[], int out, int err, pid_t *pid)
+static int start(const char *const argv[], const struct stdio *io, pid_t *pid)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -88,7 +99,7 @@ static int start(const char *const argv[], int out, int err, pid_t *pid)
 	rc = -posix_spawnattr_init(&attr);
 	if (rc < 0)
 		goto out_files;
-	rc = set_files(&files, out, err);
+	rc = set_files(&files, io);
 	if (!rc)
 		rc = set_attributes(&attr);
 	if (!rc)
@@ -240,23 +251,48 @@ static int open_pipe(int *ours, int *theirs)
 	return fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+/* -1 in *fd when there is no input. */
+static int open_input(const char *in, int *fd)
+{
+	size_t len = in ? strlen(in) : 0;
+
+	if (!in)
+		return 0;
+	*fd = memfd_create("input", MFD_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	while (len) {
+		ssize_t n = write(*fd, in, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		in += MAX(n, (ssize_t)0);
+		len -= (size_t)MAX(n, (ssize_t)0);
+	}
+	return lseek(*fd, 0, SEEK_SET) < 0 ? -errno : 0;
+}
+
 /* Starts it and waits for its end. */
 static int run(struct watched *w)
 {
 	struct spawn *s = w->s;
+	autofd in = -1;
 	autofd out_ours = -1;
 	autofd out_theirs = -1;
 	autofd err_ours = -1;
 	autofd err_theirs = -1;
 	autofd pid_fd = -1;
+	struct stdio io;
 	int rc, reaped;
 
-	rc = open_pipe(&out_ours, &out_theirs);
+	rc = open_input(s->in, &in);
+	if (rc == 0)
+		rc = open_pipe(&out_ours, &out_theirs);
 	if (rc == 0 && s->err)
 		rc = open_pipe(&err_ours, &err_theirs);
+	io = (struct stdio){in, out_theirs, s->err || s->line ? err_theirs : out_theirs};
 	if (rc == 0)
-		rc = start(s->argv, out_theirs, s->err || s->line ? err_theirs : out_theirs,
-			   &w->pid);
+		rc = start(s->argv, &io, &w->pid);
 	if (rc < 0)
 		return rc;
 	close(take_fd(&out_theirs));

@@ -22,6 +22,8 @@ typedef int spawn_line_fn(void *arg, const char *line, struct err *e);
 struct spawn {
 	const char *const *argv; /* ends with NULL; argv[0] is looked up in PATH */
 	uint64_t timeout_ns;	 /* then it and its process group are ended */
+	/* What its standard input has, through memory and so never a file or a full pipe; NULL: nothing. */
+	const char *in;
 	/* Where its output goes, always closed by a 0; NULL: nowhere. */
 	char *out;
 	size_t out_size;
@@ -47,7 +49,7 @@ struct spawn {
 };
 
 /*
- * Standard input is /dev/null; no other descriptor is passed on; signals are as
+ * Standard input is /dev/null or what `in` has; no other descriptor is passed on; signals are as
  * at the start of a process. Returns 0 when the program ended by itself with
  * whatever status, and fills in what came of it. -ENOENT: no such program;
  * -ETIMEDOUT: it had to be ended (out has what it said); -EINTR: by *stop;

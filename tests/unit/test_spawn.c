@@ -61,6 +61,28 @@ static void errors_apart(void **state)
 	assert_string_equal(out, "out\n");
 }
 
+/* More than a pipe holds, to one who reads it and one who does not. */
+static void input(void **state)
+{
+	static char many[300001];
+	struct spawn s = {.argv = ARGV("sh", "-c", "cat | wc -c; cat | wc -c"),
+			  .in = many,
+			  .timeout_ns = NS_PER_SEC * 20,
+			  .out = out,
+			  .out_size = sizeof(out)};
+
+	memset(many, 'x', sizeof(many) - 1);
+	assert_int_equal(spawn_run(&s, NULL), 0);
+	assert_string_equal(out, "300000\n0\n");
+	s.argv = ARGV("true");
+	assert_int_equal(spawn_run(&s, NULL), 0);
+	assert_int_equal(s.status, 0);
+	s.argv = ARGV("sh", "-c", "cat | wc -c");
+	s.in = "";
+	assert_int_equal(spawn_run(&s, NULL), 0);
+	assert_string_equal(out, "0\n");
+}
+
 static void no_shell(void **state)
 {
 	struct spawn s;
@@ -308,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_and_status),
 		cmocka_unit_test(errors_apart),
+		cmocka_unit_test(input),
 		cmocka_unit_test(no_shell),
 		cmocka_unit_test(long_output_is_cut),
 		cmocka_unit_test(not_there),
