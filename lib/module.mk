@@ -22,6 +22,7 @@ lib_SRCS := \
 	lib/frame.c \
 	lib/json_in.c \
 	lib/json_out.c \
+	lib/listen.c \
 	lib/log.c \
 	lib/mem.c \
 	lib/names.c \

@@ -6,7 +6,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include "lib/ctl_server.h"
 #include "lib/ctl_std.h"
 #include "lib/err.h"
+#include "lib/listen.h"
 #include "lib/log.h"
 #include "replicator/disk_launch.h"
 #include "replicator/host_ctl.h"
@@ -131,35 +131,14 @@ static int on_listen(sd_event_source *source, int fd, uint32_t events, void *arg
 	return pause_accepting(arg);
 }
 
-static int bind_to(const struct addrinfo *a)
-{
-	autofd fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	const int on = 1;
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, 64) < 0)
-		return -errno;
-	return take_fd(&fd);
-}
-
 static int listen_for_peers(struct daemon *d, struct err *e)
 {
 	const struct conf *c = d->host.conf;
-	const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-				       .ai_socktype = SOCK_STREAM};
-	struct addrinfo *a = NULL;
-	char port[8];
 	int r;
 
-	snprintf(port, sizeof(port), "%u", (unsigned int)(uint16_t)c->listen_port);
-	r = getaddrinfo(c->listen_address, port, &hints, &a);
-	if (r)
-		return err_setx(e, -EADDRNOTAVAIL, "host.listen-address \"%s\": %s",
-				c->listen_address, gai_strerror(r));
-	d->listen_fd = bind_to(a);
-	freeaddrinfo(a);
+	d->listen_fd = listen_at(c->listen_address, (uint16_t)c->listen_port, e);
 	if (d->listen_fd < 0)
-		return err_set(e, d->listen_fd, "listen at %s port %s", c->listen_address, port);
+		return d->listen_fd;
 	r = sd_event_add_io(d->event, &d->listener, d->listen_fd, EPOLLIN, on_listen, d);
 	if (r >= 0)
 		r = sd_event_add_time(d->event, &d->accept_again, CLOCK_BOOTTIME, 0, 1,
