@@ -108,7 +108,7 @@ KERNEL_C_FILES :=
 LINTS :=
 CHECKS :=
 
-MODULES := lib replicator netbuffer disk tools guest man etc docs \
+MODULES := lib replicator netbuffer disk arbiter tools guest man etc docs \
 	tests tests/unit tests/sim tests/journal tests/fuzz $(if $(wildcard tests/lab/module.mk),tests/lab)
 include $(MODULES:%=%/module.mk)
 
@@ -123,7 +123,7 @@ TESTS_BUILT := $(patsubst tests/unit/%.c,%,$(wildcard $(UNIT_TESTS)))
 FUZZ_BUILT := $(patsubst tests/fuzz/%.c,%,$(wildcard $(FUZZ_TARGETS)))
 C_FILES := $(filter-out $(KERNEL_C_FILES),$(filter %.c,$(wildcard $(LISTED))))
 # Every C file and header of the tree, for the tools that read sources.
-FORMAT_FILES = $(shell find lib replicator netbuffer disk tools guest tests \
+FORMAT_FILES = $(shell find lib replicator netbuffer disk arbiter tools guest tests \
 	-name '*.[ch]' | LC_ALL=C sort)
 
 Q := $(if $(V),,@)

@@ -2,7 +2,7 @@
 # What is installed besides programs and man pages.  A unit may end in .in:
 # @sbindir@ @libexecdir@ @sysconfdir@ @rundir@ @statedir@ are filled in.
 
-CONF_FILES += etc/romulus.conf
-UNITS += etc/romulusd.service.in
+CONF_FILES += etc/romulus.conf etc/witness.conf
+UNITS += etc/romulusd.service.in etc/romulus-witness.service.in
 XEN_SCRIPTS += etc/xen-scripts/block-romulus
 COMPLETIONS += etc/romulus.bash

@@ -76,6 +76,11 @@ static int put_text(const struct target *t, const struct conf_key *k, const char
 	if (len >= k->size)
 		return err_setx(e, -EINVAL, "\"%.40s...\" is longer than %zu bytes", text,
 				k->size - 1);
+	/* What may be left out may be said to be empty. */
+	if (!len && k->dflt && !*k->dflt) {
+		memset(field_of(t, k), 0, k->size);
+		return 0;
+	}
 	if (k->type == CONF_NAME && len && !name_ok(text))
 		return err_setx(
 			e, -EINVAL,
@@ -87,6 +92,8 @@ static int put_text(const struct target *t, const struct conf_key *k, const char
 	if (k->type == CONF_ADDRESS && (!len || strspn(text, address) != len))
 		return err_setx(e, -EINVAL, "\"%.64s\" is neither an IP address nor a host name",
 				text);
+	if (k->type == CONF_LINES && strpbrk(text, "\r\t"))
+		return err_setx(e, -EINVAL, "\"%.64s\" has a tab or a carriage return", text);
 	if (k->type == CONF_WORD && len && find_value(k, text, &unused) < 0)
 		return reject_word(k, text, e);
 	memcpy(field_of(t, k), text, len + 1);
@@ -123,6 +130,7 @@ static int put_quoted(const struct target *t, const struct conf_key *k, const ch
 	case CONF_PATH:
 	case CONF_ADDRESS:
 	case CONF_WORD:
+	case CONF_LINES:
 		return put_text(t, k, text, e);
 	case CONF_DURATION:
 		rc = conf_parse_duration(text, &v, e);
@@ -145,6 +153,31 @@ static int put_quoted(const struct target *t, const struct conf_key *k, const ch
 	return put_number(t, k, v) < 0 ? reject_range(k, e) : 0;
 }
 
+/* [ "a", "b" ] becomes "a\nb". */
+static int put_lines(const struct target *t, const struct conf_key *k, config_setting_t *s,
+		     struct err *e)
+{
+	char all[CONF_LINES_SIZE] = "";
+	size_t used = 0;
+
+	for (int i = 0; i < config_setting_length(s); i++) {
+		const char *text = config_setting_get_string_elem(s, i);
+		size_t len = text ? strlen(text) : 0;
+
+		if (!len || strchr(text, '\n'))
+			return err_setx(e, -EINVAL,
+					"must be a list of quoted texts, each one line");
+		if (used + len + 2 > sizeof(all))
+			return err_setx(e, -EINVAL, "all texts together are longer than %zu bytes",
+					sizeof(all) - 1);
+		if (used)
+			all[used++] = '\n';
+		memcpy(all + used, text, len + 1);
+		used += len;
+	}
+	return put_text(t, k, all, e);
+}
+
 static int put_setting(const struct target *t, const struct conf_key *k, config_setting_t *s,
 		       struct err *e)
 {
@@ -154,6 +187,8 @@ static int put_setting(const struct target *t, const struct conf_key *k, config_
 
 	if (type == CONFIG_TYPE_STRING)
 		return put_quoted(t, k, config_setting_get_string(s), e);
+	if (type == CONFIG_TYPE_ARRAY && k->type == CONF_LINES)
+		return put_lines(t, k, s, e);
 	if (type == CONFIG_TYPE_BOOL && k->type == CONF_BOOL) {
 		yes = config_setting_get_bool(s) != 0;
 		memcpy(field_of(t, k), &yes, sizeof(yes));
@@ -181,6 +216,8 @@ static int put_setting(const struct target *t, const struct conf_key *k, config_
 	case CONF_ENUM:
 	case CONF_WORD:
 		break;
+	case CONF_LINES:
+		return err_setx(e, -EINVAL, "must be a list of quoted texts: [ \"...\", \"...\" ]");
 	}
 	return err_setx(e, -EINVAL, "must be a quoted text");
 }
@@ -521,7 +558,8 @@ static int check_together(struct conf *c, struct err *e)
 	if (conf_peer(c, c->host_name))
 		return err_setx(e, -EINVAL, "%s:%u: peer \"%s\" has the name of this host", c->path,
 				conf_peer(c, c->host_name)->line, c->host_name);
-	return check_disks(c, e);
+	rc = conf_arbiter_check__(c, e);
+	return rc < 0 ? rc : check_disks(c, e);
 }
 
 static int own_name(struct conf *c, struct err *e)
@@ -593,5 +631,21 @@ int conf_load_vm(const struct conf *c, const char *vm, struct conf_vm *out, stru
 	rc = read_file(path, &text, e);
 	if (rc == -ENOENT)
 		return 0;
+	return rc < 0 ? rc : load_text(&t, text, e);
+}
+
+int conf_load_keys(const char *path, const struct conf_key *keys, size_t n_keys, void *out,
+		   unsigned int *source_line, struct err *e)
+{
+	autofree char *text = NULL;
+	const struct target t = {.path = path,
+				 .keys = keys,
+				 .n_keys = n_keys,
+				 .out = out,
+				 .source_line = source_line};
+	int rc = put_defaults(&t, e);
+
+	if (!rc)
+		rc = read_file(path, &text, e);
 	return rc < 0 ? rc : load_text(&t, text, e);
 }

@@ -16,16 +16,19 @@
 #include "lib/compiler.h"
 #include "lib/names.h"
 
+struct conf_key;
 struct err;
 struct timing;
 
 #define CONF_DEFAULT_PATH CONF_DIR "/romulus.conf"
 #define CONF_MAX_PEERS 32
 #define CONF_MAX_DISKS 64
-#define CONF_MAX_KEYS 40
+#define CONF_MAX_KEYS 64
 #define CONF_MAX_BYTES (1u << 20)
 #define CONF_ADDRESS_SIZE 256
 #define CONF_PATH_SIZE 256
+/* A list of texts in one field. */
+#define CONF_LINES_SIZE 1024
 /* A control socket's path must fit sun_path: directory + "/" + vm + ".primary.ctl". */
 #define CONF_RUN_DIR_SIZE 32
 
@@ -33,8 +36,21 @@ struct conf_peer {
 	char name[NAME_SIZE];
 	char address[CONF_ADDRESS_SIZE]; /* IP address or host name, not resolved here */
 	uint16_t port;
-	unsigned int line; /* of its group in the file */
+	char fence_options[CONF_LINES_SIZE]; /* lines of key=value for the fence agent */
+	unsigned int line;		     /* of its group in the file */
 };
+
+/* Who is asked before a side goes alone under the policy `arbiter`: docs/decisions/007. */
+enum conf_arbiter_kind {
+	CONF_ARBITER_NONE,
+	CONF_ARBITER_WITNESS,
+	CONF_ARBITER_ETCD,
+	CONF_ARBITER_FENCE,
+};
+
+/* etcd's endpoints, tried in turn, and the least time that each must get of arbiter.timeout. */
+#define CONF_MAX_ENDPOINTS 8
+#define CONF_ENDPOINT_MIN_NS (UINT64_C(200) * 1000 * 1000)
 
 /* When an epoch of a disk counts as held by the backup: docs/disk.md. */
 enum conf_disk_mode {
@@ -72,6 +88,21 @@ struct conf {
 	size_t n_peers;
 	struct conf_disk disk[CONF_MAX_DISKS];
 	size_t n_disks;
+
+	uint64_t arbiter_kind;	     /* enum conf_arbiter_kind */
+	uint64_t arbiter_timeout_ns; /* of one question, whatever the arbiter is, but for a fence */
+	char witness_name[NAME_SIZE]; /* what its certificate says */
+	char witness_address[CONF_ADDRESS_SIZE];
+	uint64_t witness_port;
+	char etcd_endpoints[CONF_LINES_SIZE]; /* lines of https://host:port */
+	char etcd_prefix[CONF_PATH_SIZE];     /* of the keys */
+	char etcd_ca[CONF_PATH_SIZE];	      /* these three: empty, as in tls */
+	char etcd_cert[CONF_PATH_SIZE];
+	char etcd_key[CONF_PATH_SIZE];
+	char fence_agent[CONF_PATH_SIZE];
+	char fence_options[CONF_LINES_SIZE]; /* for every peer */
+	uint64_t fence_timeout_ns;	     /* for off, and for status to say so */
+	uint64_t fence_delay_ns;	     /* before it, where the VM's backup is */
 
 	/* Defaults of each VM. vm_state_timing() gives what holds for one VM. */
 	uint64_t epoch_period_ns;
@@ -125,6 +156,24 @@ const struct conf_disk *conf_disk(const struct conf *c, const char *name);
 /* The host's default times. Per-VM ones: vm_state_timing(). */
 void conf_timing(const struct conf *c, struct timing *t);
 
+/*
+ * The longest that romulus-arbiter can take to answer by this configuration, so that whoever runs it knows
+ * when it hangs: 0 without an arbiter.
+ */
+uint64_t conf_arbiter_bound(const struct conf *c);
+/* Line i of a list of texts, cut to size; false: there is none. */
+bool conf_line(const char *lines, size_t i, char *buf, size_t size);
+
+/*
+ * A file of another schema without lists of groups, into *out: the defaults, then what the file says. source_line: by
+ * key, 0 where the default holds; NULL: not wanted. Errors as conf_load().
+ */
+MUST_CHECK int conf_load_keys(const char *path, const struct conf_key *keys, size_t n_keys,
+			      void *out, unsigned int *source_line, struct err *e);
+/* Each of them, its value, where it comes from. */
+void conf_print_keys(const char *path, const struct conf_key *keys, size_t n_keys, const void *in,
+		     const unsigned int *source_line, FILE *out);
+
 /* --check-config: each key, its effective value, where it comes from. */
 void conf_print(const struct conf *c, FILE *out);
 
@@ -144,8 +193,9 @@ enum conf_type {
 	CONF_DURATION,
 	CONF_SIZE,
 	CONF_BOOL,
-	CONF_ENUM, /* one of the values, stored as its index */
-	CONF_WORD, /* one of the values, stored as text */
+	CONF_ENUM,  /* one of the values, stored as its index */
+	CONF_WORD,  /* one of the values, stored as text */
+	CONF_LINES, /* a text or [ "a", "b" ]: stored with a newline between */
 };
 
 /* One line of a schema. Numbers are uint64_t or uint16_t, bool is bool, texts are arrays of `size` bytes. */
@@ -163,6 +213,8 @@ struct conf_key {
 
 /* The schema of romulus.conf without its lists, of one peer, of one disk, and of vm.d files. conf_schema.c. */
 const struct conf_key *conf_keys(size_t *n);
+/* Of romulus.conf as a whole: what its arbiter's keys say together. conf_arbiter.c, for conf_load(). */
+MUST_CHECK int conf_arbiter_check__(const struct conf *c, struct err *e);
 const struct conf_key *conf_peer_keys(size_t *n);
 const struct conf_key *conf_disk_keys(size_t *n);
 const struct conf_key *conf_vm_keys(size_t *n);

@@ -22,6 +22,8 @@
 /* In the order of enum log_level, enum conf_disk_mode and the values of the wire's policy. */
 static const char *const log_levels[] = {"err", "warn", "info", "debug", NULL};
 static const char *const disk_modes[] = {"memory", "flush", "epoch", NULL};
+/* In the order of enum conf_arbiter_kind. */
+static const char *const arbiters[] = {"none", "witness", "etcd", "fence", NULL};
 static const char *const policies[] = {"hold", "primary-wins", "backup-wins", NULL};
 
 static const struct conf_key keys[] = {
@@ -128,6 +130,86 @@ static const struct conf_key keys[] = {
 	 .dflt = "64MiB",
 	 FIELD(conf, netbuf_limit_bytes),
 	 .help = "Most output that one epoch of one network interface may hold; a checkpoint comes early at half of it. Up to four epochs are held; a small frame counts for 768 bytes."},
+	{.name = "arbiter.kind",
+	 .type = CONF_ENUM,
+	 .values = arbiters,
+	 .dflt = "none",
+	 FIELD(conf, arbiter_kind),
+	 .help = "Who is asked before a side goes alone: none, witness, etcd or fence."},
+	{.name = "arbiter.timeout",
+	 .type = CONF_DURATION,
+	 .min = MS(200),
+	 .max = SEC(60),
+	 .dflt = "2s",
+	 FIELD(conf, arbiter_timeout_ns),
+	 .help = "How long one question to the witness or to etcd may take, all endpoints together."},
+	{.name = "arbiter.witness-name",
+	 .type = CONF_NAME,
+	 .dflt = "",
+	 FIELD(conf, witness_name),
+	 .help = "The witness's name: what its certificate must say."},
+	{.name = "arbiter.witness-address",
+	 .type = CONF_ADDRESS,
+	 .dflt = "",
+	 FIELD(conf, witness_address),
+	 .help = "IP address or host name where romulus-witness listens."},
+	{.name = "arbiter.witness-port",
+	 .type = CONF_INT,
+	 .min = 1,
+	 .max = 65535,
+	 .dflt = "7405",
+	 FIELD(conf, witness_port),
+	 .help = "TCP port where romulus-witness listens."},
+	{.name = "arbiter.etcd-endpoints",
+	 .type = CONF_LINES,
+	 .dflt = "",
+	 FIELD(conf, etcd_endpoints),
+	 .help = "The members of etcd, tried in turn: a list of at most 8 texts, each https://HOST:PORT."},
+	{.name = "arbiter.etcd-prefix",
+	 .type = CONF_PATH,
+	 .dflt = "/romulus/vm/",
+	 FIELD(conf, etcd_prefix),
+	 .help = "What the keys in etcd begin with; a VM's uuid follows."},
+	{.name = "arbiter.etcd-ca",
+	 .type = CONF_PATH,
+	 .dflt = "",
+	 FIELD(conf, etcd_ca),
+	 .help = "Certificate of the authority that signed etcd's certificates; empty: tls.ca."},
+	{.name = "arbiter.etcd-cert",
+	 .type = CONF_PATH,
+	 .dflt = "",
+	 FIELD(conf, etcd_cert),
+	 .help = "This host's certificate for etcd; empty: tls.cert."},
+	{.name = "arbiter.etcd-key",
+	 .type = CONF_PATH,
+	 .dflt = "",
+	 FIELD(conf, etcd_key),
+	 .help = "This host's private key for etcd; empty: tls.key."},
+	{.name = "arbiter.fence-agent",
+	 .type = CONF_PATH,
+	 .dflt = "",
+	 FIELD(conf, fence_agent),
+	 .help = "A program with the calling convention of the fence agents, such as /usr/sbin/fence_ipmilan."},
+	{.name = "arbiter.fence-options",
+	 .type = CONF_LINES,
+	 .dflt = "",
+	 FIELD(conf, fence_options),
+	 .help = "What the agent is told for every peer: a list of texts, each KEY=VALUE."},
+	{.name = "arbiter.fence-timeout",
+	 .type = CONF_DURATION,
+	 .min = SEC(1),
+	 .max = SEC(600),
+	 .dflt = "30s",
+	 FIELD(conf, fence_timeout_ns),
+	 .help = "How long the agent may take to switch the peer off and to see that it is."},
+	{.name = "arbiter.fence-delay",
+	 .type = CONF_DURATION,
+	 .min = MS(100),
+	 .max = SEC(300),
+	 .or_zero = true,
+	 .dflt = "5s",
+	 FIELD(conf, fence_delay_ns),
+	 .help = "How long the side that is the backup waits before, so that not both hosts are switched off."},
 	{.name = "limits.max-unauthenticated",
 	 .type = CONF_INT,
 	 .min = 1,
@@ -182,6 +264,11 @@ static const struct conf_key peer_keys[] = {
 	 .dflt = "7403",
 	 FIELD(conf_peer, port),
 	 .help = "TCP port where its romulusd listens."},
+	{.name = "fence-options",
+	 .type = CONF_LINES,
+	 .dflt = "",
+	 FIELD(conf_peer, fence_options),
+	 .help = "What the fence agent is told for this peer, after arbiter.fence-options: a list of texts, each KEY=VALUE."},
 };
 
 static const struct conf_key disk_keys[] = {
@@ -337,6 +424,16 @@ static uint64_t number_at(const struct conf_key *k, const char *field)
 	return wide;
 }
 
+static void print_lines(const char *lines, FILE *out)
+{
+	char line[CONF_LINES_SIZE];
+
+	fputs("[", out);
+	for (size_t i = 0; conf_line(lines, i, line, sizeof(line)); i++)
+		fprintf(out, "%s\"%s\"", i ? ", " : " ", line);
+	fputs(*lines ? " ]" : "]", out);
+}
+
 static void print_value(const struct conf_key *k, const char *field, FILE *out)
 {
 	char buf[32];
@@ -348,6 +445,9 @@ static void print_value(const struct conf_key *k, const char *field, FILE *out)
 	case CONF_ADDRESS:
 	case CONF_WORD:
 		fprintf(out, "\"%s\"", field);
+		return;
+	case CONF_LINES:
+		print_lines(field, out);
 		return;
 	case CONF_INT:
 		fprintf(out, "%" PRIu64, number_at(k, field));
@@ -367,16 +467,22 @@ static void print_value(const struct conf_key *k, const char *field, FILE *out)
 	}
 }
 
-void conf_print(const struct conf *c, FILE *out)
+void conf_print_keys(const char *path, const struct conf_key *list, size_t n_keys, const void *in,
+		     const unsigned int *source_line, FILE *out)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		fprintf(out, "%s = ", keys[i].name);
-		print_value(&keys[i], (const char *)c + keys[i].offset, out);
-		if (c->source_line[i])
-			fprintf(out, ";  # %s:%u\n", c->path, c->source_line[i]);
+	for (size_t i = 0; i < n_keys; i++) {
+		fprintf(out, "%s = ", list[i].name);
+		print_value(&list[i], (const char *)in + list[i].offset, out);
+		if (source_line[i])
+			fprintf(out, ";  # %s:%u\n", path, source_line[i]);
 		else
 			fputs(";  # default\n", out);
 	}
+}
+
+void conf_print(const struct conf *c, FILE *out)
+{
+	conf_print_keys(c->path, keys, ARRAY_SIZE(keys), c, c->source_line, out);
 	for (size_t i = 0; i < c->n_peers; i++)
 		fprintf(out, "peers[%zu] = \"%s\" at %s port %u;  # %s:%u\n", i, c->peer[i].name,
 			c->peer[i].address, c->peer[i].port, c->path, c->peer[i].line);

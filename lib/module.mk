@@ -8,6 +8,7 @@ lib_SRCS := \
 	lib/bench.c \
 	lib/cert.c \
 	lib/conf.c \
+	lib/conf_arbiter.c \
 	lib/conf_schema.c \
 	lib/conf_units.c \
 	lib/conn.c \

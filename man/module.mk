@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 MAN_PAGES += \
+	man/romulus-arbiter.8 \
 	man/romulus-backup.8 \
 	man/romulus-cert.8 \
 	man/romulus-disk.8 \
@@ -12,6 +13,7 @@ MAN_PAGES += \
 	man/romulus-suspend-bench.8 \
 	man/romulus-unprotect.8 \
 	man/romulus-verify.8 \
+	man/romulus-witness.8 \
 	man/romulus.7 \
 	man/romulus.8 \
 	man/romulus.conf.5 \

@@ -172,6 +172,7 @@ static void shipped_lists_are_right(void **state)
 	assert_int_equal(conf_peer(c, "hostb")->port, 7403);
 	assert_int_equal(conf_peer(c, "hostc")->port, 7404);
 	assert_int_equal(c->n_disks, 2);
+	assert_string_equal(conf_peer(c, "hostc")->fence_options, "ip=192.0.2.103");
 	assert_string_equal(conf_disk(c, "web-root")->path, "/dev/vg0/web-root");
 	assert_int_equal(conf_disk(c, "web-data")->mode, CONF_DISK_FLUSH);
 	conf_free(c);
