@@ -137,7 +137,7 @@ pkg-libs = $(if $(1),$(shell pkg-config --libs $(1)))
 all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every program
 
 # These goals prepare a bare machine by themselves, before anything is built.
-SELF_SUFFICIENT := check check-unit check-long nbd-clients demo lab lab-failovers lab-leak \
+SELF_SUFFICIENT := check check-unit check-long check-arbiters nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host \
 	lab-disk-failovers lab-disk-faults lab-resync bench-disk lab-xstate deps
 .PHONY: deps
@@ -262,6 +262,10 @@ endif
 .PHONY: nbd-clients
 nbd-clients: deps all	## the disk server under NBD clients
 	$(Q)tests/nbd-clients $(B)/bin
+
+.PHONY: check-arbiters
+check-arbiters: deps all	## the arbiters, killed while two hosts race for terms
+	$(Q)tests/check-arbiters $(B)/bin
 
 valgrind: tests	## the unit tests under valgrind
 	@rm -f $(RESULTS)

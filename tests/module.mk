@@ -22,6 +22,7 @@ testlib_SRCS := \
 # Every shell script of the tree, for shellcheck.
 SHELL_SCRIPTS += \
 	.ci/run \
+	tests/check-arbiters \
 	tests/check-block-script \
 	tests/check-complete \
 	tests/check-docs \
@@ -41,6 +42,12 @@ CHECKS += docs=tests/check-docs~$(B)/bin
 
 # The real romulusd and romulus with scripts for workers.
 CHECKS += host=tests/check-host~$(B)/bin
+
+# The real arbiters, killed while two hosts race for terms.
+CHECKS += arbiters=tests/check-arbiters~$(B)/bin
+TEST_PROGRAMS += arbiter_race
+arbiter_race_SRCS := tests/arbiter_race.c
+arbiter_race_ARCHIVES := arbiter lib
 
 # What libxl runs to give a guest its disk.
 CHECKS += block-script=tests/check-block-script

@@ -4,6 +4,7 @@
 FUZZ_TARGETS += \
 	tests/fuzz/fuzz_conf.c \
 	tests/fuzz/fuzz_ctl.c \
+	tests/fuzz/fuzz_etcd.c \
 	tests/fuzz/fuzz_frame.c \
 	tests/fuzz/fuzz_heartbeat.c \
 	tests/fuzz/fuzz_journal.c \
@@ -11,4 +12,5 @@ FUZZ_TARGETS += \
 	tests/fuzz/fuzz_nbd.c \
 	tests/fuzz/fuzz_page_codec.c \
 	tests/fuzz/fuzz_vm_state.c \
-	tests/fuzz/fuzz_wire.c
+	tests/fuzz/fuzz_wire.c \
+	tests/fuzz/fuzz_witness.c

@@ -10,6 +10,7 @@ UNIT_TESTS += \
 	tests/unit/test_backup.c \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
+	tests/unit/test_ballot.c \
 	tests/unit/test_blk_io.c \
 	tests/unit/test_block_server.c \
 	tests/unit/test_block_session.c \
@@ -20,6 +21,7 @@ UNIT_TESTS += \
 	tests/unit/test_coalesce.c \
 	tests/unit/test_compiler.c \
 	tests/unit/test_conf.c \
+	tests/unit/test_conf_arbiter.c \
 	tests/unit/test_conf_docs.c \
 	tests/unit/test_conn.c \
 	tests/unit/test_copier.c \
@@ -40,8 +42,10 @@ UNIT_TESTS += \
 	tests/unit/test_epoch.c \
 	tests/unit/test_epoch_log.c \
 	tests/unit/test_epoch_word.c \
+	tests/unit/test_etcd_json.c \
 	tests/unit/test_err.c \
 	tests/unit/test_fake_guest.c \
+	tests/unit/test_fence.c \
 	tests/unit/test_file_store.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_generation.c \
@@ -85,6 +89,9 @@ UNIT_TESTS += \
 	tests/unit/test_tools.c \
 	tests/unit/test_tracker.c \
 	tests/unit/test_vm_state.c \
+	tests/unit/test_witness_server.c \
+	tests/unit/test_witness_store.c \
+	tests/unit/test_witness_wire.c \
 	tests/unit/test_wire_order.c \
 	tests/unit/test_wire_v1.c \
 	tests/unit/test_wr.c \
@@ -114,6 +121,9 @@ test_nbd_device_LDFLAGS := $(FAKE_NBD_LDFLAGS)
 test_kernel_shell_PKGS := libnl-3.0 libnl-genl-3.0 libsystemd
 test_kernel_shell_LDFLAGS := $(FAKE_NBD_LDFLAGS)
 test_persist_LDFLAGS := -Wl,--wrap=fsync,--wrap=rename,--wrap=fchmod,--wrap=write
+
+test_witness_store_LDFLAGS := -Wl,--wrap=open,--wrap=write,--wrap=fsync,--wrap=fchmod \
+	-Wl,--wrap=close,--wrap=rename,--wrap=unlink
 
 test_xen_suspend_LDFLAGS := -Wl,--wrap=clock_gettime,--wrap=clock_nanosleep,--wrap=ppoll \
 	-Wl,--wrap=xencall1,--wrap=xencall2,--wrap=xenevtchn_open,--wrap=xenevtchn_close \

@@ -7,10 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arbiter/witness_conf.h"
 #include "lib/conf.h"
 #include "lib/err.h"
 
 #define MANUAL "man/romulus.conf.5"
+#define WITNESS_MANUAL "man/romulus-witness.8"
+#define WITNESS_SHIPPED "etc/witness.conf"
 #define SHIPPED "etc/romulus.conf"
 
 struct entry {
@@ -24,9 +27,9 @@ struct manual {
 	struct entry e[128];
 };
 
-static void read_manual(struct manual *m)
+static void read_manual(const char *path, struct manual *m)
 {
-	FILE *file = fopen(MANUAL, "r");
+	FILE *file = fopen(path, "r");
 	char section[64] = "";
 	char line[512];
 
@@ -89,7 +92,7 @@ static void manual_has_the_schema(void **state)
 	const struct conf_key *k;
 	size_t n;
 
-	read_manual(&m);
+	read_manual(MANUAL, &m);
 	k = conf_keys(&n);
 	compare(&m, "KEYS", k, n);
 	k = conf_peer_keys(&n);
@@ -178,12 +181,57 @@ static void shipped_lists_are_right(void **state)
 	conf_free(c);
 }
 
+/* The same of the witness's. */
+static void witness_manual_has_the_schema(void **state)
+{
+	static struct manual m;
+	const struct conf_key *k;
+	size_t n;
+
+	read_manual(WITNESS_MANUAL, &m);
+	k = witness_conf_keys(&n);
+	compare(&m, "CONFIGURATION", k, n);
+}
+
+static void witness_shipped_file_has_every_default(void **state)
+{
+	char path[] = "/tmp/test_conf_docs.XXXXXX";
+	FILE *in = fopen(WITNESS_SHIPPED, "r");
+	FILE *out = fdopen(mkstemp(path), "w");
+	static struct witness_conf as_is;
+	static struct witness_conf full;
+	struct err e = ERR_INIT;
+	const struct conf_key *k;
+	size_t n;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	uncomment(in, out, false);
+	fclose(in);
+	fclose(out);
+	if (witness_conf_load(WITNESS_SHIPPED, &as_is, &e) < 0 ||
+	    witness_conf_load(path, &full, &e) < 0)
+		fail_msg("%s", e.text);
+	unlink(path);
+	k = witness_conf_keys(&n);
+	for (size_t i = 0; i < n; i++) {
+		if (as_is.source_line[i] || !full.source_line[i])
+			fail_msg("%s is set in %s, or not there", k[i].name, WITNESS_SHIPPED);
+		if (memcmp((const char *)&as_is + k[i].offset, (const char *)&full + k[i].offset,
+			   k[i].size) != 0)
+			fail_msg("%s has another value in %s than by default", k[i].name,
+				 WITNESS_SHIPPED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(manual_has_the_schema),
 		cmocka_unit_test(shipped_file_has_every_default),
 		cmocka_unit_test(shipped_lists_are_right),
+		cmocka_unit_test(witness_manual_has_the_schema),
+		cmocka_unit_test(witness_shipped_file_has_every_default),
 	};
 
 	return RUN_TESTS("conf_docs", tests);
