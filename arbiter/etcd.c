@@ -22,7 +22,7 @@ struct question {
 	struct verdict *v;
 	struct etcd_http *http;
 	char key[KEY_SIZE];
-	const char *endpoint;
+	char endpoint[CONF_LINES_SIZE];
 	uint64_t deadline_ns; /* of this endpoint */
 };
 
@@ -47,7 +47,7 @@ static int post(struct question *q, const char *path, const char *body, struct e
 static int read_key(struct question *q, struct etcd_kv *kv, struct err *e)
 {
 	char body[ETCD_BODY_SIZE];
-	struct etcd_answer answer;
+	struct etcd_answer answer = {.status = 0};
 	int rc = etcd_json_range(q->key, body, e);
 
 	if (!rc)
@@ -63,7 +63,7 @@ static int swap(struct question *q, struct etcd_kv *kv, const char *value, bool 
 		struct err *e)
 {
 	char body[ETCD_BODY_SIZE];
-	struct etcd_answer answer;
+	struct etcd_answer answer = {.status = 0};
 	int rc = etcd_json_swap(q->key, kv->revision, value, body, e);
 
 	if (!rc)
@@ -133,15 +133,15 @@ static void ask_in_turn(const struct conf *c, struct question *q)
 {
 	uint64_t deadline_ns = clock_add(clock_now(), c->arbiter_timeout_ns);
 	size_t n = count_endpoints(c);
-	char url[CONF_LINES_SIZE];
 	struct err first = ERR_INIT;
 	struct err e = ERR_INIT;
 
-	q->endpoint = url;
-	for (size_t i = 0; conf_line(c->etcd_endpoints, i, url, sizeof(url)); i++) {
+	for (size_t i = 0; conf_line(c->etcd_endpoints, i, q->endpoint, sizeof(q->endpoint)); i++) {
 		uint64_t now = clock_now();
 
-		q->deadline_ns = clock_add(now, clock_until(deadline_ns, now) / (n - i));
+		/* Its share of what is left. */
+		q->deadline_ns =
+			clock_add(now, clock_until(deadline_ns, now) / MAX(n - i, (size_t)1));
 		if (ask_endpoint(q, &e) == 0)
 			return;
 		if (!i)

@@ -176,7 +176,7 @@ static int vote(struct fence *f, bool is_backup, struct err *e)
 
 static int join(struct fence *f, struct err *e)
 {
-	enum power power;
+	enum power power = POWER_ON;
 	int rc = look(f, &power, e);
 
 	if (!rc && power == POWER_OFF)

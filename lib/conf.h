@@ -171,7 +171,7 @@ bool conf_line(const char *lines, size_t i, char *buf, size_t size);
 MUST_CHECK int conf_load_keys(const char *path, const struct conf_key *keys, size_t n_keys,
 			      void *out, unsigned int *source_line, struct err *e);
 /* Each of them, its value, where it comes from. */
-void conf_print_keys(const char *path, const struct conf_key *keys, size_t n_keys, const void *in,
+void conf_print_keys(const char *path, const struct conf_key *k, size_t n_keys, const void *in,
 		     const unsigned int *source_line, FILE *out);
 
 /* --check-config: each key, its effective value, where it comes from. */

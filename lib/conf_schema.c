@@ -467,12 +467,12 @@ static void print_value(const struct conf_key *k, const char *field, FILE *out)
 	}
 }
 
-void conf_print_keys(const char *path, const struct conf_key *list, size_t n_keys, const void *in,
+void conf_print_keys(const char *path, const struct conf_key *k, size_t n_keys, const void *in,
 		     const unsigned int *source_line, FILE *out)
 {
 	for (size_t i = 0; i < n_keys; i++) {
-		fprintf(out, "%s = ", list[i].name);
-		print_value(&list[i], (const char *)in + list[i].offset, out);
+		fprintf(out, "%s = ", k[i].name);
+		print_value(&k[i], (const char *)in + k[i].offset, out);
 		if (source_line[i])
 			fprintf(out, ";  # %s:%u\n", path, source_line[i]);
 		else

@@ -149,11 +149,11 @@ static void *run(void *arg)
 		struct vm *vm = &race.vm[(unsigned int)rand_r(&r->seed) % race.n_vms];
 		unsigned int dice = (unsigned int)rand_r(&r->seed) % 16;
 		uint64_t term = newest(vm) + (dice < 2 ? 0 : dice < 15 ? 1 : 2);
-		struct verdict v;
+		struct verdict v = {.kind = VERDICT_UNKNOWN};
 
 		if (term < MAX_TERMS)
 			ask(dice == 1 ? BALLOT_JOIN : BALLOT_VOTE, vm, r->host, term, &v);
-		if (term >= MAX_TERMS || v.kind == VERDICT_UNKNOWN)
+		if (v.kind == VERDICT_UNKNOWN)
 			pause_ns(PAUSE_NS);
 	}
 	return NULL;
