@@ -24,9 +24,9 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='protect status unprotect failover verify forget cert suspend-bench help version'
+		words='protect status unprotect failover verify events forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='protect status unprotect failover verify forget cert suspend-bench'
+		words='protect status unprotect failover verify events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
@@ -35,7 +35,7 @@ _romulus()
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ] ||
-		[ "$prev" = --libexec-dir ]; then
+		[ "$prev" = --libexec-dir ] || [ "$prev" = --state-dir ]; then
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 	else
@@ -46,6 +46,7 @@ _romulus()
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
 		verify) words='--json --wait --run-dir' ;;
+		events) words='--follow --evidence --json --since --state-dir' ;;
 		forget) words='--run-dir' ;;
 		suspend-bench) words='--cycles --rate --paths --compare --json --plot --rescue --run-dir
 			--libexec-dir' ;;

@@ -136,3 +136,21 @@ const struct json_in *json_in_item(const struct json_in *v, const char *path, si
 	return (const struct json_in *)(const void *)json_object_array_get_idx(
 		in(json_in_at(v, path)), i);
 }
+
+const char *json_in_key(const struct json_in *v, const char *path, size_t i)
+{
+	struct json_object_iterator at;
+	struct json_object_iterator end;
+
+	v = json_in_at(v, path);
+	if (type_at(v) != json_type_object)
+		return NULL;
+	/* The iterator changes nothing; json-c's own functions do not say so. */
+	at = json_object_iter_begin((struct json_object *)(uintptr_t)v);
+	end = json_object_iter_end((struct json_object *)(uintptr_t)v);
+	while (i && !json_object_iter_equal(&at, &end)) {
+		json_object_iter_next(&at);
+		i--;
+	}
+	return json_object_iter_equal(&at, &end) ? NULL : json_object_iter_peek_name(&at);
+}

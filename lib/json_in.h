@@ -41,5 +41,7 @@ bool json_in_bool(const struct json_in *v, const char *path, bool missing);
 /* Elements of an array, 0 if it is none. */
 size_t json_in_count(const struct json_in *v, const char *path);
 const struct json_in *json_in_item(const struct json_in *v, const char *path, size_t i);
+/* The name of the ith member of an object, in the order of the text; NULL: there is none. */
+const char *json_in_key(const struct json_in *v, const char *path, size_t i);
 
 #endif

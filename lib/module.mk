@@ -20,6 +20,9 @@ lib_SRCS := \
 	lib/digest.c \
 	lib/disk_port.c \
 	lib/err.c \
+	lib/event.c \
+	lib/event_file.c \
+	lib/event_log.c \
 	lib/frame.c \
 	lib/json_in.c \
 	lib/json_out.c \

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/event_log.h"
 #include "lib/json_out.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -22,13 +23,19 @@
 PRINTF(3, 4)
 static void problem(struct backup_shell *s, const char *hint, const char *fmt, ...)
 {
+	char before[sizeof(s->problem)];
 	va_list ap;
+
+	memcpy(before, s->problem, sizeof(before));
 
 	va_start(ap, fmt);
 	vsnprintf(s->problem, sizeof(s->problem), fmt, ap);
 	va_end(ap);
 	snprintf(s->hint, sizeof(s->hint), "%s", hint);
 	log_warn("%s%s%s", s->problem, *hint ? "; " : "", hint);
+	if (strcmp(before, s->problem) != 0)
+		event_log_say(s->events, "problem", s->state.vm, "%s%s%s", s->problem,
+			      *hint ? "; " : "", hint);
 }
 
 /* ---- timer, heartbeats ---- */
@@ -261,18 +268,35 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 	}
 }
 
+/* For those who ask afterwards what was decided, and on which evidence. */
+static void tell_story(struct backup_shell *s, const struct backup *was, uint64_t now,
+		       const struct backup_event *cause)
+{
+	struct event ev;
+
+	ev.at_ns = now;
+	ev.wall_us = event_now();
+	if (!story_backup(&s->story, was, &s->core, cause, &ev))
+		return;
+	snprintf(ev.vm, sizeof(ev.vm), "%s", s->state.vm);
+	event_fact_text(&ev, "peer", s->state.peer);
+	event_log_put(s->events, &ev);
+}
+
 void backup_shell_event(struct backup_shell *s, const struct backup_event *ev)
 {
-	enum backup_state before = s->core.state;
+	struct backup was = s->core;
 	struct backup_actions out;
+	uint64_t now = clock_now();
 
 	if (s->finished || !s->begun)
 		return;
-	backup_step(&s->core, clock_now(), ev, &out);
-	if (s->core.state != before)
-		log_info("state %s -> %s on %s, epoch %" PRIi64, backup_state_name(before),
+	backup_step(&s->core, now, ev, &out);
+	if (s->core.state != was.state)
+		log_info("state %s -> %s on %s, epoch %" PRIi64, backup_state_name(was.state),
 			 backup_state_name(s->core.state), backup_event_name(ev->type),
 			 (int64_t)s->core.committed);
+	tell_story(s, &was, now, ev);
 	tell_peer(s);
 	for (unsigned int i = 0; i < out.n && !s->finished; i++)
 		execute(s, &out.a[i]);
@@ -281,6 +305,23 @@ void backup_shell_event(struct backup_shell *s, const struct backup_event *ev)
 }
 
 /* ---- the session begins ---- */
+
+/* Only for who is welcome: a stranger costs no thread. Without events the VM is protected all the same. */
+static void begin_events(struct backup_shell *s, const struct bd_msg *m)
+{
+	const struct event_log_conf ec = {.state_dir = s->conf->state_dir,
+					  .run_dir = s->conf->run_dir,
+					  .host = s->conf->host_name,
+					  .by = worker_side_name(WORKER_BACKUP)};
+	struct err e = ERR_INIT;
+
+	if (event_log_new(&s->events, &ec, &e) < 0)
+		log_warn("events are not written down: %s", e.text);
+	event_log_say(s->events, "session", s->state.vm,
+		      "%s protects the VM to here, policy %s, its term is %" PRIu64
+		      ", the newest known here %" PRIu64,
+		      m->peer_name, policy_name(s->state.policy), m->hello.term, s->state.term);
+}
 
 static void welcome(struct backup_shell *s, const struct bd_msg *m)
 {
@@ -294,6 +335,7 @@ static void welcome(struct backup_shell *s, const struct bd_msg *m)
 		backup_data_command(s->data, &cmd);
 		return;
 	}
+	begin_events(s, m);
 	backup_init(&s->core, &bc, clock_now());
 	s->begun = true;
 	backup_shell_event(s, &ev);
@@ -373,6 +415,8 @@ static void running(struct backup_shell *s, const struct standby_event *ev)
 		s->problem[0] = s->hint[0] = '\0';
 	s->name_taken = false;
 	log_warn("the VM runs here as domain %u", ev->domid);
+	event_log_say(s->events, "running", s->state.vm, "the VM runs here as domain %u",
+		      ev->domid);
 	announce_vifs(s, ev);
 	backup_shell_event(s, &active);
 }
@@ -438,6 +482,8 @@ void backup_shell_leave(struct backup_shell *s)
 /* P4: its durable role stays; the primary may have an older copy, which only the operator may let run. */
 static void vm_ended(struct backup_shell *s)
 {
+	event_log_say(s->events, "vm-ended", s->state.vm,
+		      "the VM that was activated has ended here");
 	log_warn(
 		"the VM has ended here; an older copy of it at %s may run only after `romulus forget %s`",
 		s->state.peer, s->state.vm);
@@ -684,6 +730,11 @@ void backup_shell_stop(struct backup_shell *s)
 	s->standby = NULL;
 	announce_free(s->announce);
 	ctl_server_free(s->ctl);
+	if (s->begun)
+		event_log_say(s->events, "worker-ended", s->state.vm, "ended in state %s",
+			      backup_state_name(s->core.state));
+	event_log_free(s->events);
+	s->events = NULL;
 	if (s->lock_fd >= 0)
 		worker_unclaim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd);
 }

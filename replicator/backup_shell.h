@@ -21,6 +21,7 @@
 #include "replicator/backup_data.h"
 #include "replicator/hb_shell.h"
 #include "replicator/standby.h"
+#include "replicator/story.h"
 #include "replicator/vm_state.h"
 #include "replicator/worker.h"
 
@@ -36,7 +37,9 @@ struct backup_shell {
 	/* Private. */
 	struct vm_state state; /* the VM's once HELLO came */
 	struct backup core;
-	bool begun; /* the core is initialised */
+	bool begun;		  /* the core is initialised */
+	struct event_log *events; /* NULL until the peer is welcome, or if there cannot be one */
+	struct story story;
 	struct hb_shell hb;
 	struct standby *standby;
 	sd_event_source *standby_io;

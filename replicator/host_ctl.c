@@ -9,6 +9,7 @@
 #include "lib/conf.h"
 #include "lib/ctl_server.h"
 #include "lib/err.h"
+#include "lib/event_log.h"
 #include "lib/json_out.h"
 #include "lib/log.h"
 #include "lib/timing.h"
@@ -165,6 +166,15 @@ static void restore(const struct host *h, const struct vm_state *old)
 			old->vm, e.text, old->vm);
 }
 
+static void say_protect(const struct host *h, const struct vm_state *s)
+{
+	log_info("vm %s: to be protected to %s, %s, term %llu", s->vm, s->peer,
+		 policy_name(s->policy), (unsigned long long)s->term);
+	event_log_say(h->events, "protect", s->vm,
+		      "the operator has the VM protected to %s, policy %s, term %llu", s->peer,
+		      policy_name(s->policy), (unsigned long long)s->term);
+}
+
 static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 {
 	const struct host *h = ctx;
@@ -194,8 +204,7 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 	if (rc < 0)
 		restore(h, &old);
 	else
-		log_info("vm %s: to be protected to %s, %s, term %llu", vm, new.peer,
-			 policy_name(new.policy), (unsigned long long)new.term);
+		say_protect(h, &new);
 	return rc;
 }
 
@@ -227,8 +236,12 @@ static int on_forget(void *ctx, struct ctl_request *rq, struct err *e)
 			"that taken over");
 	/* The term stays: an old one must never be used again. */
 	rc = vm_state_set_role(h->conf->state_dir, vm, VM_NONE, 0, e);
-	if (!rc)
+	if (!rc) {
 		log_info("vm %s: forgotten, it was %s", vm, vm_role_name(s.role));
+		event_log_say(h->events, "forget", vm,
+			      "the operator has this host forget the VM; it was %s, term %llu",
+			      vm_role_name(s.role), (unsigned long long)s.term);
+	}
 	return rc;
 }
 
@@ -344,6 +357,13 @@ void host_ended(void *ctx, const char *vm, int code, bool fresh)
 		return;
 	if (vm_state_set_role(h->conf->state_dir, vm, VM_NONE, 0, &e) < 0)
 		log_err("vm %s: %s; use romulus forget %s", vm, e.text, vm);
+}
+
+void host_told(void *ctx, const char *vm, const char *kind, const char *text)
+{
+	const struct host *h = ctx;
+
+	event_log_say(h->events, kind, vm, "%s", text);
 }
 
 static int adopt_one(void *ctx, const struct vm_state *s, int rc, const struct err *e)

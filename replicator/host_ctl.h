@@ -16,6 +16,7 @@ struct supervisor;
 struct host {
 	const struct conf *conf;
 	struct supervisor *workers;
+	struct event_log *events; /* NULL: nobody writes them down */
 	uint64_t started_ns;
 };
 
@@ -31,5 +32,6 @@ void host_adopt_all(struct host *h, uint64_t now);
 /* The hooks of struct supervisor_conf; ctx is the host. */
 bool host_wanted(void *ctx, const char *vm);
 void host_ended(void *ctx, const char *vm, int code, bool fresh);
+void host_told(void *ctx, const char *vm, const char *kind, const char *text);
 
 #endif

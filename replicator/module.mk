@@ -65,6 +65,7 @@ replicator_SRCS := \
 	replicator/host_ctl.c \
 	replicator/launch.c \
 	replicator/standby.c \
+	replicator/story.c \
 	replicator/supervisor.c \
 	replicator/vm_state.c \
 	replicator/worker.c \

@@ -16,6 +16,7 @@
 
 #include "lib/clock.h"
 #include "lib/ctl_client.h"
+#include "lib/event_log.h"
 #include "lib/json_in.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
@@ -232,6 +233,25 @@ static int load(struct main_ctx *m, struct err *e)
 	return tls_ctx_new(&m->tls, &tc, e);
 }
 
+/* Without events the VM is protected all the same. */
+static void begin_events(struct main_ctx *m)
+{
+	const struct event_log_conf ec = {.state_dir = m->conf->state_dir,
+					  .run_dir = m->conf->run_dir,
+					  .host = m->conf->host_name,
+					  .by = worker_side_name(WORKER_PRIMARY)};
+	struct err e = ERR_INIT;
+
+	if (event_log_new(&m->shell.events, &ec, &e) < 0)
+		log_warn("events are not written down: %s", e.text);
+	event_log_say(m->shell.events, "worker-started", m->opt.vm,
+		      "to protect the VM to %s, policy %s, term %llu%s", m->shell.state.peer,
+		      policy_name(m->shell.state.policy), (unsigned long long)m->shell.state.term,
+		      m->opt.afresh  ? "; afresh, the guest or its lanes changed"
+		      : m->opt.adopt ? "; takes over what an earlier worker left"
+				     : "");
+}
+
 static int make_netbuf(struct main_ctx *m, struct err *e)
 {
 	const struct guest_info *g = &m->guest->info;
@@ -371,6 +391,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	m->busy = rc == -EBUSY;
 	if (rc < 0)
 		return rc;
+	begin_events(m);
 	retire_backup(m);
 	rc = sd_event_new(&m->loop);
 	if (rc < 0)
@@ -421,6 +442,7 @@ static void tear_down(struct main_ctx *m)
 	ctl_server_free(m->ctl);
 	tls_ctx_free(m->tls);
 	sd_event_unref(m->loop);
+	event_log_free(m->shell.events);
 }
 
 /* The VM is free for another worker. */
@@ -506,6 +528,7 @@ int main(int argc, char **argv)
 	if (set_up(&m, &e) < 0) {
 		log_err("%s", e.text);
 		worker_say(m.opt.status_fd, WORKER_SAYS_PROBLEM, e.text);
+		event_log_say(m.shell.events, "worker-failed", m.opt.vm, "%s", e.text);
 		tear_down(&m);
 		code = after_failure(&m);
 		let_go(&m);
@@ -518,6 +541,11 @@ int main(int argc, char **argv)
 		log_err("event loop failed");
 	code = m.shell.exit_code;
 	rebuild = m.shell.rebuild && code == 1;
+	event_log_say(m.shell.events, "worker-ended", m.opt.vm, "%s in state %s, output %s",
+		      code == WORKER_DONE      ? "done"
+		      : code == WORKER_DEPOSED ? "deposed"
+					       : "ended",
+		      primary_state_name(m.shell.core.state), m.shell.core.held ? "held" : "open");
 	tear_down(&m);
 	let_go(&m);
 	if (rebuild)

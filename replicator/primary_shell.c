@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/event_log.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
 
@@ -21,13 +22,23 @@
 PRINTF(3, 4)
 static void problem(struct primary_shell *s, const char *hint, const char *fmt, ...)
 {
+	char before[sizeof(s->problem)];
+	uint64_t now = clock_now();
 	va_list ap;
+
+	memcpy(before, s->problem, sizeof(before));
 
 	va_start(ap, fmt);
 	vsnprintf(s->problem, sizeof(s->problem), fmt, ap);
 	va_end(ap);
 	snprintf(s->hint, sizeof(s->hint), "%s", hint);
 	log_warn("%s%s%s", s->problem, *hint ? "; " : "", hint);
+	/* An attempt to connect that fails as the last one did is no news. */
+	if (strcmp(before, s->problem) == 0 || now < s->problem_told_ns)
+		return;
+	s->problem_told_ns = clock_add(now, STORY_PROBLEM_NS);
+	event_log_say(s->events, "problem", s->state.vm, "%s%s%s", s->problem, *hint ? "; " : "",
+		      hint);
 }
 
 static void no_problem(struct primary_shell *s)
@@ -434,20 +445,37 @@ static void execute_all(struct primary_shell *s, const struct primary_actions *o
 	}
 }
 
+/* For those who ask afterwards what was decided, and on which evidence. */
+static void tell_story(struct primary_shell *s, const struct primary *was, uint64_t now,
+		       const struct primary_event *cause)
+{
+	struct event ev;
+
+	ev.at_ns = now;
+	ev.wall_us = event_now();
+	if (!story_primary(&s->story, was, &s->core, cause, &ev))
+		return;
+	snprintf(ev.vm, sizeof(ev.vm), "%s", s->state.vm);
+	event_fact_text(&ev, "peer", s->state.peer);
+	event_log_put(s->events, &ev);
+}
+
 void primary_shell_event(struct primary_shell *s, const struct primary_event *ev)
 {
 	struct primary_actions out;
-	enum primary_state before = s->core.state;
+	struct primary was = s->core;
+	uint64_t now = clock_now();
 
 	if (s->finished)
 		return;
-	primary_step(&s->core, clock_now(), ev, &out);
-	if (s->core.state != before)
+	primary_step(&s->core, now, ev, &out);
+	if (s->core.state != was.state)
 		log_info("state %s -> %s on %s, epoch %" PRIi64 " acknowledged %" PRIi64,
-			 primary_state_name(before), primary_state_name(s->core.state),
+			 primary_state_name(was.state), primary_state_name(s->core.state),
 			 primary_event_name(ev->type), (int64_t)s->core.taken,
 			 (int64_t)s->core.acked);
-	if (s->core.state == PRIMARY_PROTECTED && before != PRIMARY_PROTECTED)
+	tell_story(s, &was, now, ev);
+	if (s->core.state == PRIMARY_PROTECTED && was.state != PRIMARY_PROTECTED)
 		no_problem(s);
 	update_heartbeats(s);
 	if (s->rebuild && may_start_afresh(s)) {

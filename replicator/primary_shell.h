@@ -23,6 +23,7 @@
 #include "replicator/hb_shell.h"
 #include "replicator/primary.h"
 #include "replicator/primary_data.h"
+#include "replicator/story.h"
 #include "replicator/vm_state.h"
 #include "replicator/worker.h"
 
@@ -63,7 +64,8 @@ struct primary_shell {
 	struct disk_shell *disks; /* NULL: the VM has none */
 	struct primary_data *data;
 	sd_event *loop;
-	struct ctl_server *ctl; /* NULL until there is one */
+	struct ctl_server *ctl;	  /* NULL until there is one */
+	struct event_log *events; /* NULL: nobody writes them down */
 
 	/* Private. */
 	struct primary core;
@@ -75,6 +77,8 @@ struct primary_shell {
 	bool hb_tried; /* heartbeats were started in this session, or could not be */
 	sd_event_source *timer;
 	struct primary_figures fig;
+	struct story story;
+	uint64_t problem_told_ns;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool opening;		     /* the lanes are being opened */
 	bool pressure_told;

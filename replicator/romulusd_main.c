@@ -23,6 +23,7 @@
 #include "lib/ctl_server.h"
 #include "lib/ctl_std.h"
 #include "lib/err.h"
+#include "lib/event_log.h"
 #include "lib/listen.h"
 #include "lib/log.h"
 #include "replicator/disk_launch.h"
@@ -220,6 +221,20 @@ static int watch_signals(struct daemon *d, struct err *e)
 	return r < 0 ? err_set(e, r, "watch signals") : 0;
 }
 
+static void begin_events(struct daemon *d)
+{
+	const struct conf *c = d->host.conf;
+	const struct event_log_conf ec = {.state_dir = c->state_dir,
+					  .run_dir = c->run_dir,
+					  .host = c->host_name,
+					  .by = "romulusd"};
+	struct err e = ERR_INIT;
+
+	if (event_log_new(&d->host.events, &ec, &e) < 0)
+		log_warn("events are not written down: %s", e.text);
+	event_log_say(d->host.events, "romulusd-started", NULL, "version " VERSION_TEXT);
+}
+
 static int set_up(struct daemon *d, const struct options *o, struct err *e)
 {
 	const struct conf *c = d->host.conf;
@@ -232,6 +247,7 @@ static int set_up(struct daemon *d, const struct options *o, struct err *e)
 		.ctx = &d->host,
 		.wanted = host_wanted,
 		.ended = host_ended,
+		.told = host_told,
 	};
 	const struct disk_launch_conf dc = {
 		.libexec_dir = o->libexec_dir, .conf_path = o->conf_path, .conf = c};
@@ -248,6 +264,8 @@ static int set_up(struct daemon *d, const struct options *o, struct err *e)
 	snprintf(path, sizeof(path), "%s/romulusd.ctl", c->run_dir);
 	if (!rc)
 		rc = ctl_server_new(d->event, path, &d->ctl, e);
+	if (!rc)
+		begin_events(d);
 	if (!rc)
 		rc = supervisor_new(&sc, &d->host.workers, e);
 	if (!rc)
@@ -276,6 +294,7 @@ static int run(struct daemon *d, const struct options *o, struct err *e)
 	rc = sd_event_loop(d->event);
 	sd_notify(0, "STOPPING=1");
 	log_info("ending; the workers go on");
+	event_log_say(d->host.events, "romulusd-ended", NULL, "the workers go on");
 	return rc < 0 ? err_set(e, rc, "event loop") : 0;
 }
 
@@ -292,6 +311,7 @@ static void tear_down(struct daemon *d)
 	disk_launch_free(d->disks);
 	supervisor_free(d->host.workers);
 	sd_event_unref(d->event);
+	event_log_free(d->host.events);
 	conf_free(d->host.conf);
 }
 

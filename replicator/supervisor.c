@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -205,8 +206,22 @@ static int start_primary(struct supervisor *s, struct slot *slot, bool adopt, ui
 	return 0;
 }
 
+PRINTF(4, 5)
+static void tell(const struct supervisor *s, const char *vm, const char *kind, const char *fmt, ...)
+{
+	char text[WORKER_TEXT_SIZE + 128];
+	va_list ap;
+
+	if (!s->conf.told)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	s->conf.told(s->conf.ctx, vm, kind, text);
+}
+
 /* The nth crash in a row: when to try again? */
-static void plan_restart(struct slot *slot, uint64_t now)
+static void plan_restart(const struct supervisor *s, struct slot *slot, uint64_t now)
 {
 	uint64_t wait;
 
@@ -219,6 +234,12 @@ static void plan_restart(struct slot *slot, uint64_t now)
 	slot->w.restart_ns = clock_add(now, wait);
 	log_warn("vm %s: worker %d: %s; starting another one in %llu ms", slot->w.vm, slot->w.pid,
 		 slot->w.problem, (unsigned long long)(wait / NS_PER_MS));
+	/* What goes on crashing for the same reason is told at 1, 2, 4, 8... */
+	if (!(slot->w.crashes & (slot->w.crashes - 1)))
+		tell(s, slot->w.vm, "worker-crashed",
+		     "the primary's worker, process %d: %s; %u in a row, the next one is started in %llu ms",
+		     slot->w.pid, slot->w.problem, slot->w.crashes,
+		     (unsigned long long)(wait / NS_PER_MS));
 }
 
 static void restart(struct supervisor *s, struct slot *slot, uint64_t now)
@@ -233,7 +254,7 @@ static void restart(struct supervisor *s, struct slot *slot, uint64_t now)
 	if (start_primary(s, slot, true, now, &e) == 0)
 		return;
 	snprintf(slot->w.problem, sizeof(slot->w.problem), "%.200s", e.text);
-	plan_restart(slot, now);
+	plan_restart(s, slot, now);
 }
 
 int supervisor_protect(struct supervisor *s, const char *vm, bool adopt, uint64_t now,
@@ -473,6 +494,9 @@ static void primary_ended(struct supervisor *s, struct slot *slot, int code, uin
 	if (is_final(code)) {
 		log_at(code == WORKER_REFUSED ? LOG_AT_ERR : LOG_AT_INFO, "vm %s: worker %d: %s",
 		       vm, slot->w.pid, slot->w.problem);
+		if (code == WORKER_REFUSED)
+			tell(s, vm, "worker-refused", "the primary's worker, process %d: %s",
+			     slot->w.pid, slot->w.problem);
 		if (code == WORKER_REFUSED) {
 			slot->w.state = SUPERVISED_REFUSED;
 			slot->w.since_ns = now;
@@ -485,7 +509,7 @@ static void primary_ended(struct supervisor *s, struct slot *slot, int code, uin
 			 slot->w.problem);
 		slot_drop(slot);
 	} else {
-		plan_restart(slot, now);
+		plan_restart(s, slot, now);
 	}
 }
 
@@ -503,12 +527,15 @@ static void see_end(struct supervisor *s, struct slot *slot, uint64_t now)
 		return;
 	}
 	/* The primary connects again, and a new worker is made for that. */
-	if (slot->authenticated && !is_final(code))
+	if (slot->authenticated && !is_final(code)) {
 		log_warn("vm %s: backup worker %d %s", slot_name(slot), slot->w.pid,
 			 slot->w.problem);
-	else
+		tell(s, slot->w.vm, "worker-crashed", "the backup's worker, process %d: %s",
+		     slot->w.pid, slot->w.problem);
+	} else {
 		log_debug("vm %s: backup worker %d %s", slot_name(slot), slot->w.pid,
 			  slot->w.problem);
+	}
 	slot_drop(slot);
 }
 

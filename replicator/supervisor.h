@@ -53,6 +53,8 @@ struct supervisor_conf {
 	 * supervisor_protect() without adopt, and was never ready.
 	 */
 	void (*ended)(void *ctx, const char *vm, int code, bool fresh);
+	/* Something that somebody may ask about later; NULL: nobody will. */
+	void (*told)(void *ctx, const char *vm, const char *kind, const char *text);
 };
 
 /* conf's strings are borrowed. 0 or negative errno. */

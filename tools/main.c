@@ -21,6 +21,7 @@ static const struct subcommand subcommands[] = {
 	{"unprotect", cmd_unprotect, "let a VM run on alone"},
 	{"failover", cmd_failover, "run the standby of a VM, at the backup"},
 	{"verify", cmd_verify, "compare the backup's disks of a VM with those here"},
+	{"events", cmd_events, "tell what happened on this host, and why"},
 	{"forget", cmd_forget, "forget what this host remembers of a VM"},
 	{"cert", cmd_cert, "make the certificates of the hosts"},
 	{"suspend-bench", cmd_suspend_bench, "measure how long a VM takes to be suspended"},

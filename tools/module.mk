@@ -9,6 +9,7 @@ tools_SRCS := \
 	tools/bench_stats.c \
 	tools/cert.c \
 	tools/collect.c \
+	tools/events.c \
 	tools/failover.c \
 	tools/latency_plot.c \
 	tools/protect.c \

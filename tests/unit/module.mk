@@ -44,6 +44,8 @@ UNIT_TESTS += \
 	tests/unit/test_epoch_word.c \
 	tests/unit/test_etcd_json.c \
 	tests/unit/test_err.c \
+	tests/unit/test_event.c \
+	tests/unit/test_events_cmd.c \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_fence.c \
 	tests/unit/test_file_store.c \
@@ -78,6 +80,7 @@ UNIT_TESTS += \
 	tests/unit/test_spawn.c \
 	tests/unit/test_standby.c \
 	tests/unit/test_stats.c \
+	tests/unit/test_story.c \
 	tests/unit/test_supervisor.c \
 	tests/unit/test_suspend_bench.c \
 	tests/unit/test_suspend_bench_cmd.c \
@@ -103,6 +106,7 @@ test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
+test_event_LDFLAGS := -Wl,--wrap=write
 test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
 test_disk_format_LDFLAGS := -Wl,--wrap=blk_open_wait
 test_disk_roles_LDFLAGS := -Wl,--wrap=blk_open_wait

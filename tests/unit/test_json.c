@@ -155,6 +155,10 @@ static void reads(void **state)
 	assert_int_equal(json_in_u64(json_in_item(v, "a", 2), "three", 0), 3);
 	assert_null(json_in_item(v, "a", 3));
 	assert_null(json_in_item(v, "o", 0));
+	assert_string_equal(json_in_key(v, "o", 0), "p");
+	assert_null(json_in_key(v, "o", 1));
+	assert_null(json_in_key(v, "a", 0));
+	assert_null(json_in_key(NULL, NULL, 0));
 	assert_int_equal(json_in_u64(NULL, "a", 4), 4);
 	assert_int_equal(
 		json_in_u64(

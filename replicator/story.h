@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a step of a core decided, and why, as an event for people: from the core before and after it, and nothing
+ * else. Pure; the shells call it after each step and hand the event on (lib/event_log.h).
+ */
+#ifndef REPLICATOR_STORY_H
+#define REPLICATOR_STORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/compiler.h"
+#include "lib/event.h"
+#include "replicator/backup.h"
+#include "replicator/primary.h"
+
+/* At most one doubt about the peer is told in this time: a link that flaps must not fill the file. */
+#define STORY_DOUBT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
+
+/* The same for what a shell calls a problem. */
+#define STORY_PROBLEM_NS (UINT64_C(1) * 1000 * 1000 * 1000)
+
+/* What was told already. Begins as zeroes. */
+struct story {
+	bool doubt; /* the peer is not heard, although nothing was decided yet */
+	bool lost; /* (backup) ... for the failure timeout, and the policy does not let us go alone */
+	uint64_t doubt_ns;
+};
+
+/*
+ * ev: at_ns and wall_us are set, this very instant. False: nothing that anybody asks for later; then the rest of *ev is
+ * undefined. The event has no VM.
+ */
+MUST_CHECK bool story_primary(struct story *st, const struct primary *was, const struct primary *p,
+			      const struct primary_event *cause, struct event *ev);
+MUST_CHECK bool story_backup(struct story *st, const struct backup *was, const struct backup *b,
+			     const struct backup_event *cause, struct event *ev);
+
+#endif
