@@ -31,7 +31,7 @@ _romulus()
 		words='hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
 		words='toolstack xenstore channel channel-bare pause'
-	elif [ "$prev" = --plot ]; then
+	elif [ "$prev" = --plot ] || [ "$prev" = --file ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ] ||
@@ -46,7 +46,7 @@ _romulus()
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
 		verify) words='--json --wait --run-dir' ;;
-		events) words='--follow --evidence --json --since --state-dir' ;;
+		events) words='--follow --evidence --json --since --flight --file --run-dir --state-dir' ;;
 		forget) words='--run-dir' ;;
 		suspend-bench) words='--cycles --rate --paths --compare --json --plot --rescue --run-dir
 			--libexec-dir' ;;

@@ -27,7 +27,7 @@ void event_begin(struct event *ev, const char *kind, const char *vm, uint64_t no
 	ev->at_ns = now;
 	ev->wall_us = wall_us;
 	ev->text[0] = '\0';
-	ev->flight = false;
+	ev->flight = EVENT_NO_FLIGHT;
 	ev->n_facts = 0;
 	snprintf(ev->vm, sizeof(ev->vm), "%s", vm ? vm : "");
 	snprintf(ev->kind, sizeof(ev->kind), "%s", kind);
@@ -139,7 +139,7 @@ int event_line(const struct event *ev, const struct event_writer *by, char buf[E
 	json_out_text(j, "event", ev->kind);
 	json_out_text(j, "text", ev->text);
 	put_facts(json_out_object(j, "evidence"), ev);
-	if (by->flight)
+	if (by->flight && *by->flight)
 		json_out_text(j, "flight", by->flight);
 	if (by->lost)
 		json_out_u64(j, "lost_before", by->lost);

@@ -30,13 +30,20 @@ struct event_fact {
 	char text[EVENT_VALUE_SIZE];
 };
 
+/* Of which flight recorder a copy is to be kept with an event. */
+enum event_flight {
+	EVENT_NO_FLIGHT,
+	EVENT_FLIGHT,	  /* of the VM and side */
+	EVENT_FLIGHT_OLD, /* ... which an earlier worker left */
+};
+
 struct event {
 	uint64_t at_ns;	    /* CLOCK_BOOTTIME */
 	uint64_t wall_us;   /* the same instant by the wall clock, since 1970; for people only */
 	char vm[NAME_SIZE]; /* empty: of the host as a whole */
 	char kind[EVENT_KIND_SIZE];
 	char text[EVENT_TEXT_SIZE]; /* a sentence or two */
-	bool flight; /* the flight recorder of the VM and side is to be kept with it */
+	enum event_flight flight;
 	unsigned int n_facts;
 	struct event_fact fact[EVENT_FACTS];
 };
@@ -65,7 +72,7 @@ struct event_writer {
 	const char *by; /* "primary", "backup", "romulusd" */
 	uint32_t pid;
 	uint64_t lost;	    /* events that could not be written before this one */
-	const char *flight; /* where the flight recorder was kept; NULL: nowhere */
+	const char *flight; /* where the flight recorder was kept; NULL, empty: nowhere */
 };
 
 /* One line of JSON with its newline and a 0. Its length, or -EMSGSIZE, -ENOMEM. */

@@ -17,6 +17,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/event_file.h"
+#include "lib/flight.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/queue.h"
@@ -41,22 +42,56 @@ struct event_log {
 	struct item put;  /* the producer's: too large for a stack's frame to be copied twice */
 	struct item item; /* the thread's, all of them */
 	uint64_t unwritten;
+	uint64_t flight_ns; /* when a live recorder was kept last; 0 never */
 	struct event_file file;
 	char line[EVENT_LINE_SIZE];
 };
 
+/* path is empty unless it was kept. */
+static void keep_flight(struct event_log *l, char path[FLIGHT_PATH_SIZE])
+{
+	const struct event *ev = &l->item.ev;
+	bool old = ev->flight == EVENT_FLIGHT_OLD;
+	char live[FLIGHT_PATH_SIZE], from[FLIGHT_PATH_SIZE + 8];
+	struct err e = ERR_INIT;
+	int rc;
+
+	*path = '\0';
+	if (ev->flight == EVENT_NO_FLIGHT ||
+	    (!old && l->flight_ns && clock_until(ev->at_ns, l->flight_ns) < EVENT_LOG_FLIGHT_NS))
+		return;
+	rc = flight_path(live, l->run_dir, ev->vm, l->conf.by, &e);
+	snprintf(from, sizeof(from), "%s%s", live, old ? ".old" : "");
+	if (!rc)
+		rc = flight_keep(from, l->state_dir, ev->vm, l->conf.by, ev->wall_us, path, &e);
+	if (rc < 0) {
+		*path = '\0';
+		log_limited(LOG_AT_WARN, "the flight recorder is not kept: %s", e.text);
+	} else if (!old) {
+		l->flight_ns = ev->at_ns;
+	}
+	if (old)
+		(void)unlink(from);
+}
+
 static void write_item(struct event_log *l)
 {
+	char flight[FLIGHT_PATH_SIZE];
 	const struct event_writer by = {
 		.host = l->host,
 		.by = l->conf.by,
 		.pid = (uint32_t)getpid(),
 		.lost = l->unwritten + l->item.lost,
+		.flight = flight,
 	};
 	struct err e = ERR_INIT;
-	int n = event_line(&l->item.ev, &by, l->line);
-	int rc = n < 0 ? err_set(&e, n, "event \"%s\"", l->item.ev.kind)
-		       : event_file_append(&l->file, l->line, (size_t)n, &e);
+	int n;
+	int rc;
+
+	keep_flight(l, flight);
+	n = event_line(&l->item.ev, &by, l->line);
+	rc = n < 0 ? err_set(&e, n, "event \"%s\"", l->item.ev.kind)
+		   : event_file_append(&l->file, l->line, (size_t)n, &e);
 
 	if (rc == 0) {
 		l->unwritten = 0;

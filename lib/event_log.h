@@ -18,6 +18,8 @@ struct event_log;
 #define EVENT_LOG_DEPTH 64
 /* How long event_log_free() waits for what is queued: a disk that hangs keeps nobody from ending. */
 #define EVENT_LOG_END_NS (UINT64_C(1000) * 1000 * 1000)
+/* Between two copies of a live flight recorder: what flaps must not push out what was kept before. */
+#define EVENT_LOG_FLIGHT_NS (UINT64_C(5) * 1000 * 1000 * 1000)
 
 struct event_log_conf {
 	const char *state_dir;

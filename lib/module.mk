@@ -23,6 +23,8 @@ lib_SRCS := \
 	lib/event.c \
 	lib/event_file.c \
 	lib/event_log.c \
+	lib/flight.c \
+	lib/flight_keep.c \
 	lib/frame.c \
 	lib/json_in.c \
 	lib/json_out.c \

@@ -11,6 +11,7 @@
 
 #include "lib/clock.h"
 #include "lib/event_log.h"
+#include "lib/flight.h"
 #include "lib/json_out.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -216,6 +217,7 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		break; /* begin() has all that the answer needs */
 	case BACT_ACK:
 		s->acked_at_ns = clock_now();
+		flight_step(s->flight, a->epoch, FLIGHT_COMMIT, s->acked_at_ns);
 		s->epochs++;
 		command(s, BD_ACK, a);
 		break;
@@ -321,6 +323,7 @@ static void begin_events(struct backup_shell *s, const struct bd_msg *m)
 		      "%s protects the VM to here, policy %s, its term is %" PRIu64
 		      ", the newest known here %" PRIu64,
 		      m->peer_name, policy_name(s->state.policy), m->hello.term, s->state.term);
+	s->flight = worker_flight(s->events, s->conf->run_dir, s->state.vm, WORKER_BACKUP);
 }
 
 static void welcome(struct backup_shell *s, const struct bd_msg *m)
@@ -550,6 +553,18 @@ static void standby_events(struct backup_shell *s)
 
 /* ---- messages of the data thread ---- */
 
+static void record_complete(struct backup_shell *s, const struct bd_msg *m)
+{
+	struct flight_epoch f = {.epoch = m->epoch,
+				 .at_ns = m->at_ns,
+				 .pages = (uint32_t)m->pages,
+				 .bytes = m->received_bytes};
+
+	for (int p = 0; p < FLIGHT_PHASES; p++)
+		f.us[p] = FLIGHT_UNKNOWN;
+	flight_begin(s->flight, &f);
+}
+
 static void epoch_complete(struct backup_shell *s, const struct bd_msg *m)
 {
 	const struct backup_event ev = {
@@ -558,6 +573,7 @@ static void epoch_complete(struct backup_shell *s, const struct bd_msg *m)
 	s->received_bytes = m->received_bytes;
 	s->wire = m->wire;
 	hist_add(&s->epoch_pages, m->pages);
+	record_complete(s, m);
 	backup_shell_event(s, &ev);
 }
 
@@ -645,6 +661,7 @@ void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 		break;
 	case BD_APPLIED:
 		ev.type = BEV_APPLIED;
+		flight_step(s->flight, m->epoch, FLIGHT_APPLY, m->at_ns);
 		hist_add(&s->apply_us, clock_until(m->at_ns, s->acked_at_ns) / NS_PER_US);
 		backup_shell_event(s, &ev);
 		break;
@@ -733,8 +750,11 @@ void backup_shell_stop(struct backup_shell *s)
 	if (s->begun)
 		event_log_say(s->events, "worker-ended", s->state.vm, "ended in state %s",
 			      backup_state_name(s->core.state));
+	/* It copies what is recorded: first. */
 	event_log_free(s->events);
 	s->events = NULL;
+	flight_free(s->flight, s->exit_code == WORKER_DONE);
+	s->flight = NULL;
 	if (s->lock_fd >= 0)
 		worker_unclaim(s->conf->run_dir, s->state.vm, WORKER_BACKUP, &s->lock_fd);
 }

@@ -39,6 +39,7 @@ struct backup_shell {
 	struct backup core;
 	bool begun;		  /* the core is initialised */
 	struct event_log *events; /* NULL until the peer is welcome, or if there cannot be one */
+	struct flight *flight;	  /* the same */
 	struct story story;
 	struct hb_shell hb;
 	struct standby *standby;

@@ -17,6 +17,7 @@
 #include "lib/clock.h"
 #include "lib/ctl_client.h"
 #include "lib/event_log.h"
+#include "lib/flight.h"
 #include "lib/json_in.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
@@ -250,6 +251,8 @@ static void begin_events(struct main_ctx *m)
 		      m->opt.afresh  ? "; afresh, the guest or its lanes changed"
 		      : m->opt.adopt ? "; takes over what an earlier worker left"
 				     : "");
+	m->shell.flight =
+		worker_flight(m->shell.events, m->conf->run_dir, m->opt.vm, WORKER_PRIMARY);
 }
 
 static int make_netbuf(struct main_ctx *m, struct err *e)
@@ -442,7 +445,10 @@ static void tear_down(struct main_ctx *m)
 	ctl_server_free(m->ctl);
 	tls_ctx_free(m->tls);
 	sd_event_unref(m->loop);
+	/* It copies what is recorded: last of all. */
 	event_log_free(m->shell.events);
+	flight_free(m->shell.flight,
+		    m->shell.exit_code == WORKER_DONE || m->shell.exit_code == WORKER_DEPOSED);
 }
 
 /* The VM is free for another worker. */

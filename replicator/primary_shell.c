@@ -12,6 +12,7 @@
 
 #include "lib/clock.h"
 #include "lib/event_log.h"
+#include "lib/flight.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
 
@@ -110,6 +111,7 @@ static void begin_session(struct primary_shell *s, const struct pd_msg *up)
 	s->in_session = true;
 	s->hb_tried = false;
 	s->fig.ktls = up->ktls;
+	flight_session(s->flight);
 }
 
 static void end_session(struct primary_shell *s)
@@ -186,6 +188,7 @@ static void release(struct primary_shell *s, uint64_t epoch)
 		if (rc < 0)
 			log_err("epoch %" PRIu64 ": output not released: %s", epoch, strerror(-rc));
 	}
+	flight_step(s->flight, epoch, FLIGHT_RELEASE, clock_now());
 	if (s->disks)
 		command(s, PD_DISKS_ACKED, &acked);
 }
@@ -527,6 +530,23 @@ static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 	return 0;
 }
 
+static void record_taken(struct primary_shell *s, const struct pd_msg *m)
+{
+	const struct checkpoint_phases *ph = &m->phases;
+	struct flight_epoch f = {.epoch = m->epoch, .at_ns = m->at_ns, .pages = m->pages};
+
+	for (int p = 0; p < FLIGHT_PHASES; p++)
+		f.us[p] = FLIGHT_UNKNOWN;
+	f.us[FLIGHT_REQUEST] = (uint32_t)(ph->request_ns / NS_PER_US);
+	f.us[FLIGHT_SWITCH] = (uint32_t)(ph->switch_ns / NS_PER_US);
+	f.us[FLIGHT_BITMAP] = (uint32_t)(ph->bitmap_ns / NS_PER_US);
+	f.us[FLIGHT_COPY] = (uint32_t)(ph->copy_ns / NS_PER_US);
+	f.us[FLIGHT_STATE] = (uint32_t)(ph->state_ns / NS_PER_US);
+	f.us[FLIGHT_RESUME] = (uint32_t)(ph->resume_ns / NS_PER_US);
+	f.us[FLIGHT_PAUSE] = (uint32_t)(ph->pause_ns / NS_PER_US);
+	flight_begin(s->flight, &f);
+}
+
 static void count_taken(struct primary_shell *s, const struct pd_msg *m)
 {
 	struct primary_figures *f = &s->fig;
@@ -591,13 +611,17 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 		return true;
 	case PD_TAKEN:
 		count_taken(s, m);
+		record_taken(s, m);
 		return false;
 	case PD_SENT:
+		flight_step(s->flight, m->epoch, FLIGHT_SEND, m->at_ns);
+		flight_bytes(s->flight, m->epoch, m->sent_bytes);
 		s->fig.wire = m->wire;
 		s->fig.sent_bytes = m->sent_bytes;
 		return false;
 	case PD_ACK:
 		count_ack(s, m);
+		flight_step(s->flight, m->epoch, FLIGHT_ACK, m->at_ns);
 		return false;
 	case PD_LINK_UP:
 		begin_session(s, m);

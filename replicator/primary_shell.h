@@ -66,6 +66,7 @@ struct primary_shell {
 	sd_event *loop;
 	struct ctl_server *ctl;	  /* NULL until there is one */
 	struct event_log *events; /* NULL: nobody writes them down */
+	struct flight *flight;	  /* the same */
 
 	/* Private. */
 	struct primary core;

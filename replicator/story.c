@@ -123,7 +123,7 @@ static void tell_lost(struct event *ev, const struct primary *was, const struct 
 	event_say(ev, ", ");
 	say_epoch(ev, was->taken, "taken");
 	event_say(ev, ", policy %s -> %s", policy_name(p->conf.policy), what_now(p));
-	ev->flight = true;
+	ev->flight = EVENT_FLIGHT;
 }
 
 static void tell_deposed(struct event *ev, const struct primary *was,
@@ -134,7 +134,7 @@ static void tell_deposed(struct event *ev, const struct primary *was,
 	say_epoch(ev, was->acked, "acknowledged");
 	event_say(ev, " -> the copy here is destroyed, what it sent since is not let out");
 	event_fact(ev, "peer_term", cause->term);
-	ev->flight = true;
+	ev->flight = EVENT_FLIGHT;
 }
 
 static void tell_move(struct event *ev, const struct primary *was, const struct primary *p,
@@ -153,7 +153,7 @@ static void tell_move(struct event *ev, const struct primary *was, const struct 
 	if (was->state == PRIMARY_PROTECTED) {
 		event_say(ev, "; ");
 		say_epoch(ev, was->acked, "acknowledged");
-		ev->flight = true;
+		ev->flight = EVENT_FLIGHT;
 	}
 }
 
@@ -246,7 +246,7 @@ static void tell_activating(struct event *ev, const struct backup *was, const st
 	event_say(ev, ", policy %s, ", policy_name(b->conf.policy));
 	say_epoch(ev, b->committed, "committed");
 	event_say(ev, ", term %" PRIu64 " -> %s", b->term, backup_state_name(b->state));
-	ev->flight = true;
+	ev->flight = EVENT_FLIGHT;
 }
 
 static const char *why_abandoned(const struct backup_event *cause)
@@ -275,8 +275,9 @@ static void tell_backup_move(struct event *ev, const struct backup *was, const s
 	else if (b->state == BACKUP_ACTIVE)
 		event_say(ev, "the VM runs here under term %" PRIu64 "; ", b->term);
 	say_epoch(ev, b->committed, "committed");
-	ev->flight = was->state == BACKUP_STANDING && b->state == BACKUP_ABANDONING &&
-		     cause->type != BEV_BYE;
+	if (was->state == BACKUP_STANDING && b->state == BACKUP_ABANDONING &&
+	    cause->type != BEV_BYE)
+		ev->flight = EVENT_FLIGHT;
 }
 
 /* Silence under a policy that lets nobody go alone here: no state changes, and an operator will ask. */
@@ -300,7 +301,7 @@ static bool tell_silence(struct story *st, const struct backup *b, struct event 
 	event_say(ev,
 		  ", term %" PRIu64 " -> stands by until the primary returns or somebody decides",
 		  b->term);
-	ev->flight = true;
+	ev->flight = EVENT_FLIGHT;
 	return true;
 }
 

@@ -17,7 +17,11 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/err.h"
+#include "lib/event_log.h"
+#include "lib/flight.h"
+#include "lib/log.h"
 
 const char *worker_side_name(enum worker_side s)
 {
@@ -205,6 +209,40 @@ int worker_find(const char *run_dir, const char *vm, enum worker_side side, pid_
 		return err_setx(e, -ESRCH, "%s: process %d is another one by now", path, (int)*pid);
 	*pidfd = take_fd(&pfd);
 	return 0;
+}
+
+/* ---- the flight recorder ---- */
+
+static void tell_left(struct event_log *l, const char *vm)
+{
+	struct event ev;
+
+	event_begin(&ev, "flight-found", vm, clock_now(), event_now());
+	event_say(&ev, "an earlier worker ended without a word; what it did last is kept");
+	ev.flight = EVENT_FLIGHT_OLD;
+	event_log_put(l, &ev);
+}
+
+struct flight *worker_flight(struct event_log *l, const char *run_dir, const char *vm,
+			     enum worker_side side)
+{
+	struct flight_head head = {
+		.pid = (uint32_t)getpid(), .began_ns = clock_now(), .wall_us = event_now()};
+	char path[FLIGHT_PATH_SIZE];
+	struct flight *f = NULL;
+	struct err e = ERR_INIT;
+	bool left = false;
+	int rc = flight_path(path, run_dir, vm, worker_side_name(side), &e);
+
+	snprintf(head.vm, sizeof(head.vm), "%s", vm);
+	snprintf(head.side, sizeof(head.side), "%s", worker_side_name(side));
+	if (!rc)
+		rc = flight_new(&f, path, &head, &left, &e);
+	if (left)
+		tell_left(l, vm);
+	if (rc < 0)
+		log_warn("no flight recorder: %s", e.text);
+	return rc < 0 ? NULL : f;
 }
 
 /* ---- the status socket ---- */

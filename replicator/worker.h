@@ -15,6 +15,8 @@
 #include "lib/names.h"
 
 struct err;
+struct event_log;
+struct flight;
 
 /* Exit codes. Anything else, and any signal, is a crash: the primary's worker is started again. */
 enum worker_exit {
@@ -53,6 +55,13 @@ void worker_unclaim(const char *run_dir, const char *vm, enum worker_side side, 
  */
 MUST_CHECK int worker_find(const char *run_dir, const char *vm, enum worker_side side, pid_t *pid,
 			   int *pidfd, struct err *e);
+
+/*
+ * A flight recorder for the claimed VM and side; what an earlier worker left is kept, and told. NULL, and a line in the log, when
+ * there cannot be one. l may be NULL.
+ */
+struct flight *worker_flight(struct event_log *l, const char *run_dir, const char *vm,
+			     enum worker_side side);
 
 /* Messages over --status-fd, a SOCK_SEQPACKET; each a single packet, bounded. */
 enum worker_word {

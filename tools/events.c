@@ -12,6 +12,7 @@
 #include "lib/err.h"
 #include "lib/event_file.h"
 #include "lib/json_in.h"
+#include "tools/flight.h"
 #include "tools/tool.h"
 
 enum {
@@ -19,6 +20,9 @@ enum {
 	OPT_SINCE,
 	OPT_FOLLOW,
 	OPT_EVIDENCE,
+	OPT_FLIGHT,
+	OPT_FILE,
+	OPT_RUN_DIR,
 	OPT_STATE_DIR
 };
 
@@ -26,6 +30,9 @@ enum {
 
 struct options {
 	const char *state_dir;
+	const char *run_dir;
+	const char *file;
+	bool flight;
 	const char *vm;
 	bool json;
 	bool follow;
@@ -41,6 +48,11 @@ static const struct argp_option option_list[] = {
 	 "or 2026-11-26T12:00:00Z",
 	 0},
 	{"evidence", OPT_EVIDENCE, NULL, 0, "With the figures that each decision was based on", 0},
+	{"flight", OPT_FLIGHT, NULL, 0,
+	 "Instead: where the time of the VM's newest epochs went, now or when protection was lost",
+	 0},
+	{"file", OPT_FILE, "FILE", 0, "With --flight: of this recorder, as an event names it", 0},
+	{"run-dir", OPT_RUN_DIR, "DIR", 0, "Where the live recorders are", 0},
 	{"state-dir", OPT_STATE_DIR, "DIR", 0, "Where the events are", 0},
 	{0},
 };
@@ -80,6 +92,18 @@ static void take_since(struct argp_state *state, const char *arg)
 	o->since_us = clock_until(event_now(), ns / NS_PER_US);
 }
 
+static void check(struct argp_state *state)
+{
+	const struct options *o = state->input;
+
+	if (o->file && !o->flight)
+		argp_error(state, "--file is for --flight");
+	if (o->flight && !o->vm && !o->file)
+		argp_error(state, "--flight: of which VM?");
+	if (o->flight && (o->follow || o->since_us || o->evidence))
+		argp_error(state, "--flight shows no events: it goes with --json and --file alone");
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -97,6 +121,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_SINCE:
 		take_since(state, arg);
 		return 0;
+	case OPT_FLIGHT:
+		o->flight = true;
+		return 0;
+	case OPT_FILE:
+		o->file = arg;
+		return 0;
+	case OPT_RUN_DIR:
+		o->run_dir = arg;
+		return 0;
 	case OPT_STATE_DIR:
 		o->state_dir = arg;
 		return 0;
@@ -104,6 +137,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (o->vm || !name_ok(arg))
 			argp_error(state, "\"%s\" is not one VM's name", arg);
 		o->vm = arg;
+		return 0;
+	case ARGP_KEY_END:
+		check(state);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -146,6 +182,9 @@ static void print_event(const struct options *o, const struct json_in *v)
 	tool_clean(json_in_text(v, "text", ""), text, sizeof(text));
 	printf("%s %s %s %s: %s\n", event_time(json_in_u64(v, "wall_us", 0), time), vm, by, kind,
 	       text);
+	if (json_in_text(v, "flight", NULL))
+		printf("    flight recorder: %s\n",
+		       tool_clean(json_in_text(v, "flight", ""), text, sizeof(text)));
 	if (o->evidence)
 		print_facts(v);
 }
@@ -203,8 +242,14 @@ int cmd_events(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct options o = {.state_dir = STATE_DIR};
+	struct options o = {.state_dir = STATE_DIR, .run_dir = RUN_DIR};
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (o.flight)
+		return flight_show(&(const struct flight_from){.run_dir = o.run_dir,
+							       .state_dir = o.state_dir,
+							       .vm = o.vm,
+							       .file = o.file,
+							       .json = o.json});
 	return run(&o);
 }

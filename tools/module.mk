@@ -11,6 +11,7 @@ tools_SRCS := \
 	tools/collect.c \
 	tools/events.c \
 	tools/failover.c \
+	tools/flight.c \
 	tools/latency_plot.c \
 	tools/protect.c \
 	tools/status.c \

@@ -5,6 +5,7 @@ FUZZ_TARGETS += \
 	tests/fuzz/fuzz_conf.c \
 	tests/fuzz/fuzz_ctl.c \
 	tests/fuzz/fuzz_etcd.c \
+	tests/fuzz/fuzz_flight.c \
 	tests/fuzz/fuzz_frame.c \
 	tests/fuzz/fuzz_heartbeat.c \
 	tests/fuzz/fuzz_journal.c \

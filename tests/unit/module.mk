@@ -49,6 +49,7 @@ UNIT_TESTS += \
 	tests/unit/test_fake_guest.c \
 	tests/unit/test_fence.c \
 	tests/unit/test_file_store.c \
+	tests/unit/test_flight.c \
 	tests/unit/test_frame.c \
 	tests/unit/test_generation.c \
 	tests/unit/test_generation_sim.c \
@@ -106,6 +107,7 @@ test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
+test_flight_LDFLAGS := -Wl,--wrap=posix_fallocate
 test_event_LDFLAGS := -Wl,--wrap=write
 test_file_store_LDFLAGS := -Wl,--wrap=fallocate,--wrap=pwritev
 test_disk_format_LDFLAGS := -Wl,--wrap=blk_open_wait

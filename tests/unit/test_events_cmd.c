@@ -10,7 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/err.h"
 #include "lib/event_file.h"
+#include "lib/flight.h"
 #include "tests/lib/tool_run.h"
 #include "tools/tool.h"
 
@@ -66,11 +68,12 @@ static int tear_down(void **state)
 
 static pid_t begin(struct fixture *f, const char *a, const char *b)
 {
-	char name[] = "romulus events", dir[96], one[64] = "", two[64] = "";
-	char *argv[] = {name, dir, one, two, NULL};
-	int argc = 2;
+	char name[] = "romulus events", dir[96], run[96], one[256] = "", two[256] = "";
+	char *argv[] = {name, dir, run, one, two, NULL};
+	int argc = 3;
 
 	snprintf(dir, sizeof(dir), "--state-dir=%s", f->dir);
+	snprintf(run, sizeof(run), "--run-dir=%s", f->dir);
 	if (a)
 		snprintf(one, sizeof(one), "%s", a);
 	if (b)
@@ -185,6 +188,45 @@ static void it_follows(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+static void the_flight_recorder(void **state)
+{
+	const struct flight_head head = {.vm = "web",
+					 .side = "primary",
+					 .pid = 77,
+					 .began_ns = 5000000000,
+					 .wall_us = 1795694400123456};
+	struct flight_epoch fe = {.epoch = 9, .at_ns = 5001000000, .pages = 12};
+	struct fixture *f = *state;
+	char path[FLIGHT_PATH_SIZE];
+	struct err e = ERR_INIT;
+	struct flight *flight;
+	bool left;
+
+	assert_int_equal(finish(f, begin(f, "--flight", "web")), TOOL_ERROR);
+	tool_says(f->err, "nothing was recorded of web here");
+	assert_int_equal(flight_path(path, f->dir, "web", "primary", &e), 0);
+	assert_int_equal(flight_new(&flight, path, &head, &left, &e), 0);
+	for (int p = 0; p < FLIGHT_PHASES; p++)
+		fe.us[p] = p == FLIGHT_RELEASE ? FLIGHT_UNKNOWN : 100 + (uint32_t)p;
+	flight_begin(flight, &fe);
+	/* Kept, and removed from where it was: the kept one is shown. */
+	assert_int_equal(flight_keep(path, f->dir, "web", "primary", 1795694400123456, path, &e),
+			 0);
+	flight_free(flight, true);
+	assert_int_equal(finish(f, begin(f, "--flight", "web")), TOOL_OK);
+	tool_says(f->out,
+		  "web, primary, process 77, began 2026-11-26T12:00:00.123456Z: 1 epochs; ");
+	tool_says(f->out,
+		  "12:00:00.124456        9      12      100      101      102      103      104"
+		  "      105      106      107      108        -\n");
+	assert_int_equal(finish(f, begin(f, "--flight", "--json")), TOOL_USAGE);
+	tool_says(f->err, "of which VM");
+	snprintf(f->err, sizeof(f->err), "--file=%s", path);
+	assert_int_equal(finish(f, begin(f, "--flight", f->err)), TOOL_OK);
+	tool_says(f->out, "web, primary");
+	assert_int_equal(finish(f, begin(f, "--file=x", NULL)), TOOL_USAGE);
+}
+
 static void wrong_usage(void **state)
 {
 	struct fixture *f = *state;
@@ -199,7 +241,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(nothing_happened), T(all_of_it),  T(one_vm_with_evidence), T(as_it_is),
-		T(since_when),	     T(it_follows), T(wrong_usage),
+		T(since_when),	     T(it_follows), T(wrong_usage),	     T(the_flight_recorder),
 	};
 
 	argp_err_exit_status = TOOL_USAGE;

@@ -190,7 +190,7 @@ static void lost_by_the_lease(void **state)
 		"lost: the oldest epoch sent was not acknowledged for 0.90 s (lease 0.90 s); last heartbeat at "
 		"2026-11-26T12:00:00.900000Z; epoch 0 acknowledged, epoch 1 taken, policy backup-wins -> "
 		"output held: the backup may run the VM\n");
-	assert_true(b.ev.flight);
+	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
 	assert_int_equal(fact(&b.ev, "acked"), 0);
 	assert_int_equal(fact(&b.ev, "sent"), 1);
 	assert_int_equal(fact(&b.ev, "unacked_ms"), 900);
@@ -253,7 +253,7 @@ static void deposed(void **state)
 		told(&b),
 		"deposed: the backup runs the VM under term 8, ours was 7; epoch 0 acknowledged -> the copy "
 		"here is destroyed, what it sent since is not let out\n");
-	assert_true(b.ev.flight);
+	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
 	assert_int_equal(fact(&b.ev, "peer_term"), TERM + 1);
 }
 
@@ -342,7 +342,7 @@ static void it_activates(void **state)
 		"activating: primary silent for 1.02 s (failure timeout 1.00 s), last heartbeat "
 		"at 2026-11-26T12:00:00.000000Z, policy backup-wins, epoch 123 committed, term 2 "
 		"-> activating\n");
-	assert_true(b.ev.flight);
+	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
 	assert_int_equal(fact(&b.ev, "committed"), 123);
 	assert_int_equal(fact(&b.ev, "silent_ms"), 1020);
 	assert_string_equal(fact_text(&b.ev, "last_heard"), "2026-11-26T12:00:00.000000Z");
@@ -398,7 +398,7 @@ static void it_is_abandoned(void **state)
 	feed_backup(&b, &bye);
 	assert_non_null(
 		strstr(told(&b), "the primary leaves in good order (resync); epoch 123 committed"));
-	assert_false(b.ev.flight);
+	assert_int_equal(b.ev.flight, EVENT_NO_FLIGHT);
 	stand_by(&b, POLICY_HOLD);
 	feed_backup(&b, &down);
 	assert_string_equal(told(&b),
@@ -408,7 +408,7 @@ static void it_is_abandoned(void **state)
 	assert_string_equal(told(&b),
 			    "abandoning: standing -> abandoning: the standby failed; epoch 123 "
 			    "committed\n");
-	assert_true(b.ev.flight);
+	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
 }
 
 int main(void)
