@@ -4,8 +4,8 @@
 _romulus_vms()
 {
 	local f
-	# The VMs of this host for protect and suspend-bench; those with a worker for the rest.
-	if [ "$1" = protect ] || [ "$1" = suspend-bench ]; then
+	# The VMs of this host for protect, doctor and suspend-bench; those with a worker for the rest.
+	if [ "$1" = protect ] || [ "$1" = doctor ] || [ "$1" = suspend-bench ]; then
 		xl list 2>/dev/null | awk 'NR > 2 { print $1 }'
 		return
 	fi
@@ -24,14 +24,14 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='protect status unprotect failover verify events forget cert suspend-bench help version'
+		words='doctor protect status unprotect failover verify events forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='protect status unprotect failover verify events forget cert suspend-bench'
+		words='doctor protect status unprotect failover verify events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
 		words='toolstack xenstore channel channel-bare pause'
-	elif [ "$prev" = --plot ] || [ "$prev" = --file ]; then
+	elif [ "$prev" = --plot ] || [ "$prev" = --file ] || [ "$prev" = --config ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 	elif [ "$prev" = --run-dir ] || [ "$prev" = --out ] || [ "$prev" = --ca-dir ] ||
@@ -41,7 +41,8 @@ _romulus()
 	else
 		case $command in
 		protect) words='--to --on-peer-loss --epoch --heartbeat --failure-timeout --wait
-			--no-wait --timeout --dry-run --run-dir' ;;
+			--no-wait --timeout --dry-run --skip-doctor --config --libexec-dir --run-dir' ;;
+		doctor) words='--to --json --config --run-dir --libexec-dir' ;;
 		status) words='--json --prometheus --watch --count --run-dir' ;;
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;

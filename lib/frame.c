@@ -46,6 +46,8 @@ static const struct frame_rule rules[] = {
 	[FRAME_DISK_VERIFY] = {"DISK_VERIFY", FRAME_PRIMARY, 32, 32,           true,  true},
 	[FRAME_DISK_VERIFIED] = {"DISK_VERIFIED", FRAME_BACKUP, 16, 16,        true,  true},
 	[FRAME_HANDOVER]   = {"HANDOVER",   FRAME_PRIMARY, 8,   8 + KIB,       true,  true},
+	[FRAME_ASK_FACTS]  = {"ASK_FACTS",  FRAME_PRIMARY, 72,  72,            false, false},
+	[FRAME_FACTS]      = {"FACTS",      FRAME_BACKUP,  2,   256 * KIB,     false, false},
 };
 /* clang-format on */
 

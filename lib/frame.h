@@ -52,6 +52,9 @@ enum frame_type {
 	FRAME_DISK_VERIFY = 22,
 	FRAME_DISK_VERIFIED = 23,
 	FRAME_HANDOVER = 24,
+	/* In place of a session. */
+	FRAME_ASK_FACTS = 25,
+	FRAME_FACTS = 26,
 };
 
 /* The only flag: a receiver that does not know the type closes the connection. */

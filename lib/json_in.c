@@ -137,20 +137,37 @@ const struct json_in *json_in_item(const struct json_in *v, const char *path, si
 		in(json_in_at(v, path)), i);
 }
 
-const char *json_in_key(const struct json_in *v, const char *path, size_t i)
+/* The iterator at the ith member; false: there is none. */
+static bool find_member(const struct json_in *v, const char *path, size_t i,
+			struct json_object_iterator *at)
 {
-	struct json_object_iterator at;
 	struct json_object_iterator end;
 
 	v = json_in_at(v, path);
 	if (type_at(v) != json_type_object)
-		return NULL;
+		return false;
 	/* The iterator changes nothing; json-c's own functions do not say so. */
-	at = json_object_iter_begin((struct json_object *)(uintptr_t)v);
+	*at = json_object_iter_begin((struct json_object *)(uintptr_t)v);
 	end = json_object_iter_end((struct json_object *)(uintptr_t)v);
-	while (i && !json_object_iter_equal(&at, &end)) {
-		json_object_iter_next(&at);
+	while (i && !json_object_iter_equal(at, &end)) {
+		json_object_iter_next(at);
 		i--;
 	}
-	return json_object_iter_equal(&at, &end) ? NULL : json_object_iter_peek_name(&at);
+	return !json_object_iter_equal(at, &end);
+}
+
+const char *json_in_key(const struct json_in *v, const char *path, size_t i)
+{
+	struct json_object_iterator at;
+
+	return find_member(v, path, i, &at) ? json_object_iter_peek_name(&at) : NULL;
+}
+
+const struct json_in *json_in_value(const struct json_in *v, const char *path, size_t i)
+{
+	struct json_object_iterator at;
+
+	if (!find_member(v, path, i, &at))
+		return NULL;
+	return (const struct json_in *)(const void *)json_object_iter_peek_value(&at);
 }

@@ -43,5 +43,7 @@ size_t json_in_count(const struct json_in *v, const char *path);
 const struct json_in *json_in_item(const struct json_in *v, const char *path, size_t i);
 /* The name of the ith member of an object, in the order of the text; NULL: there is none. */
 const char *json_in_key(const struct json_in *v, const char *path, size_t i);
+/* ... and its value. */
+const struct json_in *json_in_value(const struct json_in *v, const char *path, size_t i);
 
 #endif

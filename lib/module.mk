@@ -43,4 +43,5 @@ lib_SRCS := \
 	lib/tls_mac.c \
 	lib/wire_order.c \
 	lib/wire_v1.c \
-	lib/wire_v1_disk.c
+	lib/wire_v1_disk.c \
+	lib/wire_v1_facts.c

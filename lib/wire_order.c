@@ -15,6 +15,7 @@ enum phase {
 	DISKS,	/* DISKS; DISKS_OK is due */
 	COPY,	/* epoch 0 */
 	RUN,	/* epoch 0 was sent */
+	FACTS,	/* ASK_FACTS, in place of all that */
 };
 
 #define STATE_BIT(kind) (1u << (kind))
@@ -38,6 +39,8 @@ static const char *due_from_primary(const struct wire_order *o)
 		break;
 	case DISKS:
 		return "nothing before DISKS_OK";
+	case FACTS:
+		return "nothing after ASK_FACTS";
 	case COPY:
 	case RUN:
 		break;
@@ -58,6 +61,7 @@ static int unexpected(const struct wire_order *o, enum frame_side from, const st
 		due = "nothing after its last word";
 		if (!o->backup_done)
 			due = o->phase == ASKED	  ? "HELLO_OK or REFUSE"
+			      : o->phase == FACTS ? "FACTS or REFUSE"
 			      : o->phase == DISKS ? "DISKS_OK or REFUSE"
 						  : "another";
 	}
@@ -133,7 +137,7 @@ static int check_epoch_part(struct wire_order *o, const struct frame *f, struct 
 
 	if (o->phase == SET_UP && o->config_seen && o->static_seen)
 		o->phase = COPY;
-	if (o->phase < COPY || o->leaving)
+	if (o->phase < COPY || o->phase == FACTS || o->leaving)
 		return unexpected(o, FRAME_PRIMARY, f, e);
 	if (f->h.epoch != o->next_epoch)
 		return wrong_epoch(FRAME_PRIMARY, f, o->next_epoch, e);
@@ -186,7 +190,7 @@ static bool last_word_may_come(struct wire_order *o, const struct frame *f)
 {
 	bool bye = f->h.type == FRAME_BYE;
 
-	if (o->phase < SET_UP || o->leaving)
+	if (o->phase < SET_UP || o->phase == FACTS || o->leaving)
 		return false;
 	/* HANDOVER names an epoch that B has acknowledged. */
 	if (!bye && f->h.epoch >= o->next_ack)
@@ -203,6 +207,11 @@ static bool primary_may(struct wire_order *o, const struct frame *f)
 		if (o->phase != START)
 			return false;
 		o->phase = ASKED;
+		return true;
+	case FRAME_ASK_FACTS:
+		if (o->phase != START)
+			return false;
+		o->phase = FACTS;
 		return true;
 	case FRAME_CONFIG:
 		if (o->phase != SET_UP || o->leaving || o->config_seen)
@@ -239,6 +248,7 @@ static bool primary_may(struct wire_order *o, const struct frame *f)
 	case FRAME_DISK_PROGRESS:
 	case FRAME_DISK_VERIFY:
 	case FRAME_DISK_VERIFIED:
+	case FRAME_FACTS:
 		return false;
 	}
 	return false;
@@ -328,6 +338,9 @@ static int check_backup(struct wire_order *o, const struct frame *f, struct err 
 	} else if (f->h.type == FRAME_HELLO_OK) {
 		may = o->phase == ASKED;
 		o->phase = may ? SET_UP : o->phase;
+	} else if (f->h.type == FRAME_FACTS) {
+		may = o->phase == FACTS;
+		o->backup_done = may;
 	} else if (f->h.type == FRAME_ACK) {
 		if (o->next_ack >= o->next_epoch)
 			return unexpected(o, FRAME_BACKUP, f, e);

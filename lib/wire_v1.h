@@ -229,6 +229,21 @@ struct wire_bye {
 void wire_bye_encode(struct wr *w, const struct wire_bye *m);
 MUST_CHECK int wire_bye_decode(const struct frame *f, struct wire_bye *m, struct err *e);
 
+/* What `romulus doctor` asks, in place of a session; the answer is B's last word. wire_v1_facts.c. */
+#define WIRE_FACTS_MAX ((size_t)256 << 10)
+
+struct wire_ask_facts {
+	char vm[NAME_SIZE]; /* empty: of the host alone */
+};
+
+void wire_ask_facts_encode(struct wr *w, const struct wire_ask_facts *m);
+MUST_CHECK int wire_ask_facts_decode(const struct frame *f, struct wire_ask_facts *m,
+				     struct err *e);
+/* A JSON object: 2 bytes to WIRE_FACTS_MAX, without any byte 0. */
+void wire_facts_encode(struct wr *w, const char *json, size_t size);
+MUST_CHECK int wire_facts_decode(const struct frame *f, const char **json, size_t *size,
+				 struct err *e);
+
 /*
  * Who may send what when. conn.c keeps one for each connection and shows it every frame, in both
  * directions. Zeroed it stands at the start. wire_order.c.

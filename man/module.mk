@@ -5,6 +5,7 @@ MAN_PAGES += \
 	man/romulus-backup.8 \
 	man/romulus-cert.8 \
 	man/romulus-disk.8 \
+	man/romulus-doctor.8 \
 	man/romulus-events.8 \
 	man/romulus-failover.8 \
 	man/romulus-forget.8 \

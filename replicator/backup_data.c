@@ -138,6 +138,22 @@ static int on_hello(struct backup_data *d, const struct frame *f, struct err *e)
 	return 0;
 }
 
+/* In place of a session. */
+static int on_ask_facts(struct backup_data *d, const struct frame *f, struct err *e)
+{
+	struct bd_msg m = {.type = BD_ASK_FACTS};
+	struct wire_ask_facts ask;
+	int rc = wire_ask_facts_decode(f, &ask, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(m.peer_name, sizeof(m.peer_name), "%s", conn_peer_name(d->conn));
+	memcpy(m.hello.vm, ask.vm, sizeof(m.hello.vm));
+	d->pause = AWAIT_WELCOME;
+	post(d, &m);
+	return 0;
+}
+
 static int on_config(struct backup_data *d, const struct frame *f, struct err *e)
 {
 	struct bd_msg m = {.type = BD_CONFIG};
@@ -434,6 +450,8 @@ static int on_frame(struct backup_data *d, const struct frame *f, struct err *e)
 	switch (f->h.type) {
 	case FRAME_HELLO:
 		return on_hello(d, f, e);
+	case FRAME_ASK_FACTS:
+		return on_ask_facts(d, f, e);
 	case FRAME_CONFIG:
 		return on_config(d, f, e);
 	case FRAME_STATIC:
@@ -505,6 +523,8 @@ static int say(struct backup_data *d, enum frame_type type, uint64_t epoch, stru
 	} else if (type == FRAME_REFUSE) {
 		snprintf(refuse.text, sizeof(refuse.text), "%s", cmd->text);
 		wire_refuse_encode(&w, &refuse);
+	} else if (type == FRAME_FACTS) {
+		wire_facts_encode(&w, cmd->json, cmd->json_size);
 	} else {
 		wire_term_encode(&w, cmd->term);
 	}
@@ -643,6 +663,10 @@ static void obey(struct backup_data *d, const struct bd_cmd *cmd)
 		break;
 	case BD_DISCONNECT:
 		drop_link(d, "");
+		break;
+	case BD_FACTS:
+		last_word(d, FRAME_FACTS, cmd);
+		mem_free(cmd->json);
 		break;
 	case BD_STOP:
 		d->stop = true;

@@ -36,6 +36,7 @@ enum bd_cmd_type {
 	BD_BYE_OK,     /* term; last word */
 	BD_DISCONNECT, /* answer: LINK_DOWN */
 	BD_STOP,
+	BD_FACTS, /* json, json_size, taken: mem_free(); last word, then LINK_DOWN */
 	/* Of a VM with disks. */
 	BD_DISKS_COMMIT,   /* epoch */
 	BD_DISKS_ACTIVATE, /* epoch; answer: DISKS_ACTIVE or DISK_FAILED */
@@ -54,13 +55,16 @@ struct bd_cmd {
 	uint16_t code;
 	int fd;
 	struct wire_hello_ok hello_ok;
+	char *json;
+	size_t json_size;
 	char text[BD_TEXT_MAX];
 };
 
 enum bd_msg_type {
-	BD_HELLO,    /* hello, peer_name, addresses, secret; nothing else is read until an answer */
-	BD_CONFIG,   /* json, json_size: now the receiver's, mem_free() */
-	BD_PROGRESS, /* first copy: done, total, round */
+	BD_HELLO, /* hello, peer_name, addresses, secret; nothing else is read until an answer */
+	BD_ASK_FACTS,	   /* hello.vm, peer_name; nothing else is read until an answer */
+	BD_CONFIG,	   /* json, json_size: now the receiver's, mem_free() */
+	BD_PROGRESS,	   /* first copy: done, total, round */
 	BD_EPOCH_COMPLETE, /* epoch */
 	BD_APPLIED,	   /* epoch */
 	BD_APPLY_FAILED,   /* text: the standby is lost */

@@ -118,6 +118,7 @@ static int set_up(struct main_ctx *m, struct err *e)
 	m->shell.conf = m->conf;
 	m->shell.loop = m->loop;
 	m->shell.status_fd = m->opt.status_fd;
+	m->shell.conf_path = m->opt.conf_path;
 	rc = backup_shell_start(&m->shell, e);
 	if (rc < 0)
 		return rc;

@@ -648,6 +648,9 @@ void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 		welcome(s, m);
 		tls_wipe(m->hb_secret, sizeof(m->hb_secret));
 		break;
+	case BD_ASK_FACTS:
+		backup_shell_facts(s, m);
+		break;
 	case BD_CONFIG:
 		build(s, m);
 		break;

@@ -31,6 +31,8 @@ struct backup_shell {
 	struct backup_data *data;
 	sd_event *loop;
 	int status_fd;
+	const char *facts_tool; /* NULL: the installed romulus-facts */
+	const char *conf_path;	/* for it */
 	const char *
 		domain_tool; /* NULL: the installed romulus-domain, asked before a session begins */
 
@@ -85,6 +87,9 @@ void backup_shell_leave(struct backup_shell *s);
 
 /* Registers status, failover, supersede, retire. backup_ctl.c. */
 MUST_CHECK int backup_ctl_register(struct backup_shell *s, struct err *e);
+
+/* ASK_FACTS came: what romulus doctor is answered. It takes seconds; there is no session. backup_facts_shell.c. */
+void backup_shell_facts(struct backup_shell *s, const struct bd_msg *ask);
 
 /* HELLO came: may this session be, and what is in its way? backup_welcome_shell.c. 0: welcome; else *refuse. */
 MUST_CHECK int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *hello,

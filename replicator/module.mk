@@ -24,6 +24,7 @@ xen_SRCS := \
 	replicator/xen_cap.c \
 	replicator/xen_channel.c \
 	replicator/xen_domain.c \
+	replicator/xen_facts.c \
 	replicator/xen_memory.c \
 	replicator/xen_state.c \
 	replicator/xen_store.c \
@@ -45,6 +46,7 @@ replicator_SRCS := \
 	replicator/checkpoint.c \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \
+	replicator/backup_facts_shell.c \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
@@ -52,6 +54,7 @@ replicator_SRCS := \
 	replicator/disk_link.c \
 	replicator/disk_list.c \
 	replicator/disk_shell.c \
+	replicator/facts.c \
 	replicator/first_copy.c \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \
@@ -97,3 +100,8 @@ romulus-domain_ARCHIVES := xen replicator lib
 LIBEXEC_PROGRAMS += romulus-suspend-bench
 romulus-suspend-bench_SRCS := replicator/suspend_bench_main.c
 romulus-suspend-bench_ARCHIVES := replicator xen lib
+
+# What romulus doctor has to know of this host; also run for a peer that asks.
+LIBEXEC_PROGRAMS += romulus-facts
+romulus-facts_SRCS := replicator/facts_main.c
+romulus-facts_ARCHIVES := xen replicator core lib

@@ -16,6 +16,7 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+	{"doctor", cmd_doctor, "tell why protecting a VM, or a failover, would fail"},
 	{"protect", cmd_protect, "protect a running VM of this host"},
 	{"status", cmd_status, "show what is protected, how well, and what is wrong"},
 	{"unprotect", cmd_unprotect, "let a VM run on alone"},

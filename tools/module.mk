@@ -9,6 +9,11 @@ tools_SRCS := \
 	tools/bench_stats.c \
 	tools/cert.c \
 	tools/collect.c \
+	tools/doctor.c \
+	tools/doctor_ask.c \
+	tools/doctor_cpu.c \
+	tools/doctor_judge.c \
+	tools/doctor_vm.c \
 	tools/events.c \
 	tools/failover.c \
 	tools/flight.c \

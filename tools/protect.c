@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/json_in.h"
 #include "tools/collect.h"
+#include "tools/doctor.h"
 #include "tools/tool.h"
 
 enum {
@@ -24,7 +26,10 @@ enum {
 	OPT_WAIT,
 	OPT_NO_WAIT,
 	OPT_TIMEOUT,
-	OPT_DRY_RUN
+	OPT_DRY_RUN,
+	OPT_SKIP_DOCTOR,
+	OPT_CONFIG,
+	OPT_LIBEXEC
 };
 
 #define POLL_NS (200 * NS_PER_MS)
@@ -41,6 +46,8 @@ struct options {
 	bool has_policy;
 	bool wait;
 	bool dry_run;
+	bool skip_doctor;
+	struct doctor_ask doctor;
 	uint64_t timeout_ns;
 };
 
@@ -55,6 +62,10 @@ static const struct argp_option option_list[] = {
 	{"no-wait", OPT_NO_WAIT, NULL, 0, "Return at once; romulus status tells the rest", 0},
 	{"timeout", OPT_TIMEOUT, "TIME", 0, "With --wait: stop waiting after TIME (30m)", 0},
 	{"dry-run", OPT_DRY_RUN, NULL, 0, "Check everything and show the plan, change nothing", 0},
+	{"skip-doctor", OPT_SKIP_DOCTOR, NULL, 0,
+	 "Begin although romulus doctor would find, or has found, why it fails", 0},
+	{"config", OPT_CONFIG, "FILE", 0, "For the doctor: instead of " CONF_DEFAULT_PATH, 0},
+	{"libexec-dir", OPT_LIBEXEC, "DIR", 0, "For the doctor: where romulus-facts is", 0},
 	{"run-dir", OPT_RUN_DIR, "DIR", 0, "Where the control sockets are", 0},
 	{0},
 };
@@ -104,6 +115,7 @@ static void take_policy(struct argp_state *state, const char *arg)
 			   arg);
 	}
 	o->has_policy = true;
+	o->doctor.policy = arg;
 	add_word(state, "policy", arg);
 }
 
@@ -117,6 +129,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!name_ok(arg))
 			argp_error(state, "--to=%s is not a host's name", arg);
 		add_word(state, "to", arg);
+		o->doctor.peer = arg;
 		return 0;
 	case OPT_POLICY:
 		take_policy(state, arg);
@@ -140,6 +153,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_DRY_RUN:
 		o->dry_run = true;
+		return 0;
+	case OPT_SKIP_DOCTOR:
+		o->skip_doctor = true;
+		return 0;
+	case OPT_CONFIG:
+		o->doctor.conf_path = arg;
+		return 0;
+	case OPT_LIBEXEC:
+		o->doctor.libexec_dir = arg;
 		return 0;
 	case OPT_RUN_DIR:
 		o->run_dir = arg;
@@ -341,6 +363,38 @@ static void show_plan(const struct options *o, const struct json_in *v)
 	       json_in_double(v, "failure_timeout_ms", 0));
 }
 
+/* What is well is not worth a line here. */
+static int see_doctor(const struct options *o, const struct json_in *plan)
+{
+	autofree struct doctor_report *r = mem_zalloc(sizeof(*r));
+	struct doctor_ask ask_about = o->doctor;
+	char peer[NAME_SIZE] = "";
+	struct err e = ERR_INIT;
+
+	if (!r)
+		return tool_fail(TOOL_ERROR, "out of memory");
+	ask_about.vm = o->vm;
+	ask_about.run_dir = o->run_dir;
+	ask_about.peer = json_in_text(plan, "peer", ask_about.peer);
+	ask_about.policy = json_in_text(plan, "policy", ask_about.policy);
+	if (doctor_examine(&ask_about, r, peer, &e) < 0)
+		return tool_fail(TOOL_ERROR, "%s", e.text);
+	for (unsigned int i = 0; i < r->n; i++) {
+		const struct doctor_line *l = &r->line[i];
+
+		if (l->verdict != DOCTOR_OK)
+			fprintf(stderr, "%s: %s: %s\n%s  -> %s\n", doctor_verdict_name(l->verdict),
+				l->check, l->found, "", l->todo);
+	}
+	if (r->worst != DOCTOR_ERROR)
+		return TOOL_OK;
+	return tool_fail(
+		TOOL_ERROR,
+		"%s is not protected: it would fail. Put that right; or, if you know better, "
+		"--skip-doctor",
+		o->vm);
+}
+
 static int refused(const struct options *o, const struct json_in *reply, const struct err *e)
 {
 	/* It is romulusd who knows whether vm.d has a policy. */
@@ -349,6 +403,23 @@ static int refused(const struct options *o, const struct json_in *reply, const s
 	if (no_policy && !o->has_policy)
 		fputs(policies, stderr);
 	return tool_fail(no_policy ? TOOL_USAGE : TOOL_ERROR, "%s", e->text);
+}
+
+/* *reply: the plan; the caller's in any case. */
+static int ask(const struct options *o, bool dry_run, struct json_in **reply)
+{
+	const char *words[WORDS_MAX + 4];
+	struct err e = ERR_INIT;
+	int n = 0;
+
+	words[n++] = "protect";
+	words[n++] = o->vm;
+	for (int i = 0; i < o->n_words; i++)
+		words[n++] = o->word[i];
+	if (dry_run)
+		words[n++] = "dry-run";
+	words[n] = NULL;
+	return tool_ask_host(o->run_dir, words, reply, &e) < 0 ? refused(o, *reply, &e) : TOOL_OK;
 }
 
 int cmd_protect(int argc, char **argv)
@@ -363,26 +434,27 @@ int cmd_protect(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct options o = {.run_dir = RUN_DIR, .wait = true, .timeout_ns = 1800 * NS_PER_SEC};
-	const char *words[WORDS_MAX + 4];
+	struct options o = {.run_dir = RUN_DIR,
+			    .wait = true,
+			    .timeout_ns = 1800 * NS_PER_SEC,
+			    .doctor = {.conf_path = CONF_DEFAULT_PATH, .libexec_dir = LIBEXEC_DIR}};
 	struct json_in *reply = NULL;
-	struct err e = ERR_INIT;
-	int n = 0;
 	int code = TOOL_OK;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	words[n++] = "protect";
-	words[n++] = o.vm;
-	for (int i = 0; i < o.n_words; i++)
-		words[n++] = o.word[i];
-	if (o.dry_run)
-		words[n++] = "dry-run";
-	words[n] = NULL;
-	if (tool_ask_host(o.run_dir, words, &reply, &e) < 0)
-		code = refused(&o, reply, &e);
-	else
-		show_plan(&o, reply);
-	json_in_free(reply);
+	if (!o.skip_doctor) {
+		/* What romulusd knows by itself is said first, and it knows vm.d. */
+		code = ask(&o, true, &reply);
+		if (code == TOOL_OK)
+			code = see_doctor(&o, reply);
+		json_in_free(reply);
+	}
+	if (code == TOOL_OK) {
+		code = ask(&o, o.dry_run, &reply);
+		if (code == TOOL_OK)
+			show_plan(&o, reply);
+		json_in_free(reply);
+	}
 	if (code != TOOL_OK || o.dry_run || !o.wait)
 		return code;
 	return follow(&o);

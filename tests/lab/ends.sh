@@ -216,8 +216,87 @@ refused_clearly() {
 	lab run "$P" 'printf "%s\n" "name=\"pv1\"" "type=\"pv\"" "kernel=\"/boot/vmlinux\"" "ramdisk=\"/boot/guest.cpio\"" "memory=128" >/tmp/pv1.cfg
 		xl create -q -p /tmp/pv1.cfg' >"$LAB_OUT/pv.log" 2>&1 || fail "$SC: a PV guest starts" "$(tail -n 1 "$LAB_OUT/pv.log")"
 	expect "a PV guest" refuses 'PV' pv1 --to "$peer" --on-peer-loss hold
+	# What the doctor says first, the worker says as well.
+	expect "a PV guest, without the doctor" refuses 'PV' pv1 --to "$peer" --on-peer-loss hold --skip-doctor
+	expect "a VM that is not there, without the doctor" refuses 'nosuch.*no\(t\| \)' nosuch --to "$peer" --on-peer-loss hold --skip-doctor
 	lab run "$P" 'xl destroy pv1; romulus forget pv1; romulus forget nosuch' >/dev/null 2>&1
 	expect "g1 can be protected all the same" rom_protect "$P" g1 hold
 	expect "but not twice" refuses 'already protected' g1 --to "$peer" --on-peer-loss hold
 	expect "the backup has only g1's standby" one_standby "$S"
+}
+
+# romulus doctor on true hosts, with one thing wrong at a time.
+finds() { # status wanted, sentence to be found
+	local text rc
+	text=$(rom "$P" doctor g1 --to "$(host_name "$S")" 2>&1)
+	rc=$?
+	echo "status $rc: $(grep -v '^ok ' <<<"$text")"
+	[ $rc = "$1" ] && grep -qi -- "$2" <<<"$text"
+}
+doctor_finds() {
+	local peer us
+	ready '' || return
+	peer=$(host_name "$S") us=$(host_name "$P")
+	expect "all is well" finds 0 "^ok  *name .*free at $peer"
+	expect "the facts of both are told" rom "$P" doctor g1 --to "$peer" --json
+	expect "a bridge that only this host has" lab run "$P" ip link add xenbr9 type bridge
+	expect "gets an interface of the guest" lab run "$P" xl network-attach g1 bridge=xenbr9 mac=00:16:3e:00:00:5e script=vif-lab
+	expect "the doctor finds it" wait_for 20 finds 1 "^error  *bridges .*xenbr9, which $peer does not have"
+	expect "and protect does not begin" refuses 'xenbr9' g1 --to "$peer" --on-peer-loss hold
+	expect_not "no worker was started" lab run "$P" pidof romulus-primary
+	expect "the interface goes" lab run "$P" xl network-detach g1 00:16:3e:00:00:5e
+	lab run "$P" ip link del xenbr9 >/dev/null 2>&1
+	expect "the doctor is content again" wait_for 20 finds 0 '^ok  *bridges'
+	expect "a domain of that name at the other host" lab run "$S" 'printf "%s\n" "name=\"g1\"" "type=\"pvh\"" "kernel=\"/boot/vmlinux\"" "ramdisk=\"/boot/guest.cpio\"" "memory=64" >/tmp/taken.cfg
+		xl create -q -p /tmp/taken.cfg'
+	expect "is found" finds 1 '^error  *name .*runs at the other host'
+	lab run "$S" xl destroy g1 >/dev/null 2>&1
+	expect "this host is not in the other's list any more" lab run "$S" "cp /etc/romulus/romulus.conf /etc/romulus/kept.conf && sed -i 's/$us/hostX/' /etc/romulus/romulus.conf"
+	expect "which is found" finds 1 "^error  *peer .*$us is not among the peers of $peer"
+	lab run "$S" mv /etc/romulus/kept.conf /etc/romulus/romulus.conf >/dev/null 2>&1
+	expect "the other host's clock is an hour ahead" lab run "$S" 'date -s "@$(($(date +%s) + 3600))"'
+	expect "which is a warning" finds 0 '^warning  *clock .*apart'
+	lab run "$S" 'date -s "@$(($(date +%s) - 3600))"' >/dev/null 2>&1
+	expect "romulusd ends at the other host" lab run "$S" 'kill $(pidof romulusd)'
+	expect "which is found" wait_for 20 finds 1 '^error  *peer .*refused'
+	expect "and protect does not begin" refuses 'refused' g1 --to "$peer" --on-peer-loss hold
+	expect "unless it is told to" rom "$P" protect g1 --to "$peer" --on-peer-loss hold --skip-doctor --no-wait
+	expect "romulusd starts again" rom_start "$S"
+	expect "it is protected as soon as it can be" wait_for 180 rom_protected "$P"
+	expect "the doctor finds nothing wrong with that" finds 0 "^ok  *name .*has its standby"
+	expect "unprotected" rom "$P" unprotect g1
+}
+
+# What the survivor can tell of a failover, and a host of a worker that was killed.
+told() { rom "$1" events g1 --since 20m 2>&1 | grep -E -- "$2"; } # host, pattern
+flight_rows() { # host, how many epochs at least, with what phases
+	local rows
+	rows=$(rom "$1" events --flight g1 2>&1) || { echo "$rows"; return 1; }
+	echo "$(wc -l <<<"$rows") lines: $(head -n 2 <<<"$rows" | tr '\n' ' ')"
+	[ "$(grep -cE '^[0-9:.]{15} +[0-9]+ +[0-9]+ ' <<<"$rows")" -ge "$2" ] && grep -q " $3" <<<"$rows"
+}
+kept_flight() { # host, side: the newest that was kept has epochs that went all the way
+	lab run "$1" "f=\$(ls /var/lib/romulus/flight/g1.$2.*.flight | tail -n 1) && romulus events --flight --file \"\$f\" --json" |
+		jq -s -e 'map(select(.us.apply != null or .us.release != null)) | length > 10'
+}
+events_tell() {
+	ready backup-wins || return
+	expect "how protection came about" told "$P" 'primary protected: '
+	expect "at the backup, too" told "$S" 'backup standing: '
+	expect "the primary's newest epochs" wait_for 30 flight_rows "$P" 20 release
+	expect "the backup's" flight_rows "$S" 20 apply
+	# A worker that is killed leaves what it did last.
+	expect "the primary's worker is killed" kill_worker "$P" primary
+	protected_again
+	expect "who started another one" told "$P" 'romulusd worker-crashed: .*SIG'
+	expect "what the dead one did last was kept" told "$P" 'flight-found'
+	expect "and named" told "$P" 'flight recorder: /var/lib/romulus/flight/g1.primary'
+	expect "the primary's host is lost" rom_failover client "$P" 1000 || return
+	swap
+	expect "why the backup went alone" told "$P" 'activating: primary silent for [0-9.]+ s .*last heartbeat at .*policy backup-wins, epoch [0-9]+ committed, term [0-9]+ -> activating'
+	expect "that it runs" told "$P" 'active: .*the VM runs here under term'
+	expect "on which evidence" lab run "$P" 'romulus events g1 --evidence | grep -E "silent_ms=[0-9]+.*failure_timeout_ms=[0-9]+"'
+	expect "what it did before was kept" told "$P" 'flight recorder: /var/lib/romulus/flight/g1.backup'
+	expect "and can be looked at" kept_flight "$P" backup
+	expect "no line is torn" lab run "$P" 'romulus events g1 2>&1 >/dev/null | wc -l | grep -qx 0'
 }

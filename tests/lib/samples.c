@@ -250,6 +250,23 @@ static void handover(struct wr *w)
 	wire_handover_encode(w, &m);
 }
 
+static void ask_facts(struct wr *w)
+{
+	wire_ask_facts_encode(w, &(struct wire_ask_facts){.vm = "web"});
+}
+
+static void ask_host_facts(struct wr *w)
+{
+	wire_ask_facts_encode(w, &(struct wire_ask_facts){.vm = ""});
+}
+
+static void facts(struct wr *w)
+{
+	static const char json[] = "{\"facts\":1}";
+
+	wire_facts_encode(w, json, strlen(json));
+}
+
 static void nothing(struct wr *w)
 {
 }
@@ -281,6 +298,9 @@ const struct sample samples[] = {
 	{"disk_verify", FRAME_DISK_VERIFY, 9, disk_verify},
 	{"disk_verified", FRAME_DISK_VERIFIED, 9, disk_verified},
 	{"handover", FRAME_HANDOVER, 9, handover},
+	{"ask_facts", FRAME_ASK_FACTS, FRAME_NO_EPOCH, ask_facts},
+	{"ask_host_facts", FRAME_ASK_FACTS, FRAME_NO_EPOCH, ask_host_facts},
+	{"facts", FRAME_FACTS, FRAME_NO_EPOCH, facts},
 };
 const size_t n_samples = ARRAY_SIZE(samples);
 
@@ -292,6 +312,17 @@ static int config_again(const struct frame *f, struct wr *w, struct err *e)
 
 	if (!rc)
 		wire_config_encode(w, json, size);
+	return rc;
+}
+
+static int facts_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	const char *json;
+	size_t size;
+	int rc = wire_facts_decode(f, &json, &size, e);
+
+	if (!rc)
+		wire_facts_encode(w, json, size);
 	return rc;
 }
 
@@ -446,10 +477,17 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
 		uint64_t term;
+		struct wire_ask_facts ask_facts;
 	} m;
 	int rc = 0;
 
 	switch ((enum frame_type)f->h.type) {
+	case FRAME_ASK_FACTS:
+		AGAIN(ask_facts, &m.ask_facts);
+		break;
+	case FRAME_FACTS:
+		rc = facts_again(f, w, e);
+		break;
 	case FRAME_HELLO:
 		AGAIN(hello, &m.hello);
 		break;

@@ -37,6 +37,8 @@ UNIT_TESTS += \
 	tests/unit/test_disk_state.c \
 	tests/unit/test_disk_workers.c \
 	tests/unit/test_dirty.c \
+	tests/unit/test_doctor.c \
+	tests/unit/test_doctor_cmd.c \
 	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -442,6 +443,105 @@ static void static_before_config(void **state)
 	bed_fini(&b);
 }
 
+/* A script in the place of romulus-facts. */
+static void facts_script(struct bed *b, const char *text)
+{
+	static char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/facts", b->dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fprintf(f, "#!/bin/sh\n%s\n", text);
+	assert_int_equal(fchmod(fileno(f), 0700), 0);
+	assert_int_equal(fclose(f), 0);
+	b->s.facts_tool = path;
+	b->s.conf_path = "/the.conf";
+	snprintf(b->conf.peer[0].name, NAME_SIZE, "a");
+	b->conf.n_peers = 1;
+}
+
+static void ask_facts(struct bed *b, const char *vm, struct frame *f)
+{
+	uint8_t buf[72] = {0};
+
+	memcpy(buf, vm, strlen(vm));
+	say(b, FRAME_ASK_FACTS, buf, sizeof(buf));
+	assert_int_equal(hear(b, f), 0);
+}
+
+static void facts_are_answered(void **state)
+{
+	const char *json;
+	struct err e = ERR_INIT;
+	struct frame f;
+	struct bed b;
+	size_t size;
+
+	bed_init(&b);
+	facts_script(&b, "echo \"{\\\"asked\\\":\\\"$*\\\"}\"");
+	ask_facts(&b, "web", &f);
+	assert_int_equal(f.h.type, FRAME_FACTS);
+	assert_int_equal(wire_facts_decode(&f, &json, &size, &e), 0);
+	assert_memory_equal(json, "{\"asked\":\"--config /the.conf web\"}\n", size);
+	/* Nothing of a session: no state, no pid file, no events. */
+	assert_false(pid_file(&b));
+	assert_false(b.s.begun);
+	assert_null(b.s.events);
+	conn_free(b.c);
+	b.c = NULL;
+	until_finished(&b);
+	bed_fini(&b);
+}
+
+static void facts_of_the_host_alone(void **state)
+{
+	struct frame f;
+	struct bed b;
+
+	bed_init(&b);
+	facts_script(&b, "test $# = 2 && echo {}");
+	ask_facts(&b, "", &f);
+	assert_int_equal(f.h.type, FRAME_FACTS);
+	assert_memory_equal(f.payload, "{}\n", 3);
+	bed_fini(&b);
+}
+
+static void facts_refused(struct bed *b, uint16_t code, const char *text)
+{
+	struct wire_refuse refuse;
+	struct err e = ERR_INIT;
+	struct frame f;
+
+	ask_facts(b, "web", &f);
+	assert_int_equal(f.h.type, FRAME_REFUSE);
+	assert_int_equal(wire_refuse_decode(&f, &refuse, &e), 0);
+	assert_int_equal(refuse.code, code);
+	if (!strstr(refuse.text, text))
+		fail_msg("%s", refuse.text);
+	bed_fini(b);
+}
+
+static void facts_that_are_none(void **state)
+{
+	struct bed b;
+
+	/* A true certificate is not enough. */
+	bed_init(&b);
+	facts_script(&b, "echo {}");
+	b.conf.n_peers = 0;
+	facts_refused(&b, WIRE_NOT_ALLOWED, "a is not among the peers of b");
+	bed_init(&b);
+	facts_script(&b, "echo no Xen here >&2; exit 1");
+	facts_refused(&b, WIRE_INTERNAL, "no Xen here");
+	bed_init(&b);
+	facts_script(&b, "exit 0");
+	facts_refused(&b, WIRE_INTERNAL, "0 bytes that are no facts");
+	bed_init(&b);
+	facts_script(&b, "head -c 300000 /dev/zero | tr '\\0' 7");
+	facts_refused(&b, WIRE_INTERNAL, "no facts");
+}
+
 /* A primary that is newer than us learns why it is not heard. */
 static void no_common_version(void **state)
 {
@@ -556,6 +656,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_step_of_time_cuts_no_last_word),
 		cmocka_unit_test(static_before_config),
 		cmocka_unit_test(no_common_version),
+		cmocka_unit_test(facts_are_answered),
+		cmocka_unit_test(facts_of_the_host_alone),
+		cmocka_unit_test(facts_that_are_none),
 		cmocka_unit_test(the_active_vm_ends),
 		cmocka_unit_test(the_active_vm_is_not_watched),
 	};

@@ -437,20 +437,21 @@ static void protect_asks(void **state)
 	struct fixture *f = *state;
 	char log[4096];
 
-	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=hold"),
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--to=hostb",
+			     "--on-peer-loss=hold"),
 			 TOOL_ERROR);
 	tool_says(f->err, "romulusd does not run");
 	fake(f, "romulusd", host_willing);
-	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=backup-wins",
-			     "--epoch=25ms", "--heartbeat=50ms", "--failure-timeout=2s",
-			     "--no-wait"),
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--to=hostb",
+			     "--on-peer-loss=backup-wins", "--epoch=25ms", "--heartbeat=50ms",
+			     "--failure-timeout=2s", "--no-wait"),
 			 TOOL_OK);
 	assert_string_equal(asked(f, "romulusd", log),
 			    "protect web to=hostb policy=backup-wins epoch-period=25ms "
 			    "heartbeat-period=50ms failure-timeout=2s\n");
 	tool_says(f->out,
 		  "web: being protected to hostb, on peer loss backup-wins, an epoch every 50 ms");
-	assert_int_equal(RUN(f, cmd_protect, "web", "--dry-run"), TOOL_OK);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--dry-run"), TOOL_OK);
 	assert_string_equal(asked(f, "romulusd", log), "protect web dry-run\n");
 	tool_says(f->out, "would be protected");
 }
@@ -466,12 +467,31 @@ static void protect_is_refused(void **state)
 	struct fixture *f = *state;
 
 	fake(f, "romulusd", host);
-	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--to=hostb"), TOOL_USAGE);
 	tool_says(f->err, "backup-wins   The backup takes");
 	tool_says(f->err, "primary-wins  The VM goes on here");
 	tool_says(f->err, "hold          Nobody goes on alone");
-	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb"), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--to=hostb"), TOOL_ERROR);
 	tool_says(f->err, "already protected");
+}
+
+/* What romulusd knows by itself comes first; nothing begins when the doctor finds a reason. */
+static void protect_sees_the_doctor(void **state)
+{
+	struct fixture *f = *state;
+	char log[4096], conf[160];
+
+	snprintf(conf, sizeof(conf), "--config=%s/none.conf", f->dir);
+	fake(f, "romulusd", host_willing);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--to=hostb", "--on-peer-loss=hold", conf),
+			 TOOL_ERROR);
+	assert_string_equal(asked(f, "romulusd", log),
+			    "protect web to=hostb policy=hold dry-run\nversion\n");
+	tool_says(f->err, "error: config: ");
+	tool_says(f->err, "none.conf");
+	tool_says(f->err, "error: peer: hostb");
+	tool_says(f->err, "web is not protected: it would fail");
+	tool_says(f->err, "--skip-doctor");
 }
 
 static void protect_follows(void **state)
@@ -486,7 +506,7 @@ static void protect_follows(void **state)
 
 	fake(f, "romulusd", host_willing);
 	fake(f, "web.primary", web);
-	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_OK);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor"), TOOL_OK);
 	tool_says(
 		f->out,
 		"web: connecting\nweb: copying\nfirst copy: 3%, 110 MB/s\nfirst copy: 47%, 110 MB/s\n"
@@ -507,15 +527,16 @@ static void protect_ends_badly(void **state)
 	char path[128];
 
 	fake(f, "romulusd", refused);
-	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor"), TOOL_ERROR);
 	tool_says(f->err, "web is not protected (refused): there is no VM web");
 	fake(f, "web.primary", slow);
-	assert_int_equal(RUN(f, cmd_protect, "web", "--timeout=300ms"), TOOL_DEGRADED);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor", "--timeout=300ms"),
+			 TOOL_DEGRADED);
 	tool_says(f->err, "not protected yet");
 	snprintf(path, sizeof(path), "%s/web.primary.ctl", f->dir);
 	unlink(path);
 	fake(f, "web.primary", deposed);
-	assert_int_equal(RUN(f, cmd_protect, "web"), TOOL_ERROR);
+	assert_int_equal(RUN(f, cmd_protect, "web", "--skip-doctor"), TOOL_ERROR);
 	tool_says(f->err, "(deposed)");
 }
 
@@ -766,6 +787,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(usage_errors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(protect_asks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(protect_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protect_sees_the_doctor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(protect_follows, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(protect_ends_badly, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unprotect_works, set_up, tear_down),

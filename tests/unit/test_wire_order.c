@@ -34,7 +34,7 @@ static const struct {
 	{'G', FRAME_DISK_DATA},	    {'L', FRAME_DISK_DATA},	{'I', FRAME_DISK_END},
 	{'J', FRAME_DISK_END},	    {'V', FRAME_DISK_VERIFY},	{'v', FRAME_DISK_VERIFIED},
 	{'p', FRAME_DISK_PROGRESS}, {'q', FRAME_DISK_PROGRESS}, {'O', FRAME_HANDOVER},
-	{'Q', FRAME_HANDOVER},
+	{'Q', FRAME_HANDOVER},	    {'A', FRAME_ASK_FACTS},	{'f', FRAME_FACTS},
 };
 
 /* What wire_order_check() looks at; the rest is zeroes. */
@@ -126,6 +126,10 @@ static void good(void **state)
 		"HhCSDdIJ123EaFOtK",
 		"HhCS123EaOKkt",
 		"HhCS123EP1EaOat",
+		/* in place of a session */
+		"Af",
+		"AKkf",
+		"Ar",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(talks); i++) {
@@ -203,6 +207,34 @@ static const char *const bad_talks[] = {
 	"HhBbb",
 	"HhBbr",
 	"HhBbk",
+	/* in place of a session */
+	"f",
+	"AA",
+	"AH",
+	"AC",
+	"AP",
+	"AB",
+	"AO",
+	"A1",
+	"AE",
+	"AD",
+	"AX",
+	"AI",
+	"Ah",
+	"Aa",
+	"At",
+	"Ab",
+	"Ad",
+	"Ap",
+	"Aff",
+	"Afr",
+	"Afk",
+	"Arf",
+	"HA",
+	"Hf",
+	"HhA",
+	"HhCSPA",
+	"HhCSP123Ef",
 	/* disks */
 	"HD",
 	"HhD",
