@@ -52,6 +52,7 @@ static void keep_flight(struct event_log *l, char path[FLIGHT_PATH_SIZE])
 {
 	const struct event *ev = &l->item.ev;
 	bool old = ev->flight == EVENT_FLIGHT_OLD;
+	const struct flight_place to = {l->state_dir, ev->vm, l->conf.by};
 	char live[FLIGHT_PATH_SIZE], from[FLIGHT_PATH_SIZE + 8];
 	struct err e = ERR_INIT;
 	int rc;
@@ -63,7 +64,7 @@ static void keep_flight(struct event_log *l, char path[FLIGHT_PATH_SIZE])
 	rc = flight_path(live, l->run_dir, ev->vm, l->conf.by, &e);
 	snprintf(from, sizeof(from), "%s%s", live, old ? ".old" : "");
 	if (!rc)
-		rc = flight_keep(from, l->state_dir, ev->vm, l->conf.by, ev->wall_us, path, &e);
+		rc = flight_keep(&to, from, ev->wall_us, path, &e);
 	if (rc < 0) {
 		*path = '\0';
 		log_limited(LOG_AT_WARN, "the flight recorder is not kept: %s", e.text);

@@ -103,15 +103,21 @@ MUST_CHECK int flight_decode(struct flight_view *v, const void *data, size_t siz
 MUST_CHECK int flight_read(struct flight_view *v, const char *path, struct err *e);
 const char *flight_phase_name(enum flight_phase p);
 
+/* Whose recorders are kept, and where. All borrowed. */
+struct flight_place {
+	const char *state_dir;
+	const char *vm;
+	const char *side;
+};
+
 /*
  * Copies a recorder to <state_dir>/flight/<vm>.<side>.<time>.flight, and removes those that are too many. path: where to.
  * Blocks on the disk.
  */
-MUST_CHECK int flight_keep(const char *from, const char *state_dir, const char *vm,
-			   const char *side, uint64_t wall_us, char path[FLIGHT_PATH_SIZE],
-			   struct err *e);
+MUST_CHECK int flight_keep(const struct flight_place *to, const char *from, uint64_t wall_us,
+			   char path[FLIGHT_PATH_SIZE], struct err *e);
 /* The newest kept one of a VM and side. 0 or -ENOENT. */
-MUST_CHECK int flight_newest(const char *state_dir, const char *vm, const char *side,
-			     char path[FLIGHT_PATH_SIZE], struct err *e);
+MUST_CHECK int flight_newest(const struct flight_place *of, char path[FLIGHT_PATH_SIZE],
+			     struct err *e);
 
 #endif

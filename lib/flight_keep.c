@@ -33,12 +33,12 @@ static void stamp(char out[STAMP_SIZE], uint64_t wall_us)
 }
 
 /* The stamp in the name of a file of this VM and side, or NULL: names may contain dots. */
-static const char *stamp_of(const char *file, const char *vm, const char *side)
+static const char *stamp_of(const char *file, const struct flight_place *of)
 {
-	size_t head = strlen(vm) + 1 + strlen(side) + 1;
+	size_t head = strlen(of->vm) + 1 + strlen(of->side) + 1;
 	char start[2 * NAME_SIZE];
 
-	snprintf(start, sizeof(start), "%s.%s.", vm, side);
+	snprintf(start, sizeof(start), "%s.%s.", of->vm, of->side);
 	if (strlen(file) != head + STAMP_SIZE - 1 + strlen(SUFFIX) ||
 	    strncmp(file, start, head) != 0 ||
 	    strspn(file + head, "0123456789T") != STAMP_SIZE - 1 ||
@@ -48,14 +48,14 @@ static const char *stamp_of(const char *file, const char *vm, const char *side)
 }
 
 /* Counts them; first and last are their stamps, by age. */
-static unsigned int look(DIR *dir, const char *vm, const char *side, char first[STAMP_SIZE],
+static unsigned int look(DIR *dir, const struct flight_place *of, char first[STAMP_SIZE],
 			 char last[STAMP_SIZE])
 {
 	const struct dirent *d;
 	unsigned int n = 0;
 
 	while ((d = readdir(dir))) {
-		const char *s = stamp_of(d->d_name, vm, side);
+		const char *s = stamp_of(d->d_name, of);
 
 		if (!s)
 			continue;
@@ -68,14 +68,14 @@ static unsigned int look(DIR *dir, const char *vm, const char *side, char first[
 	return n;
 }
 
-static int make_path(char path[FLIGHT_PATH_SIZE], const char *state_dir, const char *vm,
-		     const char *side, const char *when, struct err *e)
+static int make_path(char path[FLIGHT_PATH_SIZE], const struct flight_place *of, const char *when,
+		     struct err *e)
 {
-	int n = snprintf(path, FLIGHT_PATH_SIZE, "%s/" FOLDER "/%s.%s.%s" SUFFIX, state_dir, vm,
-			 side, when);
+	int n = snprintf(path, FLIGHT_PATH_SIZE, "%s/" FOLDER "/%s.%s.%s" SUFFIX, of->state_dir,
+			 of->vm, of->side, when);
 
 	if (n < 0 || n >= FLIGHT_PATH_SIZE)
-		return err_set(e, -ENAMETOOLONG, "%.64s", state_dir);
+		return err_set(e, -ENAMETOOLONG, "%.64s", of->state_dir);
 	return 0;
 }
 
@@ -88,18 +88,18 @@ static DIR *open_folder(const char *state_dir)
 }
 
 /* What cannot be removed stays; the next one tries again. */
-static void thin_out(const char *state_dir, const char *vm, const char *side)
+static void thin_out(const struct flight_place *of)
 {
 	char first[STAMP_SIZE] = "", last[STAMP_SIZE] = "", path[FLIGHT_PATH_SIZE];
 	struct err ignored = ERR_INIT;
 
 	for (int i = 0; i < FLIGHT_KEPT; i++) {
-		DIR *dir = open_folder(state_dir);
-		unsigned int n = dir ? look(dir, vm, side, first, last) : 0;
+		DIR *dir = open_folder(of->state_dir);
+		unsigned int n = dir ? look(dir, of, first, last) : 0;
 
 		if (dir)
 			closedir(dir);
-		if (n <= FLIGHT_KEPT || make_path(path, state_dir, vm, side, first, &ignored) < 0 ||
+		if (n <= FLIGHT_KEPT || make_path(path, of, first, &ignored) < 0 ||
 		    unlink(path) < 0)
 			return;
 	}
@@ -115,8 +115,8 @@ static int make_folder(const char *state_dir, struct err *e)
 	return err_set(e, -errno, "make folder %s", path);
 }
 
-int flight_keep(const char *from, const char *state_dir, const char *vm, const char *side,
-		uint64_t wall_us, char path[FLIGHT_PATH_SIZE], struct err *e)
+int flight_keep(const struct flight_place *to, const char *from, uint64_t wall_us,
+		char path[FLIGHT_PATH_SIZE], struct err *e)
 {
 	autofree uint8_t *buf = mem_alloc(FLIGHT_FILE_SIZE);
 	autofd fd = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -133,26 +133,26 @@ int flight_keep(const char *from, const char *state_dir, const char *vm, const c
 	if (n != FLIGHT_FILE_SIZE)
 		return err_set(e, n < 0 ? -errno : -EBADMSG, "read %s", from);
 	stamp(when, wall_us);
-	rc = make_path(path, state_dir, vm, side, when, e);
+	rc = make_path(path, to, when, e);
 	if (!rc)
-		rc = make_folder(state_dir, e);
+		rc = make_folder(to->state_dir, e);
 	if (!rc)
 		rc = persist_replace(path, buf, FLIGHT_FILE_SIZE, 0600, e);
 	if (!rc)
-		thin_out(state_dir, vm, side);
+		thin_out(to);
 	return rc;
 }
 
-int flight_newest(const char *state_dir, const char *vm, const char *side,
-		  char path[FLIGHT_PATH_SIZE], struct err *e)
+int flight_newest(const struct flight_place *of, char path[FLIGHT_PATH_SIZE], struct err *e)
 {
 	char first[STAMP_SIZE] = "", last[STAMP_SIZE] = "";
-	DIR *dir = open_folder(state_dir);
-	unsigned int n = dir ? look(dir, vm, side, first, last) : 0;
+	DIR *dir = open_folder(of->state_dir);
+	unsigned int n = dir ? look(dir, of, first, last) : 0;
 
 	if (dir)
 		closedir(dir);
 	if (!n)
-		return err_setx(e, -ENOENT, "no flight recorder of %s, %s, was kept", vm, side);
-	return make_path(path, state_dir, vm, side, last, e);
+		return err_setx(e, -ENOENT, "no flight recorder of %s, %s, was kept", of->vm,
+				of->side);
+	return make_path(path, of, last, e);
 }

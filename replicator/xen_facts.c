@@ -182,7 +182,7 @@ static bool has_name(struct handles *h, uint32_t domid, const char *name)
 
 static int find(struct handles *h, const char *name, xc_domaininfo_t *out, struct err *e)
 {
-	xc_domaininfo_t info[DOMAINS_AT_A_TIME];
+	xc_domaininfo_t info[DOMAINS_AT_A_TIME] = {0};
 	uint32_t next = 1; /* not domain 0 */
 	int n;
 

@@ -123,11 +123,12 @@ int cmd_doctor(int argc, char **argv)
 	struct options o = {.ask = {.conf_path = CONF_DEFAULT_PATH,
 				    .libexec_dir = LIBEXEC_DIR,
 				    .run_dir = RUN_DIR}};
-	autofree struct doctor_report *r = mem_zalloc(sizeof(*r));
+	autofree struct doctor_report *r = NULL;
 	char peer[NAME_SIZE] = "";
 	struct err e = ERR_INIT;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	r = mem_zalloc(sizeof(*r));
 	if (!r)
 		return tool_fail(TOOL_ERROR, "out of memory");
 	if (doctor_examine(&o.ask, r, peer, &e) < 0)

@@ -16,6 +16,8 @@
 /* Certificates and logs are read by people and by dates; no decision of Romulus is. */
 #define SKEW_US 2000000
 #define ROOM_KIB 16384
+/* The end of the year 9999. */
+#define LAST_DATE UINT64_C(253402300799)
 
 const char *doctor_verdict_name(enum doctor_verdict v)
 {
@@ -190,6 +192,12 @@ static void judge_xen(const struct doctor_case *c, struct doctor_report *r)
 
 /* ---- certificates ---- */
 
+/* Whatever it says, a time that has a date. */
+static int64_t date_at(const struct json_in *v, const char *path)
+{
+	return (int64_t)MIN(json_in_u64(v, path, 0), LAST_DATE);
+}
+
 static void day(int64_t t, char buf[16])
 {
 	time_t when = (time_t)t;
@@ -204,8 +212,8 @@ static void judge_cert(const struct doctor_case *c, const struct json_in *v, con
 {
 	const char *problem = json_in_text(v, "cert.problem", NULL);
 	const char *name = json_in_text(v, "cert.name", "");
-	int64_t from = (int64_t)json_in_double(v, "cert.not_before", 0);
-	int64_t to = (int64_t)json_in_double(v, "cert.not_after", 0);
+	int64_t from = date_at(v, "cert.not_before");
+	int64_t to = date_at(v, "cert.not_after");
 	struct doctor_line *l;
 	char when[16];
 
@@ -240,7 +248,7 @@ static void judge_ca(const struct doctor_case *c, struct doctor_report *r)
 	const char *a = json_in_text(c->here, "ca.fingerprint", "");
 	const char *b = json_in_text(c->there, "ca.fingerprint", "");
 	struct doctor_line *l;
-	int64_t to = (int64_t)json_in_double(c->here, "ca.not_after", 0);
+	int64_t to = date_at(c->here, "ca.not_after");
 	char when[16];
 
 	day(to, when);

@@ -134,7 +134,8 @@ static int find(const struct flight_from *from, const char *side, char path[FLIG
 
 	if (rc < 0 || access(path, F_OK) == 0)
 		return rc;
-	return flight_newest(from->state_dir, from->vm, side, path, e);
+	return flight_newest(&(const struct flight_place){from->state_dir, from->vm, side}, path,
+			     e);
 }
 
 int flight_show(const struct flight_from *from)

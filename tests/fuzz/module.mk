@@ -4,6 +4,7 @@
 FUZZ_TARGETS += \
 	tests/fuzz/fuzz_conf.c \
 	tests/fuzz/fuzz_ctl.c \
+	tests/fuzz/fuzz_doctor.c \
 	tests/fuzz/fuzz_etcd.c \
 	tests/fuzz/fuzz_flight.c \
 	tests/fuzz/fuzz_frame.c \

@@ -317,10 +317,18 @@ static int config_again(const struct frame *f, struct wr *w, struct err *e)
 
 static int facts_again(const struct frame *f, struct wr *w, struct err *e)
 {
+	struct wire_ask_facts ask;
 	const char *json;
 	size_t size;
-	int rc = wire_facts_decode(f, &json, &size, e);
+	int rc;
 
+	if (f->h.type == FRAME_ASK_FACTS) {
+		rc = wire_ask_facts_decode(f, &ask, e);
+		if (!rc)
+			wire_ask_facts_encode(w, &ask);
+		return rc;
+	}
+	rc = wire_facts_decode(f, &json, &size, e);
 	if (!rc)
 		wire_facts_encode(w, json, size);
 	return rc;
@@ -477,14 +485,11 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
 		uint64_t term;
-		struct wire_ask_facts ask_facts;
 	} m;
 	int rc = 0;
 
 	switch ((enum frame_type)f->h.type) {
 	case FRAME_ASK_FACTS:
-		AGAIN(ask_facts, &m.ask_facts);
-		break;
 	case FRAME_FACTS:
 		rc = facts_again(f, w, e);
 		break;

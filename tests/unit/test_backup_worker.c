@@ -465,7 +465,7 @@ static void ask_facts(struct bed *b, const char *vm, struct frame *f)
 {
 	uint8_t buf[72] = {0};
 
-	memcpy(buf, vm, strlen(vm));
+	snprintf((char *)buf, NAME_SIZE, "%s", vm);
 	say(b, FRAME_ASK_FACTS, buf, sizeof(buf));
 	assert_int_equal(hear(b, f), 0);
 }

@@ -141,8 +141,10 @@ static void peer(struct fixture *f, const char *ca, const char *host, enum answe
 	struct frame frame;
 
 	f->peer = fork();
-	if (f->peer)
+	if (f->peer) {
+		tls_ctx_free(ctx);
 		return;
+	}
 	alarm(30);
 	for (;;) {
 		const struct conn_conf cc = {.tls = ctx,

@@ -120,7 +120,7 @@ static void too_much_is_cut(void **state)
 	/* 20 facts of 95 control bytes: no line may be longer than its buffer. */
 	event_begin(&ev, "k", NULL, 0, 0);
 	for (int i = 0; i < EVENT_FACTS; i++) {
-		static char key[EVENT_FACTS][4];
+		static char key[EVENT_FACTS][16];
 
 		snprintf(key[i], sizeof(key[i]), "k%d", i);
 		event_fact_text(&ev, key[i], long_text);
@@ -243,7 +243,7 @@ static void foreign_lines_are_left_out(void **state)
 
 static void it_is_bounded(void **state)
 {
-	char old[128], newer[128];
+	char old[160], newer[160];
 	struct event_reader r;
 	struct event_file f;
 	struct stat st;

@@ -210,7 +210,8 @@ static void the_flight_recorder(void **state)
 		fe.us[p] = p == FLIGHT_RELEASE ? FLIGHT_UNKNOWN : 100 + (uint32_t)p;
 	flight_begin(flight, &fe);
 	/* Kept, and removed from where it was: the kept one is shown. */
-	assert_int_equal(flight_keep(path, f->dir, "web", "primary", 1795694400123456, path, &e),
+	assert_int_equal(flight_keep(&(const struct flight_place){f->dir, "web", "primary"}, path,
+				     1795694400123456, path, &e),
 			 0);
 	flight_free(flight, true);
 	assert_int_equal(finish(f, begin(f, "--flight", "web")), TOOL_OK);

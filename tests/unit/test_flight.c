@@ -273,32 +273,41 @@ static void few_are_kept(void **state)
 	struct flight *f = begin(&left);
 
 	note(f, 1);
-	assert_int_equal(flight_newest(dir, "web.1", "primary", newest, &e), -ENOENT);
+	assert_int_equal(flight_newest(&(const struct flight_place){dir, "web.1", "primary"},
+				       newest, &e),
+			 -ENOENT);
 	for (unsigned int i = 0; i < 3 * FLIGHT_KEPT; i++) {
-		assert_int_equal(flight_keep(path, dir, "web.1", "primary", WALL_US + i * 100000000,
-					     kept, &e),
+		assert_int_equal(flight_keep(&(const struct flight_place){dir, "web.1", "primary"},
+					     path, WALL_US + i * 100000000, kept, &e),
 				 0);
 		/* A VM whose name begins alike, and the other side: theirs are theirs. */
 		if (i < 2) {
-			assert_int_equal(flight_keep(path, dir, "web", "primary", WALL_US + i,
-						     newest, &e),
-					 0);
-			assert_int_equal(flight_keep(path, dir, "web.1", "backup", WALL_US + i,
-						     newest, &e),
-					 0);
+			assert_int_equal(
+				flight_keep(&(const struct flight_place){dir, "web", "primary"},
+					    path, WALL_US + i, newest, &e),
+				0);
+			assert_int_equal(
+				flight_keep(&(const struct flight_place){dir, "web.1", "backup"},
+					    path, WALL_US + i, newest, &e),
+				0);
 		}
 	}
 	snprintf(folder, sizeof(folder), "%s/flight", dir);
 	assert_int_equal(count(folder), FLIGHT_KEPT + 4);
-	assert_int_equal(flight_newest(dir, "web.1", "primary", newest, &e), 0);
+	assert_int_equal(flight_newest(&(const struct flight_place){dir, "web.1", "primary"},
+				       newest, &e),
+			 0);
 	assert_string_equal(newest, kept);
 	assert_int_equal(flight_read(&view, kept, &e), 0);
 	assert_int_equal(view.n, 1);
 	snprintf(folder, sizeof(folder), "%s/flight/web.primary.20261126T120000123457.flight", dir);
-	assert_int_equal(flight_newest(dir, "web", "primary", newest, &e), 0);
+	assert_int_equal(
+		flight_newest(&(const struct flight_place){dir, "web", "primary"}, newest, &e), 0);
 	assert_string_equal(newest, folder);
 	flight_free(f, true);
-	assert_int_equal(flight_keep(path, dir, "web.1", "primary", WALL_US, kept, &e), -ENOENT);
+	assert_int_equal(flight_keep(&(const struct flight_place){dir, "web.1", "primary"}, path,
+				     WALL_US, kept, &e),
+			 -ENOENT);
 }
 
 /* ---- with events ---- */
