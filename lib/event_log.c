@@ -22,6 +22,8 @@
 #include "lib/mem.h"
 #include "lib/queue.h"
 
+#define STACK_SIZE ((size_t)512 << 10)
+
 /* What the queue carries. `lost` are those that did not fit before. */
 struct item {
 	uint64_t lost;
@@ -133,13 +135,20 @@ static void *run(void *arg)
 
 static int start(struct event_log *l, struct err *e)
 {
+	pthread_attr_t attr;
 	sigset_t all;
 	sigset_t old;
-	int r;
+	int r = pthread_attr_init(&attr);
 
+	if (r)
+		return err_set(e, -r, "thread for events");
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&l->thread, NULL, run, l);
+	/* A worker locks its memory, a thread's stack and all. */
+	r = pthread_attr_setstacksize(&attr, STACK_SIZE);
+	if (!r)
+		r = pthread_create(&l->thread, &attr, run, l);
+	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r ? err_set(e, -r, "thread for events") : 0;
 }

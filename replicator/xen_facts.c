@@ -274,7 +274,7 @@ static void look(struct handles *h, const xc_domaininfo_t *info, struct xen_vm_f
 
 int xen_facts_vm(const char *name, struct xen_vm_facts *f, struct err *e)
 {
-	xc_domaininfo_t info;
+	xc_domaininfo_t info = {0};
 	struct handles h;
 	int rc = open_all(&h, e);
 

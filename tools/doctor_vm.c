@@ -368,6 +368,20 @@ static void name_active(const struct doctor_case *c, bool runs, struct doctor_re
 			    c->vm);
 }
 
+/*
+ * It was the primary of this very VM, died, and does not know yet that we took over: our newer term tells it, if nothing of
+ * the VM is left there. As the backup's worker has it.
+ */
+static bool is_deposed(const struct doctor_case *c)
+{
+	return !strcmp(json_in_text(c->there, "vm.remembered.peer", ""),
+		       json_in_text(c->here, "host", "?")) &&
+	       json_in_u64(c->there, "vm.remembered.term", UINT64_MAX) <
+		       json_in_u64(c->here, "vm.remembered.term", 0) &&
+	       !json_in_bool(c->there, "vm.remembered.primary_worker", true) &&
+	       !json_in_bool(c->there, "vm.found", true);
+}
+
 /* Is the name free there? With a session of this very VM it is not, and should not be. */
 static void judge_names(const struct doctor_case *c, struct doctor_report *r)
 {
@@ -378,6 +392,9 @@ static void judge_names(const struct doctor_case *c, struct doctor_report *r)
 
 	if (problem)
 		name_taken(r, problem, "romulus forget the VM there");
+	else if (!strcmp(role, "primary") && is_deposed(c))
+		doctor_found(doctor_add(r, DOCTOR_OK, "name"),
+			     "%s was its primary before, and becomes its backup", c->peer);
 	else if (!strcmp(role, "primary"))
 		name_taken(r, "the other host protects a VM of this name from there",
 			   "unprotect it there, or rename one of them");

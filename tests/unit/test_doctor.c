@@ -43,7 +43,7 @@ static const char here_text[] = "{" COMMON(
 	     "\"cpu\":{\"vendor\":\"GenuineIntel\"," FEATURES "},"
 	     "\"vifs\":[{\"name\":\"vif3.0\",\"bridge\":\"xenbr0\"}],"
 	     "\"disks\":[{\"vdev\":\"xvda\",\"name\":\"web-root\"}],\"standby_found\":false,"
-	     "\"remembered\":{\"role\":\"none\",\"primary_worker\":false,\"backup_worker\":false}}}";
+	     "\"remembered\":{\"role\":\"none\",\"term\":2,\"primary_worker\":false,\"backup_worker\":false}}}";
 static const char there_text[] = "{" COMMON(
 	"b", "a") "\"vm\":{\"name\":\"web\",\"found\":false,\"standby_found\":false,"
 		  "\"remembered\":{\"role\":\"none\",\"peer\":\"c\",\"primary_worker\":false,"
@@ -332,6 +332,23 @@ static const struct {
 	 "web.state is torn", "forget"},
 	{THERE, "\"role\":\"none\"", "\"role\":\"primary\"", DOCTOR_ERROR, "name",
 	 "protects a VM of this name", "unprotect it there"},
+	/* It died, and does not know yet that this host took over; but not when anything says otherwise. */
+	{THERE, "\"role\":\"none\",\"peer\":\"c\"",
+	 "\"role\":\"primary\",\"term\":1,\"peer\":\"a\"", DOCTOR_OK, "name",
+	 "b was its primary before", ""},
+	{THERE, "\"role\":\"none\",\"peer\":\"c\"",
+	 "\"role\":\"primary\",\"term\":2,\"peer\":\"a\"", DOCTOR_ERROR, "name",
+	 "protects a VM of this name", "unprotect"},
+	{THERE, "\"role\":\"none\",\"peer\":\"c\"",
+	 "\"role\":\"primary\",\"term\":1,\"peer\":\"c\"", DOCTOR_ERROR, "name",
+	 "protects a VM of this name", "unprotect"},
+	{THERE, "\"role\":\"none\",\"peer\":\"c\",\"primary_worker\":false",
+	 "\"role\":\"primary\",\"term\":1,\"peer\":\"a\",\"primary_worker\":true", DOCTOR_ERROR,
+	 "name", "protects a VM of this name", "unprotect"},
+	{THERE,
+	 "\"found\":false,\"standby_found\":false,\"remembered\":{\"role\":\"none\",\"peer\":\"c\"",
+	 "\"found\":true,\"remembered\":{\"role\":\"primary\",\"term\":1,\"peer\":\"a\"",
+	 DOCTOR_ERROR, "name", "protects a VM of this name", "unprotect"},
 	{THERE, "\"found\":false,\"standby_found\":false,\"remembered\":{\"role\":\"none\"",
 	 "\"found\":true,\"remembered\":{\"role\":\"active\"", DOCTOR_ERROR, "name",
 	 "b took a VM called web over from c, and it runs there", "newer life"},
