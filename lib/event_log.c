@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -37,7 +36,8 @@ struct event_log {
 	char run_dir[256];
 	char host[NAME_SIZE];
 	struct queue *queue;
-	int stop_fd;
+	int stop_fd; /* readable: write what there is, and end */
+	int done_fd; /* readable: it has */
 	pthread_t thread;
 
 	uint64_t dropped; /* the producer's: did not fit since the last that did */
@@ -117,6 +117,14 @@ static void write_all(struct event_log *l)
 		log_limited(LOG_AT_WARN, "events: %s", e.text);
 }
 
+static void raise_fd(int fd)
+{
+	const uint64_t one = 1;
+
+	if (write(fd, &one, sizeof(one)) != sizeof(one))
+		die("eventfd: %s", strerrordesc_np(errno));
+}
+
 static void *run(void *arg)
 {
 	struct event_log *l = arg;
@@ -130,6 +138,7 @@ static void *run(void *arg)
 	} while (!(p[1].revents & POLLIN));
 	/* What came between the last look and the word to stop. */
 	write_all(l);
+	raise_fd(l->done_fd);
 	return NULL;
 }
 
@@ -159,6 +168,8 @@ static void destroy(struct event_log *l)
 	queue_free(l->queue);
 	if (l->stop_fd >= 0)
 		close(l->stop_fd);
+	if (l->done_fd >= 0)
+		close(l->done_fd);
 	mem_free(l);
 }
 
@@ -175,8 +186,10 @@ int event_log_new(struct event_log **out, const struct event_log_conf *conf, str
 	snprintf(l->run_dir, sizeof(l->run_dir), "%s", conf->run_dir);
 	snprintf(l->host, sizeof(l->host), "%s", conf->host);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = l->stop_fd < 0 ? err_set(e, -errno, "event log")
-			    : queue_new(&l->queue, sizeof(struct item), EVENT_LOG_DEPTH, e);
+	l->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = l->stop_fd < 0 || l->done_fd < 0
+		     ? err_set(e, -errno, "event log")
+		     : queue_new(&l->queue, sizeof(struct item), EVENT_LOG_DEPTH, e);
 	if (!rc)
 		rc = event_file_init(&l->file, l->state_dir, e);
 	if (!rc)
@@ -191,16 +204,18 @@ int event_log_new(struct event_log **out, const struct event_log_conf *conf, str
 
 void event_log_free(struct event_log *l)
 {
-	struct timespec until;
-	uint64_t one = 1;
+	struct pollfd p = {.events = POLLIN};
+	int r;
 
 	if (!l)
 		return;
-	if (write(l->stop_fd, &one, sizeof(one)) != sizeof(one))
-		die("eventfd: %s", strerrordesc_np(errno));
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(EVENT_LOG_END_NS / NS_PER_SEC);
-	if (pthread_clockjoin_np(l->thread, NULL, CLOCK_MONOTONIC, &until) == 0) {
+	raise_fd(l->stop_fd);
+	p.fd = l->done_fd;
+	do {
+		r = poll(&p, 1, clock_poll_ms(EVENT_LOG_END_NS));
+	} while (r < 0 && errno == EINTR);
+	if (r > 0) {
+		pthread_join(l->thread, NULL);
 		destroy(l);
 		return;
 	}

@@ -27,12 +27,14 @@ static char dir[64];
 static char path[96];
 
 /* What the disk does to the next writes of a line. */
-static enum {
+enum disk_mood {
 	DISK_FINE,
 	DISK_FULL,
 	DISK_TEARS,
 	DISK_HANGS
-} disk;
+};
+
+static _Atomic(enum disk_mood) disk;
 static int release[2]; /* a hanging disk is read from here */
 
 ssize_t __real_write(int fd, const void *p, size_t n);
