@@ -213,6 +213,10 @@ static void put_disks(struct json *j, const struct conf *c)
 
 static void put_conf(struct json *j, const struct conf *c)
 {
+	static const char *const arbiters[] = {[CONF_ARBITER_NONE] = "none",
+					       [CONF_ARBITER_WITNESS] = "witness",
+					       [CONF_ARBITER_ETCD] = "etcd",
+					       [CONF_ARBITER_FENCE] = "fence"};
 	struct json *o = json_out_object(j, "conf");
 	struct json *a = json_out_array(o, "peers");
 
@@ -223,6 +227,8 @@ static void put_conf(struct json *j, const struct conf *c)
 		json_out_text(p, "address", c->peer[i].address);
 		json_out_u64(p, "port", c->peer[i].port);
 	}
+	if (c->arbiter_kind < ARRAY_SIZE(arbiters))
+		json_out_text(o, "arbiter", arbiters[c->arbiter_kind]);
 	json_out_u64(o, "arena_bytes", c->arena_bytes);
 	json_out_u64(o, "delta_cache_bytes", c->delta_cache_bytes);
 	json_out_u64(o, "epoch_period_us", c->epoch_period_ns / NS_PER_US);

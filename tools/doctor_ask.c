@@ -24,8 +24,8 @@
 #define HERE_NS (20 * NS_PER_SEC)
 /* More than the peer gives its own gathering. */
 #define THERE_NS (25 * NS_PER_SEC)
-/* It bounds itself: two attempts of its own, or a fence agent. */
-#define ARBITER_NS (40 * NS_PER_SEC)
+/* It bounds itself; longer than that and it hangs. */
+#define ARBITER_SLACK_NS (2 * NS_PER_SEC)
 #define GOODBYE_NS (500 * NS_PER_MS)
 
 struct gathered {
@@ -190,35 +190,35 @@ static bool dashed(const char *hex, char out[37])
 static void ask_arbiter(const struct doctor_ask *ask, const char *peer, struct gathered *g,
 			struct doctor_case *c)
 {
-	char path[TOOL_PATH_SIZE], uuid[37], term[24], out[256], said[256];
-	const char *const argv[] = {path, "look",   ask->vm, "--uuid",	 uuid,		 "--term",
-				    term, "--peer", peer,    "--config", ask->conf_path, NULL};
+	char path[TOOL_PATH_SIZE], uuid[37], out[256], said[256];
+	const char *const argv[] = {path,     "look", ask->vm,	  "--uuid",	  uuid,
+				    "--peer", peer,   "--config", ask->conf_path, NULL};
 	struct spawn sp = {.argv = argv,
-			   .timeout_ns = ARBITER_NS,
+			   .timeout_ns = conf_arbiter_bound(g->conf) + ARBITER_SLACK_NS,
 			   .out = out,
 			   .out_size = sizeof(out),
 			   .err = said,
 			   .err_size = sizeof(said)};
 	struct err e = ERR_INIT;
 
-	snprintf(path, sizeof(path), "%s/romulus-arbiter", ask->libexec_dir);
-	if (!ask->vm || access(path, X_OK) < 0 ||
+	/* Terms are of a VM. */
+	if (g->conf->arbiter_kind == CONF_ARBITER_NONE || !ask->vm ||
 	    !dashed(json_in_text(g->here, "vm.uuid", ""), uuid))
 		return;
-	snprintf(term, sizeof(term), "%llu",
-		 (unsigned long long)MAX(json_in_u64(g->here, "vm.remembered.term", 1),
-					 UINT64_C(1)));
+	snprintf(path, sizeof(path), "%s/romulus-arbiter", ask->libexec_dir);
+	c->arbiter = DOCTOR_ARBITER_SILENT;
 	if (spawn_run(&sp, &e) < 0) {
 		snprintf(g->arbiter_text, sizeof(g->arbiter_text), "%.200s", e.text);
-		c->arbiter = DOCTOR_ARBITER_SILENT;
 		return;
 	}
-	/* Wrong usage: there is none in romulus.conf. */
-	if (sp.status == 64)
-		return;
 	out[strcspn(out, "\n")] = '\0';
-	snprintf(g->arbiter_text, sizeof(g->arbiter_text), "%s", *out ? out : "it says nothing");
-	c->arbiter = sp.status == 0 ? DOCTOR_ARBITER_ANSWERS : DOCTOR_ARBITER_SILENT;
+	said[strcspn(said, "\n")] = '\0';
+	snprintf(g->arbiter_text, sizeof(g->arbiter_text), "%s",
+		 *out	 ? out
+		 : *said ? said
+			 : "romulus-arbiter says nothing");
+	if (sp.status == 0)
+		c->arbiter = DOCTOR_ARBITER_ANSWERS;
 }
 
 /* ---- all of it ---- */

@@ -408,6 +408,21 @@ static void judge_arbiter(const struct doctor_case *c, struct doctor_report *r)
 	doctor_todo(l, "see to it: without its vote neither host goes on alone");
 }
 
+/* Each goes alone by its own: by two that know nothing of each other both could. */
+static void judge_arbiters(const struct doctor_case *c, struct doctor_report *r)
+{
+	const char *a = json_in_text(c->here, "conf.arbiter", "none");
+	const char *b = json_in_text(c->there, "conf.arbiter", "none");
+	bool needed = c->policy && !strcmp(c->policy, "arbiter");
+	struct doctor_line *l;
+
+	if (!strcmp(a, b))
+		return;
+	l = doctor_add(r, needed ? DOCTOR_ERROR : DOCTOR_WARN, "arbiter");
+	doctor_found(l, "the arbiter is %s here, %s at %s", a, b, c->peer);
+	doctor_todo(l, "configure the same one in romulus.conf on both hosts");
+}
+
 void doctor_judge(const struct doctor_case *c, struct doctor_report *r)
 {
 	r->n = r->left_out = 0;
@@ -426,6 +441,7 @@ void doctor_judge(const struct doctor_case *c, struct doctor_report *r)
 		judge_modules(c, r);
 		judge_room_one(c->here, "here", r);
 		judge_room_one(c->there, c->peer, r);
+		judge_arbiters(c, r);
 	} else if (c->here) {
 		judge_xen_one(c->here, "here", r);
 		judge_cert(c, c->here, "here", r);

@@ -259,6 +259,10 @@ static const struct {
 	 "b: 0 KiB", "make room"},
 	{HERE, "\"state_room_kib\":1000000", "\"state_room_kib\":1000", DOCTOR_WARN, "room",
 	 "here: 1000 KiB", "make room"},
+	/* arbiter */
+	{THERE, "\"conf\":{", "\"conf\":{\"arbiter\":\"etcd\",", DOCTOR_WARN, "arbiter",
+	 "none here, etcd at b", "the same one"},
+	{HERE, "\"conf\":{", "\"conf\":{\"arbiter\":\"none\",", DOCTOR_OK, "peers", "", ""},
 	/* guest */
 	{HERE, "\"found\":true", "\"found\":false", DOCTOR_ERROR, "guest",
 	 "there is no domain web on this host", "where the VM runs"},

@@ -32,6 +32,7 @@ struct fixture {
 	uint16_t port;
 	int listen_fd;
 	pid_t peer;
+	const char *arbiter; /* of romulus.conf */
 	char out[32768];
 	char err[16384];
 };
@@ -57,10 +58,11 @@ static void write_conf(struct fixture *f, const char *peer)
 		 "host = { name = \"a\"; };\n"
 		 "tls = { ca = \"%s\"; cert = \"%s\"; key = \"%s\"; };\n"
 		 "peers = ( { name = \"%s\"; address = \"127.0.0.1\"; port = %u; } );\n"
+		 "%s"
 		 "limits = { handshake-timeout = \"2s\"; };\n"
 		 "paths = { state-dir = \"%s\"; run-dir = \"%.31s\"; vm-dir = \"%s\"; };\n",
 		 pki_path(f->pki, "ca.pem"), pki_path(f->pki, "a.pem"), pki_path(f->pki, "a.key"),
-		 peer, f->port, f->dir, f->dir, f->dir);
+		 peer, f->port, f->arbiter, f->dir, f->dir, f->dir);
 	write_file(f, "romulus.conf", text);
 }
 
@@ -72,6 +74,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	f->pki = pki_new();
 	f->listen_fd = loopback_listener(&f->port);
+	f->arbiter = "";
 	write_conf(f, "b");
 	write_file(f, "romulus-facts",
 		   "#!/bin/sh\necho \"{\\\"host\\\":\\\"a\\\",\\\"asked\\\":\\\"$*\\\",\\\"vm\\\":{"
@@ -278,17 +281,27 @@ static void the_arbiter_is_asked(void **state)
 	struct fixture *f = *state;
 
 	peer(f, "ca", "b", FACTS_OF_VM);
+	/* It is there, but this host has none. */
+	write_file(f, "romulus-arbiter", "#!/bin/sh\necho held 7 a\n");
+	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
+	assert_null(strstr(f->out, "held 7 a"));
+	f->arbiter = "arbiter = { kind = \"witness\"; witness-name = \"w\"; witness-address = "
+		     "\"127.0.0.1\"; timeout = \"1s\"; };\n";
+	write_conf(f, "b");
 	write_file(f, "romulus-arbiter", "#!/bin/sh\necho held 7 a $*\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
 	tool_says(f->out, "ok       arbiter      held 7 a look web --uuid "
-			  "11112222-3333-4444-5555-666677778888 --term 7 --peer b --config ");
+			  "11112222-3333-4444-5555-666677778888 --peer b --config ");
 	write_file(f, "romulus-arbiter",
 		   "#!/bin/sh\necho unknown no route to the witness; exit 2\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
 	tool_says(f->out, "warning  arbiter      unknown no route to the witness");
-	write_file(f, "romulus-arbiter", "#!/bin/sh\nexit 64\n");
+	write_file(f, "romulus-arbiter", "#!/bin/sh\necho no such option >&2; exit 64\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	assert_null(strstr(f->out, "arbiter"));
+	tool_says(f->out, "warning  arbiter      no such option");
+	write_file(f, "romulus-arbiter", "#!/bin/sh\nexec sleep 60\n");
+	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
+	tool_says(f->out, "warning  arbiter");
 }
 
 static void wrong_usage(void **state)
