@@ -87,5 +87,6 @@ void timing_derive(struct timing *t, const struct timing_conf *c)
 		.reconnect_ns = at_least(100 * MS, hb),
 		.reconnect_max_ns = at_least(5 * S, hb),
 		.bye_timeout_ns = at_least(10 * S, failure),
+		.vote_retry_ns = at_least(1 * S, hb),
 	};
 }

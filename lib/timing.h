@@ -44,6 +44,8 @@ struct timing {
 	uint64_t reconnect_max_ns;
 	/* How long BYE waits for BYE_OK before the primary treats the peer as lost. */
 	uint64_t bye_timeout_ns;
+	/* Between two questions to the arbiter, at least. */
+	uint64_t vote_retry_ns;
 };
 
 /*

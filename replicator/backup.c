@@ -3,7 +3,8 @@
  * The backup's decisions; see backup.h and, for the reasons, docs/promises.md. Pure.
  *
  * A step does what primary_step() does: notice that we slept, let pass what the time has decided,
- * handle the event. What is committed, and when that is acknowledged: backup_commit.c.
+ * handle the event. What is committed, and when that is acknowledged: backup_commit.c. What an arbiter adds:
+ * backup_vote.c.
  */
 #include "replicator/backup.h"
 
@@ -28,15 +29,15 @@ static const struct sm_state states[] = {
 
 const struct sm_table backup_table = {"backup", states, ARRAY_SIZE(states)};
 
-static void answer(const struct backup *b, enum backup_event_type request, enum backup_refusal why,
-		   struct backup_actions *out)
+void backup_answer__(const struct backup *b, enum backup_event_type request,
+		     enum backup_refusal why, struct backup_actions *out)
 {
 	struct backup_action *a = act(out, BACT_ANSWER);
 
 	a->request = request;
 	a->ok = why == REFUSED_NOT;
 	a->why = why;
-	a->term = b->term;
+	a->term = why == REFUSED_OUTVOTED ? b->outvoted_term : b->term;
 }
 
 static void disconnect(struct backup *b, struct backup_actions *out)
@@ -57,6 +58,7 @@ static void end(struct backup *b, uint64_t now, struct backup_actions *out)
 /* Neither the standby nor its disks can be run from here on. */
 static void abandon(struct backup *b, uint64_t now, struct backup_actions *out)
 {
+	backup_vote_void__(b, out);
 	if (b->n_disks && !MUTANT(MUTANT_FORGET_LEAVE))
 		act(out, BACT_DISKS_LEAVE);
 	act(out, BACT_ABANDON);
@@ -77,9 +79,11 @@ static void session_over(struct backup *b, uint64_t now, struct backup_actions *
 		/* P2: what is not a whole epoch never counts. */
 		b->complete = EPOCH_NONE;
 		b->held = 0;
+		b->takes_over = false;
 		if (!MUTANT(MUTANT_KEEP_PARTIAL))
 			act(out, BACT_DROP_PARTIAL);
-		if (MUTANT(MUTANT_ABANDON_ON_LOSS))
+		if (MUTANT(MUTANT_ABANDON_ON_LOSS) ||
+		    (MUTANT(MUTANT_ABANDON_OUTVOTED) && b->outvoted))
 			abandon(b, now, out);
 		break;
 	case BACKUP_ACTIVATING:
@@ -99,7 +103,7 @@ void backup_protocol_error__(struct backup *b, uint64_t now, struct backup_actio
 /* P2: the standby is run from memory and disks of the same epoch, or not at all. */
 static bool ready(const struct backup *b)
 {
-	if (b->applying && !MUTANT(MUTANT_ACTIVATE_UNAPPLIED))
+	if (b->lease_runs || (b->applying && !MUTANT(MUTANT_ACTIVATE_UNAPPLIED)))
 		return false;
 	return !b->n_disks || b->disks_active || MUTANT(MUTANT_RUN_BEFORE_DISKS);
 }
@@ -113,8 +117,7 @@ static void activate(struct backup *b, struct backup_actions *out)
 	act(out, BACT_ACTIVATE)->epoch = b->committed;
 }
 
-/* The only way to a second life. From here on nothing is committed or acknowledged. */
-static void decide(struct backup *b, uint64_t now, struct backup_actions *out)
+void backup_decide__(struct backup *b, uint64_t now, struct backup_actions *out)
 {
 	if (b->link_up && !MUTANT(MUTANT_KEEP_PARTIAL))
 		act(out, BACT_DROP_PARTIAL);
@@ -143,6 +146,12 @@ static bool may_go_alone(const struct backup *b, uint64_t now)
 	       (b->conf.policy == POLICY_BACKUP_WINS || MUTANT(MUTANT_ACTIVATE_UNDER_HOLD));
 }
 
+/* By the failure timeout after we got an epoch, the lease of whatever was acknowledged is over. */
+static uint64_t leases_end(const struct backup *b)
+{
+	return b->complete_ns + b->conf.timing.failure_timeout_ns;
+}
+
 static void expire(struct backup *b, uint64_t now, struct backup_actions *out)
 {
 	bool silent = liveness_verdict(&b->peer, now) == LIVENESS_LOST;
@@ -160,9 +169,14 @@ static void expire(struct backup *b, uint64_t now, struct backup_actions *out)
 		if (silent && b->link_up)
 			backup_protocol_error__(b, now, out);
 		if (b->state == BACKUP_STANDING && may_go_alone(b, now))
-			decide(b, now, out);
+			backup_decide__(b, now, out);
 		break;
 	case BACKUP_ACTIVATING:
+		if (b->lease_runs && now >= leases_end(b)) {
+			b->lease_runs = false;
+			activate(b, out);
+		}
+		break;
 	case BACKUP_ACTIVE:
 	case BACKUP_ABANDONING:
 	case BACKUP_ENDED:
@@ -240,8 +254,10 @@ static void handover(struct backup *b, uint64_t now, const struct backup_event *
 	/* P2: it has let out what it says we committed. */
 	if (ev->epoch == EPOCH_NONE || !epoch_reached(b->acked, ev->epoch))
 		backup_protocol_error__(b, now, out);
+	else if (by_vote(b))
+		b->takes_over = true;
 	else
-		decide(b, now, out);
+		backup_decide__(b, now, out);
 }
 
 static void standby_failed(struct backup *b, uint64_t now, struct backup_actions *out)
@@ -301,7 +317,7 @@ static void supersede(struct backup *b, uint64_t now, struct backup_actions *out
 {
 	switch (b->state) {
 	case BACKUP_WAITING:
-		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+		backup_answer__(b, BEV_SUPERSEDE, REFUSED_NOT, out);
 		end(b, now, out);
 		break;
 	case BACKUP_BUILDING:
@@ -313,7 +329,7 @@ static void supersede(struct backup *b, uint64_t now, struct backup_actions *out
 	case BACKUP_ACTIVATING:
 		/* P4: "the VM runs here" destroys the other copy; not before it is true. */
 		if (MUTANT(MUTANT_TELL_EARLY))
-			answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
+			backup_answer__(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
 		else
 			b->answer_owed = true;
 		break;
@@ -321,10 +337,10 @@ static void supersede(struct backup *b, uint64_t now, struct backup_actions *out
 		b->answer_owed = true;
 		break;
 	case BACKUP_ACTIVE:
-		answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
+		backup_answer__(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
 		break;
 	case BACKUP_ENDED:
-		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+		backup_answer__(b, BEV_SUPERSEDE, REFUSED_NOT, out);
 		break;
 	}
 }
@@ -357,9 +373,13 @@ static void failover(struct backup *b, uint64_t now, const struct backup_event *
 {
 	enum backup_refusal why = refuse_failover(b, now, ev->force);
 
-	answer(b, BEV_FAILOVER, why, out);
+	if (by_vote(b) && b->state == BACKUP_STANDING) {
+		backup_vote_failover__(b, now, ev->force, out);
+		return;
+	}
+	backup_answer__(b, BEV_FAILOVER, why, out);
 	if (why == REFUSED_NOT)
-		decide(b, now, out);
+		backup_decide__(b, now, out);
 }
 
 static void activated(struct backup *b, uint64_t now, struct backup_actions *out)
@@ -370,7 +390,7 @@ static void activated(struct backup *b, uint64_t now, struct backup_actions *out
 	if (b->link_up)
 		act(out, BACT_TAKEOVER)->term = b->term;
 	if (b->answer_owed)
-		answer(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
+		backup_answer__(b, BEV_SUPERSEDE, REFUSED_ACTIVE, out);
 	b->answer_owed = false;
 	b->bye_wanted = false;
 }
@@ -382,7 +402,7 @@ static void abandoned(struct backup *b, uint64_t now, struct backup_actions *out
 	if (b->bye_wanted && b->link_up)
 		act(out, BACT_BYE_OK)->term = b->term;
 	if (b->answer_owed)
-		answer(b, BEV_SUPERSEDE, REFUSED_NOT, out);
+		backup_answer__(b, BEV_SUPERSEDE, REFUSED_NOT, out);
 	b->answer_owed = false;
 	/* Not disconnect(): the BYE_OK is still on its way; the end of the worker closes the link. */
 	b->link_up = false;
@@ -445,6 +465,9 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 	case BEV_HANDOVER:
 		handover(b, now, ev, out);
 		break;
+	case BEV_VOTE:
+		backup_vote__(b, now, ev, out);
+		break;
 	case BEV_COUNT:
 		break;
 	}
@@ -494,6 +517,7 @@ void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
 				  now);
 	expire(b, now, out);
 	handle(b, now, ev, out);
+	backup_vote_pump__(b, now, out);
 	backup_check(b);
 }
 
@@ -503,9 +527,11 @@ uint64_t backup_next_deadline(const struct backup *b)
 	case BACKUP_WAITING:
 		return b->state_since_ns + b->conf.timing.handshake_timeout_ns;
 	case BACKUP_BUILDING:
-	case BACKUP_STANDING:
 		return liveness_next(&b->peer);
+	case BACKUP_STANDING:
+		return MIN(liveness_next(&b->peer), backup_vote_deadline__(b));
 	case BACKUP_ACTIVATING:
+		return b->lease_runs ? leases_end(b) : UINT64_MAX;
 	case BACKUP_ACTIVE:
 	case BACKUP_ABANDONING:
 	case BACKUP_ENDED:
@@ -516,7 +542,7 @@ uint64_t backup_next_deadline(const struct backup *b)
 
 bool backup_is_protecting(const struct backup *b, uint64_t now)
 {
-	if (b->state != BACKUP_STANDING || !b->link_up)
+	if (b->state != BACKUP_STANDING || !b->link_up || b->outvoted)
 		return false;
 	return liveness_verdict(&b->peer, now) == LIVENESS_ALIVE ||
 	       MUTANT(MUTANT_PROTECTING_SUSPECT);
@@ -530,7 +556,7 @@ bool backup_may_run(const struct backup *b)
 
 bool backup_heartbeats(const struct backup *b)
 {
-	return b->state == BACKUP_BUILDING || b->state == BACKUP_STANDING ||
+	return b->state == BACKUP_BUILDING || (b->state == BACKUP_STANDING && !b->outvoted) ||
 	       (b->state == BACKUP_ABANDONING && b->bye_wanted);
 }
 

@@ -43,6 +43,7 @@ enum backup_ack_mode {
  *   here. Not fed between BACT_APPLY and its answer.
  * - BEV_ACTIVATED: the VM runs here; that it may was durable before it did.
  * - Heartbeats are sent while backup_heartbeats() says so (P5).
+ * - Of policy `arbiter`: what primary.h says of PACT_ASK_VOTE and PEV_VOTE.
  *
  * Of a VM with disks (docs/disk.md; "port" is what is said at each disk's port there):
  * - BEV_DISKS comes when DISKS has, before anything of an epoch. DISKS_OK and REFUSE of what does not fit
@@ -71,6 +72,7 @@ enum backup_event_type {
 	BEV_DISK_FAILED,  /* port: ERROR or its end; disk */
 	BEV_DISKS_ACTIVE, /* port: every disk has answered ACTIVE; epoch */
 	BEV_HANDOVER, /* the primary wants us to run the VM; epoch: the newest whose ACK it has */
+	BEV_VOTE,     /* as PEV_VOTE */
 	BEV_COUNT
 };
 
@@ -85,6 +87,8 @@ struct backup_event {
 	uint8_t n_disks;
 	enum backup_ack_mode ack_mode;
 	bool flush;
+	enum vote vote;
+	uint64_t asked;
 };
 
 enum backup_action_type {
@@ -113,6 +117,7 @@ enum backup_action_type {
 	BACT_DISKS_ACTIVATE,
 	BACT_DISKS_LEAVE, /* port: LEAVE, every disk: what is committed is kept, OUTDATED */
 	BACT_REFUSE, /* REFUSE(INTERNAL) with the disk's error as its text; then the end of the link */
+	BACT_ASK_VOTE, /* term, which is used up from here on: may we have it? Then BEV_VOTE */
 };
 
 /* Why a request was refused; the tool turns it into a sentence. */
@@ -123,6 +128,8 @@ enum backup_refusal {
 	REFUSED_POLICY,	       /* needs force: under primary-wins the primary may have gone alone */
 	REFUSED_ACTIVE,	       /* the VM runs here already, or is about to */
 	REFUSED_ENDING,
+	REFUSED_NO_VOTE,  /* needs force: the arbiter does not answer */
+	REFUSED_OUTVOTED, /* needs force: the arbiter gave the VM away, under `term` */
 };
 
 struct backup_action {
@@ -174,6 +181,17 @@ struct backup {
 	bool bye_wanted;  /* BYE_OK is owed when the standby is gone */
 	bool answer_owed; /* a SUPERSEDE waits for the standby to be gone */
 	enum leave_reason leave;
+	bool asking;	    /* BACT_ASK_VOTE given, BEV_VOTE not seen */
+	bool outvoted;	    /* refused: the primary went alone, or will */
+	bool takes_over;    /* the primary has handed the VM over, in this session */
+	bool forced;	    /* the operator wants it activated, whatever the arbiter cannot say */
+	bool failover_owed; /* a FAILOVER waits for the arbiter's answer */
+	bool lease_runs;    /* ACTIVATING: the primary may still let out what we acknowledged */
+	uint64_t asked;	    /* newest term asked for */
+	uint64_t outvoted_term; /* the arbiter's */
+	uint64_t over;		/* a term that the operator overrides, 0 none */
+	uint64_t vote_retry_ns; /* not before this instant is the next question */
+	uint64_t complete_ns;	/* when the newest epoch was here: its lease began before */
 };
 
 /* What a worker finds when a HELLO for a VM comes in. */

@@ -105,6 +105,7 @@ void backup_epoch_complete__(struct backup *b, uint64_t now, const struct backup
 	 * may go alone. The word may have waited in a stall, so it is no sign of life for P5.
 	 */
 	liveness_excuse(&b->peer, now);
+	b->complete_ns = now;
 	b->complete = ev->epoch;
 	b->complete_term = ev->term;
 	if (MUTANT(MUTANT_ACK_BEFORE_HELD))

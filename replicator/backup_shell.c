@@ -267,6 +267,8 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 	case BACT_REFUSE:
 		refuse(s);
 		break;
+	case BACT_ASK_VOTE:
+		break; /* `protect` refuses the policy that it belongs to */
 	}
 }
 

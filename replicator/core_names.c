@@ -32,6 +32,7 @@ const char *primary_event_name(enum primary_event_type t)
 		[PEV_DISKS_SYNCED] = "disks-synced",
 		[PEV_DISK_DROPPED] = "disk-dropped",
 		[PEV_DISK_ERROR] = "disk-error",
+		[PEV_VOTE] = "vote",
 	};
 
 	return (unsigned int)t < PEV_COUNT ? names[t] : "?";
@@ -55,6 +56,8 @@ const char *primary_action_name(enum primary_action_type t)
 		[PACT_DISKS_LEAVE] = "disks-leave",
 		[PACT_SEND_HANDOVER] = "send-handover",
 		[PACT_PERSIST_HANDOVER] = "persist-handover",
+		[PACT_PERSIST_TERM] = "persist-term",
+		[PACT_ASK_VOTE] = "ask-vote",
 	};
 
 	return (unsigned int)t < ARRAY_SIZE(names) ? names[t] : "?";
@@ -101,6 +104,7 @@ const char *backup_event_name(enum backup_event_type t)
 		[BEV_DISK_FAILED] = "disk-failed",
 		[BEV_DISKS_ACTIVE] = "disks-active",
 		[BEV_HANDOVER] = "handover",
+		[BEV_VOTE] = "vote",
 	};
 
 	return (unsigned int)t < BEV_COUNT ? names[t] : "?";
@@ -125,6 +129,7 @@ const char *backup_action_name(enum backup_action_type t)
 		[BACT_DISKS_ACTIVATE] = "disks-activate",
 		[BACT_DISKS_LEAVE] = "disks-leave",
 		[BACT_REFUSE] = "refuse",
+		[BACT_ASK_VOTE] = "ask-vote",
 	};
 
 	return (unsigned int)t < ARRAY_SIZE(names) ? names[t] : "?";
@@ -143,6 +148,12 @@ const char *backup_refusal_text(enum backup_refusal r)
 				   "activates although nobody here can rule that out",
 		[REFUSED_ACTIVE] = "the VM runs here already, or is about to",
 		[REFUSED_ENDING] = "the standby is being taken down",
+		[REFUSED_NO_VOTE] =
+			"the arbiter does not answer, and without its vote nobody here can rule out "
+			"that the primary runs the VM; --force activates on your word that it does not",
+		[REFUSED_OUTVOTED] =
+			"the arbiter gave the VM to another host, under the term shown: this copy is older than "
+			"what may run there; --force, said again, activates it on your word that nothing does",
 	};
 
 	return (unsigned int)r < ARRAY_SIZE(texts) ? texts[r] : "?";

@@ -13,6 +13,7 @@ static const struct {
 	{POLICY_HOLD, "hold"},
 	{POLICY_PRIMARY_WINS, "primary-wins"},
 	{POLICY_BACKUP_WINS, "backup-wins"},
+	{POLICY_ARBITER, "arbiter"},
 };
 
 const char *policy_name(enum peer_loss_policy p)
@@ -33,6 +34,17 @@ int policy_parse(const char *text, enum peer_loss_policy *p)
 		}
 	}
 	return -EINVAL;
+}
+
+const char *vote_name(enum vote v)
+{
+	static const char *const names[] = {
+		[VOTE_UNKNOWN] = "unknown",
+		[VOTE_GRANTED] = "granted",
+		[VOTE_REFUSED] = "refused",
+	};
+
+	return (unsigned int)v < ARRAY_SIZE(names) ? names[v] : "?";
 }
 
 uint64_t epoch_next(uint64_t e)

@@ -19,9 +19,18 @@ enum peer_loss_policy {
 	POLICY_HOLD = 1,
 	POLICY_PRIMARY_WINS = 2,
 	POLICY_BACKUP_WINS = 3,
+	POLICY_ARBITER = 4, /* either side, with a vote for the next term */
+};
+
+/* What an arbiter says to a side that asks for a term. */
+enum vote {
+	VOTE_UNKNOWN, /* it was not reached, or makes no sense: nothing is decided */
+	VOTE_GRANTED, /* the term is that side's, now and when it asks again, and never another's */
+	VOTE_REFUSED, /* somebody else holds that term, or a newer one */
 };
 
 const char *policy_name(enum peer_loss_policy p);
+const char *vote_name(enum vote v);
 /* 0 and *p set, or -EINVAL. */
 MUST_CHECK int policy_parse(const char *text, enum peer_loss_policy *p);
 

@@ -80,7 +80,7 @@ static int check_policy(const struct wish *w, struct json *reply, struct err *e)
 {
 	enum peer_loss_policy p;
 
-	if (!policy_parse(w->vm.policy, &p))
+	if (!policy_parse(w->vm.policy, &p) && p != POLICY_ARBITER)
 		return 0;
 	json_out_text(reply, "missing", "policy");
 	if (!*w->vm.policy)

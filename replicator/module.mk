@@ -7,11 +7,13 @@ ARCHIVES += core xen replicator
 core_SRCS := \
 	replicator/backup.c \
 	replicator/backup_commit.c \
+	replicator/backup_vote.c \
 	replicator/core_names.c \
 	replicator/epoch.c \
 	replicator/liveness.c \
 	replicator/primary.c \
 	replicator/primary_disks.c \
+	replicator/primary_vote.c \
 	replicator/throttle.c
 
 xen_PKGS := xencall xencontrol xenguest xenevtchn xenforeignmemory xenstore xenlight \

@@ -37,6 +37,13 @@ enum core_mutant {
 	MUTANT_RELEASE_AFTER_HANDOVER, /* an ACK counts although the peer may run the VM */
 	MUTANT_ALONE_AFTER_HANDOVER,   /* primary-wins forgets that it handed the VM over */
 	MUTANT_HANDOVER_FORGOTTEN,     /* ... once its worker died */
+	MUTANT_RELEASE_LATE,	       /* a release is carried out whenever the worker wakes up */
+	MUTANT_ALONE_WITHOUT_VOTE, /* an arbiter that does not answer counts as one that grants */
+	MUTANT_OUTBID,		   /* asks for the term after the one that it was refused */
+	MUTANT_FORCE_UNASKED,	/* the operator's word counts although the arbiter could be asked */
+	MUTANT_TERM_NOT_KEPT,	/* the session's term is not durable before there is a standby */
+	MUTANT_ASKED_FORGOTTEN, /* HELLO does not say that a term is used up */
+	MUTANT_OVERTAKEN,	/* a session under a term that was left behind goes on */
 	/* backup */
 	MUTANT_ACK_AHEAD,	    /* ACK(n + 1) with ACK(n) */
 	MUTANT_ACK_AFTER_DECISION,  /* still commits while it activates */
@@ -58,6 +65,13 @@ enum core_mutant {
 	MUTANT_FORGET_LEAVE,	      /* abandons without the disks */
 	MUTANT_DISK_FAILURE_IGNORED,  /* a standby without one of its disks stands by */
 	MUTANT_HANDOVER_IGNORED,      /* goes on standing by */
+	MUTANT_ACTIVATE_WITHOUT_VOTE, /* an arbiter that does not answer counts as one that grants */
+	MUTANT_OUTBID_PRIMARY,	      /* asks for the term after the one that it was refused */
+	MUTANT_VOTE_UNNEEDED,	      /* asks, and uses a vote, although the primary was heard */
+	MUTANT_LEASE_CUT_SHORT,	 /* forced, it does not wait for the end of what it acknowledged */
+	MUTANT_FORCED_TERM,	 /* the operator's word has the term of a vote that was not heard */
+	MUTANT_ASKED_NOT_KEPT,	 /* the next session does not know that a term is used up */
+	MUTANT_ABANDON_OUTVOTED, /* destroys a good standby because of a refusal */
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */

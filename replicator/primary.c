@@ -4,7 +4,7 @@
  *
  * Every step does the same four things: notice that we slept, let pass what the time has decided
  * (before the event: an event that comes too late must find that it is too late), handle the event,
- * start what can be started. What disks add is in primary_disks.c.
+ * start what can be started. What disks add is in primary_disks.c, what an arbiter does in primary_vote.c.
  */
 #include "replicator/primary.h"
 
@@ -45,12 +45,6 @@ const struct sm_table primary_table = {"primary", states, ARRAY_SIZE(states)};
 static bool guarded(const struct primary *p)
 {
 	return p->state == PRIMARY_SYNCING || p->state == PRIMARY_PROTECTED;
-}
-
-/* The decision to open is made; only its execution is missing. */
-static bool will_open(const struct primary *p)
-{
-	return p->open_wanted || p->opening;
 }
 
 /* The reasons after which the guest needs no protection any more. */
@@ -104,10 +98,17 @@ static void disconnect(struct primary *p, struct primary_actions *out)
 	act(out, PACT_DISCONNECT);
 }
 
-static void want_open(struct primary *p)
+void primary_want_open__(struct primary *p)
 {
 	if (p->held && !p->opening)
 		p->open_wanted = true;
+}
+
+void primary_go_alone__(struct primary *p, uint64_t now)
+{
+	p->alone_decided = true;
+	primary_want_open__(p);
+	go(p, PRIMARY_CONNECTING, now);
 }
 
 /* The peer may go alone from here on, for all we know: nothing leaves until that is settled. */
@@ -116,8 +117,8 @@ static void lost(struct primary *p, uint64_t now, struct primary_actions *out)
 	disconnect(p, out);
 	primary_disks_leave__(p, out);
 	primary_throttle__(p, THROTTLE_NONE, out);
-	if (p->leave_force)
-		want_open(p);
+	if (p->leave_force && !by_vote(p))
+		primary_want_open__(p);
 	go(p, PRIMARY_LOST, now);
 }
 
@@ -149,7 +150,7 @@ static void send_bye(struct primary *p, uint64_t now, struct primary_actions *ou
 	primary_throttle__(p, THROTTLE_NONE, out);
 	go(p, PRIMARY_LEAVING, now);
 	if (MUTANT(MUTANT_OPEN_WITHOUT_BYE_OK))
-		want_open(p);
+		primary_want_open__(p);
 }
 
 /* Protection is to end for good. */
@@ -245,14 +246,17 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 	case PRIMARY_ENDED:
 		break;
 	}
-	if (p->state == PRIMARY_LOST && may_go_alone(p, now)) {
-		p->alone_decided = true;
-		want_open(p);
-		go(p, PRIMARY_CONNECTING, now);
-	}
+	if (p->state == PRIMARY_LOST && may_go_alone(p, now))
+		primary_go_alone__(p, now);
 }
 
 /* ---- events ---- */
+
+/* Accepted under a term that we have left behind since we asked: the peer's part of this session would not fit ours. */
+static bool is_overtaken(const struct primary *p, const struct primary_event *ev)
+{
+	return by_vote(p) && ev->term < primary_hello_term__(p) && !MUTANT(MUTANT_OVERTAKEN);
+}
 
 static void link_up(struct primary *p, uint64_t now, const struct primary_event *ev,
 		    struct primary_actions *out)
@@ -263,14 +267,19 @@ static void link_up(struct primary *p, uint64_t now, const struct primary_event 
 	p->link_up = true;
 	liveness_heard(&p->peer, now);
 	session_reset(p);
-	/* A term that the peer spent on an activation that never ran. */
-	p->conf.term = MAX(p->conf.term, ev->term);
 	p->alone_decided = false;
 	/* HELLO_OK: whatever could have gone alone is abandoned. */
 	primary_set_handed__(p, false, out);
+	primary_vote_settled__(p);
 	if (p->held)
-		want_open(p);
-	else
+		primary_want_open__(p);
+	if (is_overtaken(p, ev)) {
+		disconnect(p, out);
+		return;
+	}
+	/* A term that the peer spent on an activation that never ran, or on a vote. */
+	p->conf.term = MAX(p->conf.term, ev->term);
+	if (!p->held)
 		primary_start_copy__(p, now, out);
 }
 
@@ -345,6 +354,11 @@ static void order_checkpoint(struct primary *p, uint64_t now, struct primary_act
 
 static void copy_done(struct primary *p, uint64_t now, struct primary_actions *out)
 {
+	if (p->state != PRIMARY_COPYING || !has_session(p) || p->checkpointing)
+		return;
+	/* P5: epoch 0 is the disks' first whole epoch too. */
+	if (p->streaming && !p->synced)
+		return;
 	p->held = true;
 	primary_throttle__(p, p->resync_percent, out);
 	order_checkpoint(p, now, out);
@@ -389,6 +403,19 @@ static void checkpoint_aborted(struct primary *p, uint64_t now, const struct pri
 		primary_resync__(p, now, LEAVE_RESYNC, out);
 }
 
+/* P3: who wakes up between the decision and the deed finds that the lease is over. Of epoch 0 nothing was held. */
+static void release(const struct primary *p, uint64_t epoch, struct primary_actions *out)
+{
+	struct primary_action *a = act(out, PACT_RELEASE);
+
+	a->epoch = epoch;
+	a->until_ns = UINT64_MAX;
+	if (MUTANT(MUTANT_RELEASE_LATE))
+		return;
+	if (p->state == PRIMARY_PROTECTED && !MUTANT(MUTANT_NO_LEASE))
+		a->until_ns = lease_of(p, epoch) + p->conf.timing.ack_timeout_ns;
+}
+
 static void epoch_sent(struct primary *p, uint64_t now, const struct primary_event *ev,
 		       struct primary_actions *out)
 {
@@ -401,7 +428,7 @@ static void epoch_sent(struct primary *p, uint64_t now, const struct primary_eve
 		p->oldest_unacked_since_ns = at;
 	p->sent = ev->epoch;
 	if (MUTANT(MUTANT_RELEASE_WHEN_SENT))
-		act(out, PACT_RELEASE)->epoch = ev->epoch;
+		release(p, ev->epoch, out);
 }
 
 static bool ack_is_true(const struct primary *p, const struct primary_event *ev)
@@ -427,9 +454,9 @@ static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
 		p->sent = ev->epoch;
 	/* P1: the backup holds all of these epochs. */
 	for (uint64_t n = epoch_next(p->acked); n != epoch_next(ev->epoch); n++)
-		act(out, PACT_RELEASE)->epoch = n;
+		release(p, n, out);
 	if (MUTANT(MUTANT_RELEASE_AHEAD))
-		act(out, PACT_RELEASE)->epoch = epoch_next(ev->epoch);
+		release(p, epoch_next(ev->epoch), out);
 	p->acked = ev->epoch;
 	if (p->sent != p->acked)
 		p->oldest_unacked_since_ns = lease_of(p, epoch_next(p->acked));
@@ -445,7 +472,7 @@ static void bye_ok(struct primary *p, struct primary_actions *out)
 {
 	if (p->state != PRIMARY_LEAVING || will_open(p))
 		return;
-	want_open(p);
+	primary_want_open__(p);
 	disconnect(p, out);
 }
 
@@ -472,10 +499,13 @@ static void unprotect(struct primary *p, uint64_t now, const struct primary_even
 		return;
 	/* With the peer there, it is asked first; without, or when asked again, the operator's word counts. */
 	p->leave_force = true;
-	if (waiting)
-		want_open(p);
-	else if (p->state == PRIMARY_HANDING)
+	if (p->state == PRIMARY_HANDING ||
+	    (by_vote(p) && waiting && p->state == PRIMARY_LEAVING && !will_open(p)))
 		lost(p, now, out);
+	else if (waiting && !by_vote(p))
+		primary_want_open__(p);
+	if (by_vote(p) && p->state == PRIMARY_LOST)
+		primary_vote_force__(p, now);
 }
 
 static void handle(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -496,10 +526,7 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 			peer_activated(p, now, ev, out);
 		break;
 	case PEV_COPY_DONE:
-		/* P5: epoch 0 is the disks' first whole epoch too. */
-		if (p->state == PRIMARY_COPYING && has_session(p) && !p->checkpointing &&
-		    (p->synced || !p->streaming))
-			copy_done(p, now, out);
+		copy_done(p, now, out);
 		break;
 	case PEV_COPY_FAILED:
 		if (p->state == PRIMARY_COPYING)
@@ -547,6 +574,9 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 	case PEV_DISK_ERROR:
 		primary_disk_error__(p, now, out);
 		break;
+	case PEV_VOTE:
+		primary_vote__(p, now, ev, out);
+		break;
 	case PEV_COUNT:
 		break;
 	}
@@ -577,6 +607,7 @@ static bool can_checkpoint(const struct primary *p)
 
 static void pump(struct primary *p, uint64_t now, struct primary_actions *out)
 {
+	primary_vote_pump__(p, now, out);
 	/* A checkpoint under way would hold the output again behind our back. */
 	if (p->open_wanted && (!p->checkpointing || MUTANT(MUTANT_OPEN_DURING_PAUSE))) {
 		p->open_wanted = false;
@@ -585,7 +616,7 @@ static void pump(struct primary *p, uint64_t now, struct primary_actions *out)
 	}
 	if (wants_connect(p) && now >= p->retry_ns) {
 		p->connecting = true;
-		act(out, PACT_CONNECT)->term = p->conf.term;
+		act(out, PACT_CONNECT)->term = primary_hello_term__(p);
 	}
 	if (can_checkpoint(p) && (p->pressure || now >= p->next_checkpoint_ns))
 		order_checkpoint(p, now, out);
@@ -605,6 +636,7 @@ void primary_init(struct primary *p, const struct primary_conf *conf, uint64_t n
 		.resync_percent = THROTTLE_NONE,
 		.held = conf->adopt,
 		.handed = conf->adopt && conf->handed,
+		.asked = conf->asked,
 	};
 	liveness_init(&p->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
 	session_reset(p);
@@ -672,6 +704,7 @@ uint64_t primary_next_deadline(const struct primary *p)
 		if (p->conf.policy == POLICY_PRIMARY_WINS && !p->handed && !has_session(p) &&
 		    !will_open(p))
 			d = listen;
+		d = MIN(d, primary_vote_deadline__(p));
 		break;
 	case PRIMARY_DEPOSED:
 	case PRIMARY_ENDED:
@@ -691,7 +724,7 @@ bool primary_is_protected(const struct primary *p, uint64_t now)
 bool primary_heartbeats(const struct primary *p)
 {
 	if (p->state == PRIMARY_LOST || p->state == PRIMARY_LEAVING)
-		return !will_open(p);
+		return !will_open(p) && !p->outvoted;
 	return guarded(p) || p->state == PRIMARY_COPYING || p->state == PRIMARY_HANDING;
 }
 

@@ -50,6 +50,11 @@ enum leave_reason {
  * - Heartbeats are sent at most while primary_heartbeats() says so (P5).
  * - PACT_OPEN_OUTPUT is repeated by the shell until it is carried out; then PEV_OUTPUT_OPENED.
  *
+ * Of policy `arbiter` (docs/promises.md, "Votes"):
+ * - Each PACT_ASK_VOTE ends in one PEV_VOTE, within a bounded time, and if it is `unknown`. A new one voids the one under
+ *   way. An answer that comes late, twice or after all is harmless.
+ * - The arbiter grants each term to one side, for ever, and none below the newest that it has granted.
+ *
  * Of a VM with disks (docs/disk.md; "port" is what is said at each disk's port there):
  * - PEV_DISKS_SYNCED: what the copiers had to copy is in the stream, of every disk; from here on the
  *   peer's disks differ by nothing but what is on its way. An error of a copier is PEV_DISK_DROPPED.
@@ -79,6 +84,7 @@ enum primary_event_type {
 	PEV_DISKS_SYNCED,    /* every disk is in sync, and stays so by its stream */
 	PEV_DISK_DROPPED, /* port: DROPPED, or its server died: a disk has left the stream by itself */
 	PEV_DISK_ERROR, /* port: ERROR: a local disk failed the guest, whose answer is kept back */
+	PEV_VOTE, /* the arbiter's `vote` on the term `asked`; refused: `term` is the one that it has */
 	PEV_COUNT
 };
 
@@ -91,6 +97,8 @@ struct primary_event {
 	uint32_t pages; /* CHECKPOINT_TAKEN: dirty pages of the epoch */
 	enum leave_reason leave;
 	bool force;
+	enum vote vote;
+	uint64_t asked;
 };
 
 enum primary_action_type {
@@ -100,7 +108,12 @@ enum primary_action_type {
 	   the set-up frames are sent already. */
 	PACT_START_COPY,
 	PACT_CHECKPOINT, /* epoch: hold output from the pause on; then TAKEN or ABORTED, then SENT */
-	PACT_RELEASE,	 /* epoch: let the output of this epoch out (P1); port: ACKED(epoch) */
+	/*
+	 * epoch: let the output of this epoch out (P1); port: ACKED(epoch). Only before `until_ns`, which is looked at as late
+	 * as can be; else the session is ended in its place (PEV_LINK_DOWN): whoever slept since it was decided may be too
+	 * late (P3).
+	 */
+	PACT_RELEASE,
 	/*
 	 * Release everything and stop holding; then PEV_OUTPUT_OPENED. From here on the disks' history is
 	 * our own: their new generation is durable before.
@@ -129,12 +142,21 @@ enum primary_action_type {
 	 * that finds it has it in its primary_conf. PACT_END forgets it with the role.
 	 */
 	PACT_PERSIST_HANDOVER,
+	/*
+	 * `term` is ours, `asked` the newest that we ask for: durable before the next action. If they cannot be made so, then
+	 * in place of PACT_START_COPY or PACT_DISKS_SYNC the session is ended, and in place of PACT_ASK_VOTE its answer is
+	 * `unknown`; nothing else depends on it.
+	 */
+	PACT_PERSIST_TERM,
+	PACT_ASK_VOTE, /* term: may we have it? Then PEV_VOTE */
 };
 
 struct primary_action {
 	enum primary_action_type type;
 	uint64_t epoch;
 	uint64_t term;
+	uint64_t asked;
+	uint64_t until_ns;
 	uint32_t percent;
 	enum leave_reason leave;
 	bool handed;
@@ -150,6 +172,8 @@ struct primary_conf {
 	struct timing timing;
 	enum peer_loss_policy policy; /* epoch.h */
 	uint64_t term;
+	uint64_t
+		asked; /* newest term that this host has asked the arbiter for, as it is durable; 0 if none */
 	uint32_t arena_pages;
 	/* Epochs that may be taken and not yet acknowledged: lanes - 1. 1 to PRIMARY_MAX_OUTSTANDING. */
 	uint32_t max_outstanding;
@@ -202,6 +226,12 @@ struct primary {
 	bool synced;	    /* ... and in sync */
 	bool handed;	    /* HANDOVER may be with a peer that has not stood down since */
 	enum leave_reason leave;
+	bool asking;		/* PACT_ASK_VOTE given, PEV_VOTE not seen */
+	bool outvoted;		/* refused: the peer may run the VM, or will */
+	uint64_t asked;		/* newest term asked for; conf.asked from before */
+	uint64_t outvoted_term; /* the arbiter's */
+	uint64_t over;		/* a term that the operator overrides, 0 none */
+	uint64_t vote_retry_ns; /* not before this instant is the next question */
 };
 
 /* now: any monotonic nanosecond clock, the same one for all calls. First actions come from a PEV_TICK. */

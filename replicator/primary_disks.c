@@ -14,6 +14,8 @@
 void primary_start_copy__(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	p->streaming = p->conf.disks;
+	if (!MUTANT(MUTANT_TERM_NOT_KEPT))
+		primary_keep_term__(p, out);
 	act(out, p->streaming ? PACT_DISKS_SYNC : PACT_START_COPY);
 	if (p->streaming && MUTANT(MUTANT_COPY_UNSYNCED)) {
 		p->synced = true;
@@ -37,7 +39,7 @@ void primary_copy_over__(struct primary *p, uint64_t now, struct primary_actions
 	go(p, PRIMARY_CONNECTING, now);
 }
 
-/* Only under primary-wins does anything follow from it, after a crash too. */
+/* Only under primary-wins does anything follow from it, after a crash too. Under arbiter the vote decides. */
 void primary_set_handed__(struct primary *p, bool handed, struct primary_actions *out)
 {
 	if (p->handed != handed && p->conf.policy == POLICY_PRIMARY_WINS &&

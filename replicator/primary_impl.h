@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the primary's core share among themselves: primary.c, primary_disks.c. Pure. */
+/* What the files of the primary's core share among themselves: primary.c, primary_disks.c, primary_vote.c. Pure. */
 #ifndef REPLICATOR_PRIMARY_IMPL_H
 #define REPLICATOR_PRIMARY_IMPL_H
 
@@ -29,11 +29,42 @@ static inline bool has_session(const struct primary *p)
 	return p->link_up && !p->closing;
 }
 
+/* The decision to open is made; only its execution is missing. */
+static inline bool will_open(const struct primary *p)
+{
+	return p->open_wanted || p->opening;
+}
+
+static inline bool by_vote(const struct primary *p)
+{
+	return p->conf.policy == POLICY_ARBITER;
+}
+
 /* primary.c */
 void primary_throttle__(struct primary *p, uint32_t percent, struct primary_actions *out);
 /* Protection is to begin again with a first copy. */
 void primary_resync__(struct primary *p, uint64_t now, enum leave_reason reason,
 		      struct primary_actions *out);
+
+/* Its own decision, or the arbiter's, or the operator's: output is opened as soon as that may be. */
+void primary_want_open__(struct primary *p);
+void primary_go_alone__(struct primary *p, uint64_t now);
+
+/* primary_vote.c */
+void primary_vote__(struct primary *p, uint64_t now, const struct primary_event *ev,
+		    struct primary_actions *out);
+/* The operator wants to go on without the peer, LOST. */
+void primary_vote_force__(struct primary *p, uint64_t now);
+/* Asks, if a vote is needed and may be asked for. */
+void primary_vote_pump__(struct primary *p, uint64_t now, struct primary_actions *out);
+/* When to look again, in LOST; UINT64_MAX if time alone changes nothing. */
+uint64_t primary_vote_deadline__(const struct primary *p);
+/* A new session: its term settles what was asked for. */
+void primary_vote_settled__(struct primary *p);
+/* What HELLO says: a term that was asked for is used up, granted or not. */
+uint64_t primary_hello_term__(const struct primary *p);
+/* What the session rests on is durable before anything of it is. */
+void primary_keep_term__(struct primary *p, struct primary_actions *out);
 
 /* primary_disks.c */
 void primary_start_copy__(struct primary *p, uint64_t now, struct primary_actions *out);

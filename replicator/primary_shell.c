@@ -110,6 +110,7 @@ static void begin_session(struct primary_shell *s, const struct pd_msg *up)
 	s->session = *up;
 	s->in_session = true;
 	s->hb_tried = false;
+	s->lapsed = false;
 	s->fig.ktls = up->ktls;
 	flight_session(s->flight);
 }
@@ -177,6 +178,28 @@ static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
 	command(s, PD_CHECKPOINT, &a);
 }
 
+static void disconnect(struct primary_shell *s, const struct primary_action *a)
+{
+	primary_data_cancel(s->data);
+	command(s, PD_DISCONNECT, a);
+}
+
+/* P3: who was stopped since it was decided finds the lease over, and lets nothing out of this session any more. */
+static bool release_lapsed(struct primary_shell *s, const struct primary_action *a)
+{
+	const struct primary_action end = {.type = PACT_DISCONNECT};
+
+	if (!s->lapsed && clock_now() < a->until_ns)
+		return false;
+	if (!s->lapsed) {
+		log_warn("epoch %" PRIu64 ": its acknowledgement is too old; the output stays held",
+			 a->epoch);
+		disconnect(s, &end);
+	}
+	s->lapsed = true;
+	return true;
+}
+
 static void release(struct primary_shell *s, uint64_t epoch)
 {
 	const struct primary_action acked = {.type = PACT_RELEASE, .epoch = epoch};
@@ -232,12 +255,6 @@ static void disks_alone(struct primary_shell *s, const struct pd_msg *m)
 			"the output is opened, though %s", m->text);
 	open_lanes(s);
 	arm(s);
-}
-
-static void disconnect(struct primary_shell *s, const struct primary_action *a)
-{
-	primary_data_cancel(s->data);
-	command(s, PD_DISCONNECT, a);
 }
 
 /* False: it is not durable. The disk that fails may be the one that it was written to. */
@@ -402,7 +419,8 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		order_checkpoint(s, a->epoch);
 		break;
 	case PACT_RELEASE:
-		release(s, a->epoch);
+		if (!release_lapsed(s, a))
+			release(s, a->epoch);
 		break;
 	case PACT_OPEN_OUTPUT:
 		open_output(s, a);
@@ -434,6 +452,9 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		break;
 	case PACT_PERSIST_HANDOVER:
 		break; /* execute_all() */
+	case PACT_PERSIST_TERM:
+	case PACT_ASK_VOTE:
+		break; /* `protect` refuses the policy that they belong to */
 	}
 }
 

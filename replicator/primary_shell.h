@@ -81,7 +81,8 @@ struct primary_shell {
 	struct story story;
 	uint64_t problem_told_ns;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
-	bool opening;		     /* the lanes are being opened */
+	bool lapsed;  /* a release came too late: this session lets nothing out any more */
+	bool opening; /* the lanes are being opened */
 	bool pressure_told;
 	bool rebuild;  /* as soon as that may be: start afresh, the guest or its lanes changed */
 	bool tampered; /* ... and it was the lanes */

@@ -137,7 +137,7 @@ static void supersede(struct sim *s, int slot, int old)
 static void build(struct sim *s, int slot)
 {
 	struct backup_side *w = &s->b[slot];
-	const struct backup_event hello = {.type = BEV_HELLO, .term = w->hello_term};
+	struct backup_event hello = {.type = BEV_HELLO};
 
 	if (s->standby.exists) {
 		if (s->standby.runs)
@@ -146,7 +146,9 @@ static void build(struct sim *s, int slot)
 	}
 	s->handed = false;
 	s->b_role = ROLE_BACKUP;
+	/* Read when the older worker is gone: it may have used a term up. */
 	s->b_term = MAX(s->b_term, w->hello_term);
+	hello.term = s->b_term;
 	w->told_hello = true;
 	b_post(s, slot, &hello);
 }
@@ -456,6 +458,7 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 		  (long long)act->epoch, (unsigned long long)act->term);
 	switch (act->type) {
 	case BACT_HELLO_OK:
+		w->session_at = s->now;
 		standby_begins(s, slot);
 		send(s, slot, MSG_HELLO_OK, act);
 		break;
@@ -508,6 +511,9 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 		net_send(s, w->conn, SIDE_A, &refusal);
 		net_close(s, w->conn, SIDE_B);
 		break;
+	case BACT_ASK_VOTE:
+		arbiter_ask(s, SIDE_B, slot, act->term);
+		break;
 	}
 }
 
@@ -556,21 +562,35 @@ static void step(struct sim *s, int slot, const struct backup_event *b)
 	uint64_t complete = w->core.complete;
 	bool linked = w->core.link_up;
 
+	bool outvoted = w->core.outvoted;
+
 	if (b->type == BEV_DISK_FAILED)
 		w->disk_news--;
+	if (b->type == BEV_FAILOVER && b->force && outvoted)
+		s->forced_over = true;
+	if (b->type == BEV_FAILOVER && b->force)
+		w->unasked = true;
+	if (b->type == BEV_VOTE && b->vote == VOTE_UNKNOWN)
+		w->unasked = false;
+	if (oracle_silence(s, SIDE_B, &w->proc, w->last_heard) >= s->t.failure_timeout_ns)
+		w->waited = true;
 	backup_step(&w->core, host_clock(s, SIDE_B), b, &w->todo);
 	w->done = 0;
 	if (w->core.state == BACKUP_ACTIVATING && before != BACKUP_ACTIVATING &&
 	    b->type != BEV_FAILOVER && b->type != BEV_HANDOVER)
 		oracle_decided(s, w);
+	if (w->core.outvoted && !outvoted)
+		oracle_outvoted(s, SIDE_B, w->core.outvoted_term, w->session_at);
 	if (b->type == BEV_HANDOVER && linked && before == BACKUP_STANDING &&
-	    w->core.state == BACKUP_STANDING && w->core.link_up)
+	    w->core.state == BACKUP_STANDING && w->core.link_up && !w->core.takes_over)
 		sim_fail(s, "P4", "the VM is handed over and the backup does not take it");
 	/* Not what a disk said later. */
 	if (b->type == BEV_HEARTBEAT || b->type == BEV_HELLO ||
 	    (b->type == BEV_EPOCH_COMPLETE &&
-	     (w->core.committed != committed || w->core.complete != complete)))
+	     (w->core.committed != committed || w->core.complete != complete))) {
 		w->last_heard = s->now;
+		w->waited = false;
+	}
 	note_commit(s, w, committed);
 	if (b->type != BEV_HEARTBEAT && b->type != BEV_TICK)
 		sim_trace(s, "B%d <- %s epoch=%lld", slot, backup_event_name(b->type),
@@ -663,6 +683,9 @@ void b_event(struct sim *s, const struct ev *ev)
 	case EV_B_DISK_DURABLE:
 	case EV_B_DISK_APPLIED:
 	case EV_B_DISK_ACTIVE:
+	case EV_VOTE_ASKED:
+	case EV_VOTE_ANSWER:
+	case EV_VOTE_TIMEOUT:
 	case EV_MSG:
 	case EV_HEARTBEAT:
 	case EV_GUEST:

@@ -74,6 +74,18 @@ void disks_a_begin(struct sim *s)
 		tell_a(s, PEV_DISK_DROPPED);
 }
 
+/* What DISKS says is of this instant, however late it is read. */
+void disks_a_say(struct sim *s, uint32_t conn)
+{
+	for (int i = 0; i < s->plan.n_disks; i++) {
+		struct disk_a *d = &s->disk_a[i];
+
+		if (!d->gen.current)
+			d->gen.current = ++s->n_generations;
+		d->said[conn % MAX_CONNS] = d->gen;
+	}
+}
+
 bool disks_a_streaming(const struct sim *s)
 {
 	for (int i = 0; i < s->plan.n_disks; i++) {

@@ -122,13 +122,11 @@ static void check_bitmap(struct sim *s, int n)
 }
 
 /* Whose blocks are newer is never left to the operator by what happens by itself. */
-static void compare_generations(struct sim *s, int n)
+static void compare_generations(struct sim *s, int n, uint32_t conn)
 {
-	struct generations *a = &s->disk_a[n].gen;
+	const struct generations *a = &s->disk_a[n].said[conn % MAX_CONNS];
 	struct disk_b *d = &s->disk_b[n];
 
-	if (!a->current)
-		a->current = ++s->n_generations;
 	d->peer_current = a->current;
 	/* None: fresh, or its first copy was never complete. */
 	if (!d->current)
@@ -167,7 +165,7 @@ void disks_b_begin(struct sim *s, int slot)
 			tell_b(s, i, BEV_DISK_FAILED, 0, false);
 			continue;
 		}
-		compare_generations(s, i);
+		compare_generations(s, i, s->b[slot].conn);
 		check_bitmap(s, i);
 		settle(d, false);
 		d->state = DISK_SYNCING;

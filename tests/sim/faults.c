@@ -104,6 +104,108 @@ static void plot_handover(struct rng *r, struct plan *p, uint64_t begin)
 	p->fault[2].arg = rng_between(r, 1, 6);
 }
 
+/* Other numbers than the rest of the plan, so that the plans of all other seeds stay what they are. */
+#define ARBITER_PLANS (UINT64_C(1625) << 32)
+
+static const enum fault_type arbiter_faults[] = {
+	FAULT_ARBITER_CUT,  FAULT_ARBITER_CUT,	  FAULT_ARBITER_DIES, FAULT_ARBITER_SLOW,
+	FAULT_ARBITER_MUTE, FAULT_ARBITER_DOUBLE, FAULT_CLOCK_JUMP,
+};
+
+static struct fault *add(struct plan *p, enum fault_type type, enum side side, uint64_t at,
+			 uint64_t duration)
+{
+	struct fault *f = &p->fault[p->n++];
+
+	assert(p->n <= MAX_FAULTS);
+	*f = (struct fault){.type = type, .side = side, .at = at, .duration = duration};
+	p->end_of_faults = MAX(p->end_of_faults, at + duration);
+	return f;
+}
+
+/* The link between the hosts is cut, and the arbiter is seen by one, by none or by both. */
+static void plot_cut(struct rng *r, struct plan *p, uint64_t at)
+{
+	uint64_t f = p->timing.failure_timeout_ns;
+	enum fault_type unseen = arbiter_faults[rng_below(r, ARRAY_SIZE(arbiter_faults))];
+
+	add(p, FAULT_CUT, rng_below(r, 2), at, rng_between(r, f / 2, 4 * f))->arg =
+		rng_percent(r, 70);
+	add(p, unseen, rng_below(r, 2), at + rng_below(r, 2 * f), rng_between(r, f / 2, 4 * f))
+		->arg = rng_percent(r, 30);
+}
+
+/* The operators of both hosts say what they want, while this and that is out of reach. */
+static void plot_operators(struct rng *r, struct plan *p, uint64_t at)
+{
+	uint64_t f = p->timing.failure_timeout_ns;
+
+	if (rng_percent(r, 70))
+		add(p, rng_percent(r, 50) ? FAULT_CUT : FAULT_TCP_STALL, SIDE_A, at,
+		    rng_between(r, f / 4, 4 * f))
+			->arg = rng_percent(r, 50);
+	if (rng_percent(r, 50))
+		add(p, FAULT_ARBITER_CUT, rng_below(r, 2), at, rng_between(r, f / 2, 4 * f));
+	if (rng_percent(r, 70))
+		add(p, FAULT_FAILOVER, SIDE_B, at + rng_below(r, 2 * f), 0)->arg =
+			rng_percent(r, 80);
+	if (rng_percent(r, 50))
+		add(p, FAULT_UNPROTECT, SIDE_A, at + rng_below(r, 2 * f), 0)->arg =
+			rng_percent(r, 80);
+}
+
+/* Terms are asked for in vain; under the next one, the primary's worker dies while the arbiter is seen by one only. */
+static void plot_terms(struct rng *r, struct plan *p, uint64_t at)
+{
+	uint64_t f = p->timing.failure_timeout_ns;
+	uint64_t again = at + 3 * f + rng_below(r, 60 * p->timing.heartbeat_period_ns);
+
+	add(p, rng_percent(r, 50) ? FAULT_ARBITER_CUT : FAULT_ARBITER_MUTE, SIDE_A, at, 2 * f)
+		->arg = rng_percent(r, 70);
+	add(p, FAULT_CUT, rng_below(r, 2), at, f + rng_below(r, f))->arg = rng_percent(r, 50);
+	add(p, FAULT_KILL_WORKER, SIDE_A, again, 0);
+	add(p, FAULT_CUT, SIDE_A, again, 4 * f)->arg = 1;
+	add(p, FAULT_ARBITER_CUT, rng_below(r, 2), again, rng_between(r, f, 3 * f));
+}
+
+static void plan_arbiter(uint64_t seed, struct plan *p, uint64_t begin)
+{
+	uint64_t hb = p->timing.heartbeat_period_ns;
+	struct rng r;
+	uint64_t at;
+
+	rng_seed(&r, seed ^ ARBITER_PLANS);
+	if (!rng_percent(&r, 25))
+		return;
+	p->policy = POLICY_ARBITER;
+	for (int i = 0; i < p->n; i++) {
+		struct fault *f = &p->fault[i];
+
+		if (!rng_percent(&r, 30))
+			continue;
+		f->type = arbiter_faults[rng_below(&r, ARRAY_SIZE(arbiter_faults))];
+		f->duration = random_duration(&r, &p->timing);
+		f->side = rng_below(&r, 2);
+		f->arg = rng_percent(&r, 30);
+	}
+	at = begin + rng_between(&r, 20 * hb, 60 * hb);
+	switch (rng_below(&r, 10)) {
+	case 0:
+	case 1:
+		plot_cut(&r, p, at);
+		break;
+	case 2:
+	case 3:
+		plot_operators(&r, p, at);
+		break;
+	case 4:
+		plot_terms(&r, p, at);
+		break;
+	default:
+		break;
+	}
+}
+
 void plan_random(struct sim *s, struct plan *p)
 {
 	struct rng *r = &s->rng;
@@ -142,6 +244,7 @@ void plan_random(struct sim *s, struct plan *p)
 	}
 	if (p->n_disks && p->n >= 3 && rng_percent(r, 20))
 		plot_handover(r, p, begin);
+	plan_arbiter(s->seed, p, begin);
 }
 
 const char *fault_name(enum fault_type t)
@@ -175,6 +278,12 @@ const char *fault_name(enum fault_type t)
 		[FAULT_DISK_SERVER] = "disk-server-dies",
 		[FAULT_DISK_DROP] = "disk-drops-out",
 		[FAULT_DISK_SLOW] = "slow-disk",
+		[FAULT_CLOCK_JUMP] = "clock-jumps",
+		[FAULT_ARBITER_CUT] = "arbiter-cut",
+		[FAULT_ARBITER_DIES] = "arbiter-dies",
+		[FAULT_ARBITER_SLOW] = "arbiter-slow",
+		[FAULT_ARBITER_MUTE] = "arbiter-mute",
+		[FAULT_ARBITER_DOUBLE] = "arbiter-doubled",
 	};
 
 	return (unsigned int)t < FAULT_COUNT ? names[t] : "?";
@@ -399,6 +508,40 @@ static void disk_fault(struct sim *s, const struct fault *f, uint64_t until)
 	}
 }
 
+/* As after a sleep that only the hardware knows of. Shorter ones the clocks that we use do not make. */
+static void jump(struct sim *s, const struct fault *f)
+{
+	struct host *h = &s->host[f->side];
+
+	h->base += f->duration + s->t.suspect_ns + s->t.heartbeat_period_ns;
+	h->listens_since = s->now;
+}
+
+static void arbiter_fault(struct sim *s, const struct fault *f, uint64_t until)
+{
+	struct arbiter *a = &s->arbiter;
+
+	switch ((int)f->type) {
+	case FAULT_ARBITER_CUT:
+		a->cut_until[f->side] = MAX(a->cut_until[f->side], until);
+		if (f->arg)
+			a->cut_until[!f->side] = MAX(a->cut_until[!f->side], until);
+		break;
+	case FAULT_ARBITER_DIES:
+		arbiter_dies(s, until);
+		break;
+	case FAULT_ARBITER_SLOW:
+		a->slow_until = MAX(a->slow_until, until);
+		break;
+	case FAULT_ARBITER_MUTE:
+		a->mute_until = MAX(a->mute_until, until);
+		break;
+	case FAULT_ARBITER_DOUBLE:
+		a->double_until = MAX(a->double_until, until);
+		break;
+	}
+}
+
 /* What was broken is replaced: fresh. */
 static void disks_repaired(struct sim *s)
 {
@@ -470,6 +613,16 @@ void fault_strike(struct sim *s, int n)
 	case FAULT_DISK_DROP:
 	case FAULT_DISK_SLOW:
 		disk_fault(s, f, until);
+		break;
+	case FAULT_CLOCK_JUMP:
+		jump(s, f);
+		break;
+	case FAULT_ARBITER_CUT:
+	case FAULT_ARBITER_DIES:
+	case FAULT_ARBITER_SLOW:
+	case FAULT_ARBITER_MUTE:
+	case FAULT_ARBITER_DOUBLE:
+		arbiter_fault(s, f, until);
 		break;
 	case FAULT_NONE:
 	case FAULT_COUNT:

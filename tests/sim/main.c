@@ -29,6 +29,8 @@ struct totals {
 	uint64_t events;
 	uint64_t holes;
 	uint64_t activated;
+	uint64_t with_arbiter;
+	uint64_t their_holes; /* that no operator asked for */
 };
 
 static struct sim world;
@@ -55,6 +57,8 @@ static void run_seed(struct totals *t, uint64_t seed, bool trace)
 	t->events += world.n_events;
 	t->holes += world.p3_holes > 0;
 	t->activated += world.vm_ran_at_b;
+	t->with_arbiter += by_vote(&world);
+	t->their_holes += by_vote(&world) && world.p3_holes > 0 && !world.forced_over;
 	if (ok)
 		return;
 	if (t->violations++ < SHOWN)
@@ -85,8 +89,10 @@ static int run_file(struct totals *t, const char *path)
 static int report(const struct totals *t)
 {
 	printf("sim: seeds=%" PRIu64 " violations=%" PRIu64 " events=%" PRIu64
-	       " activations=%" PRIu64 " p3_known_hole=%" PRIu64 "\n",
-	       t->seeds, t->violations, t->events, t->activated, t->holes);
+	       " activations=%" PRIu64 " p3_known_hole=%" PRIu64 " with_arbiter=%" PRIu64
+	       " their_p3_hole=%" PRIu64 "\n",
+	       t->seeds, t->violations, t->events, t->activated, t->holes, t->with_arbiter,
+	       t->their_holes);
 	return t->violations || !t->seeds;
 }
 

@@ -6,6 +6,7 @@
 ARCHIVES += simlib
 simlib_PKGS :=
 simlib_SRCS := \
+	tests/sim/arbiter.c \
 	tests/sim/backup_side.c \
 	tests/sim/disks_a.c \
 	tests/sim/disks_b.c \
@@ -15,6 +16,7 @@ simlib_SRCS := \
 	tests/sim/net.c \
 	tests/sim/oracle.c \
 	tests/sim/oracle_disks.c \
+	tests/sim/oracle_vote.c \
 	tests/sim/primary_side.c \
 	tests/sim/run.c \
 	tests/sim/scenario.c

@@ -4,3 +4,4 @@
 /* The .c on purpose: the same rules compiled a second time, not a copy that drifts. */
 #include "replicator/backup.c"	      /* NOLINT(bugprone-suspicious-include) */
 #include "replicator/backup_commit.c" /* NOLINT(bugprone-suspicious-include) */
+#include "replicator/backup_vote.c"   /* NOLINT(bugprone-suspicious-include) */

@@ -4,3 +4,4 @@
 /* The .c on purpose: the same rules compiled a second time, not a copy that drifts. */
 #include "replicator/primary.c"	      /* NOLINT(bugprone-suspicious-include) */
 #include "replicator/primary_disks.c" /* NOLINT(bugprone-suspicious-include) */
+#include "replicator/primary_vote.c"  /* NOLINT(bugprone-suspicious-include) */

@@ -25,14 +25,14 @@ bool standby_can_run(const struct sim *s)
 
 /* ---- P1, P3: a frame leaves host A ---- */
 
-static void two_lives(struct sim *s, const char *what)
+/* docs/promises.md: known holes. */
+static void two_lives(struct sim *s, bool open)
 {
-	/* docs/promises.md: the holes that only an arbiter closes. */
-	if (s->operator_forced || s->host_a_slept || s->a.late) {
+	if (vote_was_overridden(s) || (s->host_a_slept && !open)) {
 		s->p3_holes++;
 		return;
 	}
-	sim_fail(s, "P3", "%s although the VM runs at host B since %llu us", what,
+	sim_fail(s, "P3", "a frame leaves host A although the VM runs at host B since %llu us",
 		 U(s->b_activated_at / US));
 }
 
@@ -42,7 +42,7 @@ void oracle_emit(struct sim *s, uint64_t newest, bool open)
 
 	s->last_emit = s->now;
 	if (s->vm_ran_at_b) {
-		two_lives(s, "a frame leaves host A");
+		two_lives(s, open);
 		return;
 	}
 	if (!open) {
@@ -79,6 +79,10 @@ void oracle_decided(struct sim *s, const struct backup_side *w)
 {
 	uint64_t silent = oracle_silence(s, SIDE_B, &w->proc, w->last_heard);
 
+	if (by_vote(s)) {
+		oracle_decided_by_vote(s, w);
+		return;
+	}
 	if (s->plan.policy != POLICY_BACKUP_WINS)
 		sim_fail(s, "P3", "the backup activates by itself under %s",
 			 policy_name(s->plan.policy));
@@ -91,6 +95,10 @@ void oracle_open(struct sim *s)
 {
 	struct primary_side *a = &s->a;
 
+	if (by_vote(s)) {
+		oracle_alone_by_vote(s);
+		return;
+	}
 	s->out.reason = OPEN_PLAIN;
 	if (a->core.leave_force)
 		s->out.reason = OPEN_FORCED;
@@ -120,7 +128,10 @@ void oracle_activated(struct sim *s)
 	if (s->plain_newest > d->state)
 		sim_fail(s, "P2", "frame %llu was let out, state %llu is activated",
 			 U(s->plain_newest), U(d->state));
-	if (s->alone_newest > d->state)
+	if (s->alone_newest > d->state && by_vote(s) && !s->forced_over)
+		sim_fail(s, "P3", "frame %llu was let out alone, state %llu is activated",
+			 U(s->alone_newest), U(d->state));
+	else if (s->alone_newest > d->state)
 		s->p3_holes++;
 	oracle_disks_activated(s, d->state);
 	s->vm_ran_at_b = true;
@@ -260,6 +271,7 @@ void oracle_after(struct sim *s)
 	check_bounds(s);
 	check_output(s);
 	check_pause(s);
+	oracle_asks(s);
 	oracle_disks_move(s);
 }
 
@@ -281,14 +293,17 @@ static bool settled_without_a(const struct sim *s)
 		       (!s->host[SIDE_B].up || s->b_role == ROLE_ACTIVE);
 	if (s->standby.runs || cur < 0)
 		return s->standby.runs || !s->b_duty;
-	/* hold and primary-wins: the standby waits for the operator. */
-	return s->b[cur].core.state == BACKUP_STANDING && s->plan.policy != POLICY_BACKUP_WINS;
+	/* hold and primary-wins: the standby waits for the operator; arbiter: the primary may have gone alone. */
+	return s->b[cur].core.state == BACKUP_STANDING && s->plan.policy != POLICY_BACKUP_WINS &&
+	       (!by_vote(s) || s->b[cur].core.outvoted);
 }
 
 static bool settled_alone(const struct sim *s)
 {
 	const struct primary *p = &s->a.core;
 
+	if (p->held && by_vote(s))
+		return p->state == PRIMARY_LOST && p->outvoted;
 	if (p->held)
 		return p->state == PRIMARY_LOST &&
 		       (s->plan.policy != POLICY_PRIMARY_WINS || p->handed);
@@ -306,8 +321,9 @@ bool oracle_settled(const struct sim *s)
 		return false;
 	/* A standby may be left where its primary went alone and was unprotected out of reach. */
 	if (!s->a.proc.alive)
-		return !s->a.durable_role && (cur < 0 || s->standby.runs || s->operator_forced ||
-					      s->plan.policy == POLICY_PRIMARY_WINS);
+		return !s->a.durable_role &&
+		       (cur < 0 || s->standby.runs || s->operator_forced ||
+			s->plan.policy == POLICY_PRIMARY_WINS || s->b[cur].core.outvoted);
 	if (!s->host[SIDE_B].up)
 		return settled_alone(s);
 	if (s->standby.runs)

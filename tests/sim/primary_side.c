@@ -105,6 +105,7 @@ static void data_start(struct sim *s)
 	case CMD_DISKS_SYNC:
 		if (!a->conn)
 			break;
+		disks_a_say(s, a->conn);
 		net_send(s, a->conn, SIDE_B, &disks);
 		synced.conn = a->conn;
 		ev_push(s, s->now + sim_delay(s, copy, 10 * copy), &synced);
@@ -281,6 +282,7 @@ static void accepted(struct sim *s, const struct msg *m)
 	if (s->a.phase != DATA_CONNECTING)
 		return;
 	s->a.session = s->a.conn;
+	s->a.lapsed = false;
 	s->a.last_heard = s->now;
 	hearts_begin(s, s->a.conn);
 	a_post(s, &up);
@@ -423,11 +425,51 @@ static void open_output(struct sim *s)
 	ev_push(s, s->now + sim_delay(s, 100 * US, 20 * MS), &ev);
 }
 
+static void release(struct sim *s, const struct primary_action *act)
+{
+	if (!s->a.lapsed && host_clock(s, SIDE_A) < act->until_ns) {
+		output_release(s, act->epoch);
+		return;
+	}
+	s->a.lapsed = true;
+	data_link_gone(s);
+}
+
+static bool cannot_persist(struct sim *s)
+{
+	if (!rng_percent(&s->rng, s->plan.no_persist))
+		return false;
+	sim_trace(s, "A    cannot make it durable");
+	return true;
+}
+
+/* What depends on it is not done. */
+static void persist_term(struct sim *s, const struct primary_action *act)
+{
+	const struct primary_action *next = &s->a.todo.a[s->a.done];
+	bool last = s->a.done >= s->a.todo.n;
+	const struct primary_event unknown = {.type = PEV_VOTE, .asked = act->asked};
+
+	if (!s->plan.no_persist || !cannot_persist(s)) {
+		s->a.durable_term = act->term;
+		s->a.durable_asked = act->asked;
+		return;
+	}
+	if (last)
+		return;
+	if (next->type == PACT_ASK_VOTE)
+		a_post(s, &unknown);
+	else if (next->type == PACT_START_COPY || next->type == PACT_DISKS_SYNC)
+		data_link_gone(s);
+	else
+		return;
+	s->a.done++;
+}
+
 /* Where it is written may be the disk that fails: then the VM is not handed over. */
 static void persist_handover(struct sim *s, bool handed)
 {
-	if (handed && rng_percent(&s->rng, s->plan.no_persist)) {
-		sim_trace(s, "A    cannot make it durable");
+	if (handed && cannot_persist(s)) {
 		disks_a_asked(s);
 		data_link_gone(s);
 		s->a.done++;
@@ -453,7 +495,7 @@ static void execute(struct sim *s, const struct primary_action *act)
 		command(s, CMD_CHECKPOINT, act);
 		break;
 	case PACT_RELEASE:
-		output_release(s, act->epoch);
+		release(s, act);
 		break;
 	case PACT_OPEN_OUTPUT:
 		open_output(s);
@@ -486,6 +528,12 @@ static void execute(struct sim *s, const struct primary_action *act)
 	case PACT_PERSIST_HANDOVER:
 		persist_handover(s, act->handed);
 		break;
+	case PACT_PERSIST_TERM:
+		persist_term(s, act);
+		break;
+	case PACT_ASK_VOTE:
+		arbiter_ask(s, SIDE_A, 0, act->term);
+		break;
 	}
 }
 
@@ -507,7 +555,6 @@ static bool execute_all(struct sim *s)
 		if (!trap->freeze || a_freeze(s, trap->duration))
 			return false;
 	}
-	a->late = false;
 	return a->proc.alive;
 }
 
@@ -516,18 +563,37 @@ static void step(struct sim *s, const struct primary_event *p)
 	struct primary_side *a = &s->a;
 	enum primary_state before = a->core.state;
 	bool alone;
+	bool outvoted;
 
 	if (p->type == PEV_UNPROTECT)
 		s->wants_out = true;
+	if (p->type == PEV_UNPROTECT && p->force && a->core.outvoted)
+		s->forced_over = true;
 	if (p->type == PEV_DISK_DROPPED)
 		a->disk_news--;
+	if (p->type == PEV_UNPROTECT && p->force)
+		a->unasked = true;
+	if (p->type == PEV_VOTE && p->vote == VOTE_UNKNOWN)
+		a->unasked = false;
 	alone = a->core.alone_decided;
+	outvoted = a->core.outvoted;
 	primary_step(&a->core, host_clock(s, SIDE_A), p, &a->todo);
 	if (a->core.alone_decided && !alone)
 		a->alone_after =
 			oracle_silence(s, SIDE_A, &a->proc, MAX(a->last_heard, a->started));
+	if (a->core.alone_decided && !alone)
+		a->alone_waited = a->waited;
+	if (oracle_silence(s, SIDE_A, &a->proc, MAX(a->last_heard, a->started)) >=
+	    s->t.failure_timeout_ns)
+		a->waited = true;
 	if (p->type == PEV_HEARTBEAT)
 		a->last_heard = s->now;
+	if (p->type == PEV_HEARTBEAT || p->type == PEV_LINK_UP)
+		a->waited = false;
+	if (a->core.outvoted && !outvoted)
+		oracle_outvoted(s, SIDE_A, a->core.outvoted_term, a->session_at);
+	if (p->type == PEV_LINK_UP)
+		a->session_at = s->now;
 	a->done = 0;
 	/* It was there to be handed over. */
 	for (int i = 0; i < s->plan.n_disks && p->type == PEV_DISK_ERROR; i++)
@@ -574,7 +640,8 @@ void a_start(struct sim *s)
 	const struct primary_conf conf = {
 		.timing = s->t,
 		.policy = s->plan.policy,
-		.term = 1,
+		.term = MAX(a->durable_term, UINT64_C(1)),
+		.asked = a->durable_asked,
 		.arena_pages = ARENA,
 		.max_outstanding = s->plan.max_outstanding,
 		.adopt = s->out.held,
@@ -583,12 +650,14 @@ void a_start(struct sim *s)
 	};
 	const struct primary_event first = {.type = PEV_TICK};
 	const struct primary_event ended = {.type = PEV_GUEST_EVENT, .leave = s->guest.reason};
-	uint32_t n_connects = a->n_connects;
 
 	*a = (struct primary_side){
 		.durable_role = true,
 		.durable_handed = a->durable_handed,
-		.n_connects = n_connects,
+		.durable_term = a->durable_term,
+		.durable_asked = a->durable_asked,
+		.session_at = a->session_at,
+		.n_connects = a->n_connects,
 	};
 	a->proc = (struct process){.alive = true, .gen = ++s->next_gen, .tick_at = NEVER};
 	a->started = s->now;
@@ -644,7 +713,6 @@ bool a_freeze(struct sim *s, uint64_t duration)
 	if (thaw - s->now > s->t.suspect_ns + s->t.heartbeat_period_ns)
 		p->listens_since = thaw;
 	sim_trace(s, "A    worker stops for %llu ms", (unsigned long long)(duration / MS));
-	s->a.late = s->a.done < s->a.todo.n;
 	ev_push(s, p->thaw, &rest);
 	return true;
 }
@@ -698,6 +766,9 @@ void a_event(struct sim *s, const struct ev *ev)
 	case EV_B_DISK_DURABLE:
 	case EV_B_DISK_APPLIED:
 	case EV_B_DISK_ACTIVE:
+	case EV_VOTE_ASKED:
+	case EV_VOTE_ANSWER:
+	case EV_VOTE_TIMEOUT:
 	case EV_MSG:
 	case EV_HEARTBEAT:
 	case EV_GUEST:

@@ -143,6 +143,11 @@ static void dispatch(struct sim *s, const struct ev *ev)
 	case EV_B_DISK_ACTIVE:
 		disks_event(s, ev);
 		break;
+	case EV_VOTE_ASKED:
+	case EV_VOTE_ANSWER:
+	case EV_VOTE_TIMEOUT:
+		arbiter_event(s, ev);
+		break;
 	case EV_MSG:
 		net_arrive(s, ev);
 		break;
@@ -195,6 +200,7 @@ static void begin(struct sim *s)
 	}
 	ev_push(s, s->plan.end_of_faults, &end);
 	guest_start(s);
+	arbiter_join(s, 1);
 	a_start(s);
 }
 
@@ -203,10 +209,13 @@ static const char *state_text(const struct sim *s)
 	static _Thread_local char text[128];
 	int cur = b_current(s);
 
-	snprintf(text, sizeof(text), "A %s%s%s, B %s%s, %s", s->host[SIDE_A].up ? "" : "(dead) ",
+	snprintf(text, sizeof(text), "A %s%s%s%s, B %s%s%s, %s",
+		 s->host[SIDE_A].up ? "" : "(dead) ",
 		 s->a.proc.alive ? primary_state_name(s->a.core.state) : "no worker",
-		 s->out.held ? " (held)" : "", s->host[SIDE_B].up ? "" : "(dead) ",
+		 s->out.held ? " (held)" : "", s->a.core.outvoted ? " (outvoted)" : "",
+		 s->host[SIDE_B].up ? "" : "(dead) ",
 		 cur < 0 ? "no worker" : backup_state_name(s->b[cur].core.state),
+		 cur >= 0 && s->b[cur].core.outvoted ? " (outvoted)" : "",
 		 policy_name(s->plan.policy));
 	return text;
 }

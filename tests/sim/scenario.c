@@ -21,6 +21,8 @@ enum outcome {
 	HELD,	      /* the guest runs at A, its output is held */
 	ALONE,	      /* the guest runs at A, its output is open */
 	ENDED,	      /* no protection, nothing left behind */
+	ONE_SERVES,   /* at A, protected or not, or at B */
+	UNTOUCHED,    /* both sides work, and have never stopped */
 	WORLD_IS_WELL /* whatever the oracle accepts */
 };
 
@@ -33,6 +35,7 @@ enum outcome {
 #define HOLD POLICY_HOLD
 #define PRIMARY POLICY_PRIMARY_WINS
 #define BACKUP POLICY_BACKUP_WINS
+#define ARBITER POLICY_ARBITER
 #define MEMORY BACKUP_ACK_MEMORY
 #define FLUSH BACKUP_ACK_FLUSH
 #define EPOCH BACKUP_ACK_EPOCH
@@ -41,7 +44,7 @@ static const struct scenario {
 	const char *name;
 	enum peer_loss_policy policy;
 	enum outcome outcome;
-	struct fault fault[3];
+	struct fault fault[4];
 } scenarios[] = {
 	{"host-death", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}},
 	{"host-death-hold", HOLD, STANDING, {FAULT(KILL_HOST, A, .at = T5)}},
@@ -123,6 +126,126 @@ static const struct scenario {
 	{"standby-fails", BACKUP, PROTECTED, {FAULT(STANDBY, B, .at = T5)}},
 	{"standby-completes-itself", BACKUP, PROTECTED, {FAULT(STANDBY, B, .at = T5, .arg = 1)}},
 	{"standby-completes-itself-hold", HOLD, PROTECTED, {FAULT(STANDBY, B, .at = T5, .arg = 1)}},
+};
+
+/* The link between the hosts, both ways. */
+#define LINK_CUT FAULT(CUT, A, .at = T5, .duration = 3 * SEC, .arg = 1)
+/* Nobody's, A's, B's sight of the arbiter. */
+#define UNSEEN FAULT(ARBITER_CUT, A, .at = T5, .duration = 3 * SEC, .arg = 1)
+#define UNSEEN_BY_A FAULT(ARBITER_CUT, A, .at = T5, .duration = 3 * SEC)
+#define UNSEEN_BY_B FAULT(ARBITER_CUT, B, .at = T5, .duration = 3 * SEC)
+#define ARBITER_IS(what, ...) FAULT(ARBITER_##what, A, .at = T5, __VA_ARGS__)
+
+static const struct scenario vote_scenarios[] = {
+	{"vote-host-death", ARBITER, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}},
+	{"vote-backup-death", ARBITER, ALONE, {FAULT(KILL_HOST, B, .at = T5)}},
+	{"vote-backup-reboots",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(KILL_HOST, B, .at = T5, .duration = 3 * SEC, .flag = true)}},
+	{"vote-link-cut", ARBITER, ONE_SERVES, {LINK_CUT}},
+	{"vote-link-cut-seen-by-backup", ARBITER, TAKEN_OVER, {LINK_CUT, UNSEEN_BY_A}},
+	{"vote-link-cut-seen-by-primary", ARBITER, PROTECTED, {LINK_CUT, UNSEEN_BY_B}},
+	{"vote-link-cut-unseen", ARBITER, PROTECTED, {LINK_CUT, UNSEEN}},
+	{"vote-link-cut-short",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(CUT, A, .at = T5, .duration = 500 * MS, .arg = 1)}},
+	{"vote-link-cut-to-backup",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {FAULT(CUT, B, .at = T5, .duration = 3 * SEC)}},
+	{"vote-link-cut-to-primary",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(CUT, A, .at = T5, .duration = 3 * SEC)}},
+	{"vote-arbiter-dies", ARBITER, UNTOUCHED, {ARBITER_IS(DIES, .duration = 4 * SEC)}},
+	{"vote-arbiter-unseen", ARBITER, UNTOUCHED, {UNSEEN}},
+	{"vote-host-death-arbiter-restarts",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {ARBITER_IS(DIES, .duration = 4 * SEC), FAULT(KILL_HOST, A, .at = T5)}},
+	{"vote-backup-death-arbiter-restarts",
+	 ARBITER,
+	 ALONE,
+	 {ARBITER_IS(DIES, .duration = 4 * SEC), FAULT(KILL_HOST, B, .at = T5)}},
+	{"vote-link-cut-arbiter-killed-in-the-vote",
+	 ARBITER,
+	 ONE_SERVES,
+	 {LINK_CUT, FAULT(ARBITER_DIES, A, .at = T5 + SEC, .duration = 500 * MS)}},
+	{"vote-grant-lost",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {ARBITER_IS(MUTE, .duration = 4 * SEC), FAULT(KILL_HOST, A, .at = T5)}},
+	{"vote-grant-lost-link-cut",
+	 ARBITER,
+	 ONE_SERVES,
+	 {ARBITER_IS(MUTE, .duration = 2 * SEC), LINK_CUT}},
+	{"vote-grant-late-and-doubled",
+	 ARBITER,
+	 ONE_SERVES,
+	 {ARBITER_IS(SLOW, .duration = 3 * SEC), ARBITER_IS(DOUBLE, .duration = 6 * SEC),
+	  LINK_CUT}},
+	{"vote-primary-frozen",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {FAULT(FREEZE_HOST, A, .at = T5, .duration = 3 * SEC)}},
+	{"vote-primary-frozen-link-cut",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {FAULT(FREEZE_HOST, A, .at = T5, .duration = 3 * SEC), LINK_CUT}},
+	{"vote-backup-frozen",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(FREEZE_HOST, B, .at = T5, .duration = 3 * SEC)}},
+	{"vote-primary-stopped",
+	 ARBITER,
+	 TAKEN_OVER,
+	 {FAULT(STOP_WORKER, A, .at = T5, .duration = 3 * SEC)}},
+	{"vote-backup-stopped",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(STOP_WORKER, B, .at = T5, .duration = 3 * SEC)}},
+	{"vote-primary-worker-killed", ARBITER, PROTECTED, {FAULT(KILL_WORKER, A, .at = T5)}},
+	{"vote-backup-worker-killed", ARBITER, PROTECTED, {FAULT(KILL_WORKER, B, .at = T5)}},
+	{"vote-primary-worker-killed-in-the-vote",
+	 ARBITER,
+	 ALONE,
+	 {FAULT(KILL_HOST, B, .at = T5), ARBITER_IS(SLOW, .duration = 3 * SEC),
+	  FAULT(KILL_WORKER, A, .at = T5 + 1100 * MS)}},
+	{"vote-hosts-restart-primary-first",
+	 ARBITER,
+	 WORLD_IS_WELL,
+	 {FAULT(KILL_HOST, A, .at = T5, .duration = 2 * SEC, .flag = true),
+	  FAULT(KILL_HOST, B, .at = T5 + 1500 * MS, .duration = 2 * SEC, .flag = true)}},
+	{"vote-hosts-restart-backup-first",
+	 ARBITER,
+	 WORLD_IS_WELL,
+	 {FAULT(KILL_HOST, B, .at = T5, .duration = 2 * SEC, .flag = true),
+	  FAULT(KILL_HOST, A, .at = T5 + 1500 * MS, .duration = 2 * SEC, .flag = true)}},
+	{"vote-failover-forced", ARBITER, TAKEN_OVER, {FAULT(FAILOVER, B, .at = T5, .arg = 1)}},
+	{"vote-failover-refused", ARBITER, UNTOUCHED, {FAULT(FAILOVER, B, .at = T5)}},
+	{"vote-two-operators",
+	 ARBITER,
+	 ONE_SERVES,
+	 {LINK_CUT, FAULT(FAILOVER, B, .at = T5 + 950 * MS, .arg = 1),
+	  FAULT(UNPROTECT, A, .at = T5 + 950 * MS, .arg = 1)}},
+	{"vote-two-operators-linked",
+	 ARBITER,
+	 ONE_SERVES,
+	 {FAULT(FAILOVER, B, .at = T5, .arg = 1), FAULT(UNPROTECT, A, .at = T5, .arg = 1)}},
+	{"vote-unprotect-backup-dead",
+	 ARBITER,
+	 ENDED,
+	 {FAULT(KILL_HOST, B, .at = T5), FAULT(UNPROTECT, A, .at = T5 + 500 * MS)}},
+	{"vote-clock-jumps-primary",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(CLOCK_JUMP, A, .at = T5, .duration = 3600 * SEC)}},
+	{"vote-clock-jumps-backup",
+	 ARBITER,
+	 PROTECTED,
+	 {FAULT(CLOCK_JUMP, B, .at = T5, .duration = 3600 * SEC)}},
 };
 
 #define DISK(what, ...) FAULT(DISK_##what, __VA_ARGS__, .duration = SEC)
@@ -220,6 +343,20 @@ static const struct disk_scenario {
 	  PRIMARY,
 	  ALONE,
 	  {FAULT(KILL_HOST, B, .at = T5), DISK(ERROR, A, .at = 8 * SEC)}}},
+	{2, FLUSH, {"disk-error-vote", ARBITER, TAKEN_OVER, {DISK(ERROR, A, .at = T5)}}},
+	{2,
+	 FLUSH,
+	 {"disk-error-vote-arbiter-dead",
+	  ARBITER,
+	  WORLD_IS_WELL,
+	  {DISK(ERROR, A, .at = T5), FAULT(ARBITER_DIES, A, .at = T5, .duration = 5 * SEC)}}},
+	{2,
+	 MEMORY,
+	 {"disk-error-vote-backup-dies",
+	  ARBITER,
+	  ALONE,
+	  {DISK(ERROR, A, .at = T5), FAULT(KILL_HOST, B, .at = T5 + 5 * MS)}}},
+	{2, EPOCH, {"disk-link-cut-vote", ARBITER, ONE_SERVES, {LINK_CUT}}},
 	{2, MEMORY, {"disk-drops-out", BACKUP, PROTECTED, {DISK(DROP, A, .at = T5)}}},
 	{2, MEMORY, {"disk-server-dies-primary", BACKUP, PROTECTED, {DISK(SERVER, A, .at = T5)}}},
 	{2, EPOCH, {"disk-server-dies-backup", BACKUP, PROTECTED, {DISK(SERVER, B, .at = T5)}}},
@@ -280,6 +417,31 @@ static const struct sweep {
 	  FAULT(CUT, A, .at = 200 * MS, .duration = 3 * SEC, .arg = 1)}},
 };
 
+static const struct sweep vote_sweeps[] = {
+	{"vote-primary-killed-at-any-action-of-a-cut",
+	 ARBITER,
+	 {FAULT(KILL_AT, A, .at = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1),
+	  FAULT(ARBITER_CUT, B, .at = 3 * SEC, .duration = 1500 * MS)}},
+	{"vote-backup-killed-at-any-action-of-a-cut",
+	 ARBITER,
+	 {FAULT(KILL_AT, B, .at = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1),
+	  FAULT(ARBITER_CUT, A, .at = 3 * SEC, .duration = 1500 * MS)}},
+	{"vote-primary-stopped-at-any-action-of-a-cut",
+	 ARBITER,
+	 {FAULT(STOP_AT, A, .at = 3 * SEC, .duration = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1)}},
+	{"vote-backup-stopped-at-any-action-of-a-cut",
+	 ARBITER,
+	 {FAULT(STOP_AT, B, .at = 3 * SEC, .duration = 3 * SEC),
+	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1)}},
+	{"vote-primary-killed-at-any-action", ARBITER, {FAULT(KILL_AT, A, .flag = false)}},
+	{"vote-backup-killed-at-any-action-of-failover",
+	 ARBITER,
+	 {FAULT(KILL_AT, B, .at = 3 * SEC), FAULT(FAILOVER, B, .at = 3 * SEC, .arg = 1)}},
+};
+
 /* With one disk. */
 static const struct sweep disk_sweeps[] = {
 	{"disk-primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .flag = false)}},
@@ -338,15 +500,27 @@ static bool came_to(const struct sim *s, enum outcome o)
 		return s->guest.exists && !s->out.held && p->state == PRIMARY_CONNECTING;
 	case ENDED:
 		return !s->a.proc.alive && !s->a.durable_role && !s->vm_ran_at_b;
+	case ONE_SERVES:
+		return s->standby.runs !=
+		       (s->guest.exists && (!s->out.held || p->state == PRIMARY_PROTECTED));
+	case UNTOUCHED:
+		return s->a.n_connects == 1 && p->state == PRIMARY_PROTECTED;
 	case WORLD_IS_WELL:
 		return true;
 	}
 	return false;
 }
 
+/* P3: with an arbiter there are no holes but the operator's. */
+static bool is_whole(const struct sim *s)
+{
+	return s->plan.policy != POLICY_ARBITER || s->forced_over || !s->p3_holes;
+}
+
 static bool in_time(const struct sim *s, const struct scenario *c)
 {
-	if (c->outcome != TAKEN_OVER || c->fault[0].type != FAULT_KILL_HOST || c->policy != BACKUP)
+	if (c->outcome != TAKEN_OVER || c->fault[0].type != FAULT_KILL_HOST ||
+	    (c->policy != BACKUP && c->policy != ARBITER))
 		return true;
 	return s->b_activated_at <= c->fault[0].at + FAILOVER_MAX;
 }
@@ -364,7 +538,7 @@ static bool run_one(struct sim *s, const struct scenario *c, const struct disk_s
 		const char *why = s->why;
 
 		if (sim_run_plan(s, seed, &plan, trace)) {
-			if (came_to(s, c->outcome) && in_time(s, c))
+			if (came_to(s, c->outcome) && in_time(s, c) && is_whole(s))
 				continue;
 			why = "another end than expected";
 		}
@@ -402,10 +576,14 @@ int scenario_list(void)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++)
 		puts(scenarios[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(vote_scenarios); i++)
+		puts(vote_scenarios[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++)
 		puts(disk_scenarios[i].s.name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++)
 		puts(sweeps[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(vote_sweeps); i++)
+		puts(vote_sweeps[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_sweeps); i++)
 		puts(disk_sweeps[i].name);
 	return 0;
@@ -436,6 +614,10 @@ int scenario_run(struct sim *s, const char *name, bool trace)
 		if (wanted(&t, scenarios[i].name))
 			count(&t, run_one(s, &scenarios[i], NULL, trace));
 	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(vote_scenarios); i++) {
+		if (wanted(&t, vote_scenarios[i].name))
+			count(&t, run_one(s, &vote_scenarios[i], NULL, trace));
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++) {
 		const struct disk_scenario *d = &disk_scenarios[i];
 
@@ -445,6 +627,10 @@ int scenario_run(struct sim *s, const char *name, bool trace)
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
 		if (wanted(&t, sweeps[i].name))
 			count(&t, sweep_one(s, &sweeps[i], 0));
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(vote_sweeps); i++) {
+		if (wanted(&t, vote_sweeps[i].name))
+			count(&t, sweep_one(s, &vote_sweeps[i], i % 2));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_sweeps); i++) {
 		if (wanted(&t, disk_sweeps[i].name))

@@ -9,9 +9,11 @@
  *	backup_side.c   host B: workers, standby, durable state
  *	guest.c         the guest and the lanes of its output
  *	disks_a.c, disks_b.c  its disks
+ *	arbiter.c       the third machine
  *	net.c           connections (ordered, delayed, cut, reset) and heartbeats (also lost, doubled)
  *	faults.c        what goes wrong, when
- *	oracle.c        P1 to P6, after every event; oracle_disks.c what they mean for disks
+ *	oracle.c        P1 to P6, after every event; oracle_disks.c what they mean for disks,
+ *	                oracle_vote.c what they mean with an arbiter
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -39,6 +41,7 @@
 #define MAX_DISKS 3
 #define JOURNAL_EPOCHS 6 /* that a disk's journal at host B holds */
 #define MAX_TRUTHS 64
+#define MAX_TERMS 256
 
 /* ---- messages between the hosts ---- */
 
@@ -125,12 +128,15 @@ enum ev_kind {
 	EV_B_DISK_DURABLE,
 	EV_B_DISK_APPLIED,
 	EV_B_DISK_ACTIVE,
-	EV_MSG,	      /* m arrives on conn, to side */
-	EV_HEARTBEAT, /* arrives, of session conn, to side */
-	EV_GUEST,     /* the guest says something */
-	EV_FAULT,     /* number */
-	EV_THAW,      /* side */
-	EV_BOOT,      /* side */
+	EV_VOTE_ASKED,	 /* arrives at the arbiter: the term is m.epoch */
+	EV_VOTE_ANSWER,	 /* `ok`: granted; m.term is what is recorded */
+	EV_VOTE_TIMEOUT, /* token */
+	EV_MSG,		 /* m arrives on conn, to side */
+	EV_HEARTBEAT,	 /* arrives, of session conn, to side */
+	EV_GUEST,	 /* the guest says something */
+	EV_FAULT,	 /* number */
+	EV_THAW,	 /* side */
+	EV_BOOT,	 /* side */
 	EV_END_OF_FAULTS,
 };
 
@@ -211,6 +217,7 @@ struct process {
 	uint32_t tick_token;
 	uint32_t heart_token;
 	uint64_t last_post;
+	uint32_t vote_token; /* of the question that has no answer yet */
 	struct trap trap;
 };
 
@@ -246,7 +253,7 @@ struct primary_side {
 	struct primary core;
 	struct primary_actions todo; /* being executed */
 	unsigned int done;
-	bool late; /* executing after a freeze in between */
+	bool lapsed; /* a release came too late: none of this session is carried out any more */
 	enum data_phase phase;
 	uint32_t token;
 	struct cmd cmds[MAX_CMDS];
@@ -259,8 +266,14 @@ struct primary_side {
 	uint64_t captured; /* state of the epoch being sent */
 	bool durable_role;
 	bool durable_handed;
+	uint64_t durable_term;
+	uint64_t durable_asked;
+	uint64_t session_at;  /* when the newest session began */
 	uint64_t last_heard;  /* by the core */
 	uint64_t alone_after; /* it had heard nothing for so long when it went alone */
+	bool waited; /* ... for the failure timeout, and heard nothing since, awake or not */
+	bool alone_waited;
+	bool unasked; /* the operator wants to go on, and the arbiter has not failed to answer since */
 	uint64_t started;
 	uint32_t n_connects;
 	unsigned int disk_news; /* disks that left, on their way to the core */
@@ -310,6 +323,7 @@ struct backup_side {
 	struct backup_actions todo;
 	unsigned int done;
 	bool told_hello; /* the core has had BEV_HELLO */
+	uint64_t session_at;
 	uint32_t conn;
 	uint64_t hello_term;
 	int asker; /* slot of the worker whose SUPERSEDE waits, -1 */
@@ -323,7 +337,9 @@ struct backup_side {
 	uint64_t arena_epoch; /* whole, verified */
 	uint64_t arena_state;
 	uint64_t last_heard; /* by the core */
-	uint64_t committed;  /* what this session's core committed: epoch and state */
+	bool waited;	     /* as at host A */
+	bool unasked;
+	uint64_t committed; /* what this session's core committed: epoch and state */
 	uint64_t committed_state;
 	bool hole;		/* an epoch is missing */
 	unsigned int disk_news; /* failures of disks on their way to the core */
@@ -356,8 +372,9 @@ struct generations {
 
 struct disk_a {
 	struct generations gen;
-	uint64_t newest; /* write that it holds */
-	uint64_t clean;	 /* no block that was written after this is thought to be equal at B */
+	struct generations said[MAX_CONNS]; /* in DISKS of that session */
+	uint64_t newest;		    /* write that it holds */
+	uint64_t clean; /* no block that was written after this is thought to be equal at B */
 	bool streaming;
 	bool synced;	     /* its copier is done */
 	bool flushed;	     /* in the epoch that is being written */
@@ -416,6 +433,22 @@ struct truth {
 	uint64_t disk[MAX_DISKS];
 };
 
+/* ---- the arbiter ---- */
+
+struct arbiter {
+	uint64_t term; /* durable, as the rest of its record */
+	enum side holder;
+	uint8_t granted[MAX_TERMS]; /* to a side + 1 */
+	uint64_t granted_at[MAX_TERMS];
+	uint64_t asks[2];
+	uint32_t gen;
+	uint64_t down_until;
+	uint64_t cut_until[2];
+	uint64_t slow_until;
+	uint64_t mute_until;
+	uint64_t double_until;
+};
+
 enum b_role {
 	ROLE_NONE,
 	ROLE_BACKUP,
@@ -453,6 +486,13 @@ enum fault_type {
 	FAULT_DISK_SERVER, /* side, arg: disk; dies, and is back after duration */
 	FAULT_DISK_DROP,   /* arg: disk; leaves the stream by itself */
 	FAULT_DISK_SLOW,   /* at B */
+	FAULT_CLOCK_JUMP,  /* side; forward, by duration */
+	/* Of the arbiter; arg of a cut: both sides. */
+	FAULT_ARBITER_CUT,    /* side */
+	FAULT_ARBITER_DIES,   /* and is back after duration */
+	FAULT_ARBITER_SLOW,   /* questions and answers */
+	FAULT_ARBITER_MUTE,   /* it grants, the answer is lost */
+	FAULT_ARBITER_DOUBLE, /* its answers come more than once */
 	FAULT_COUNT
 };
 
@@ -499,6 +539,7 @@ struct sim {
 	struct standby standby;
 	struct disk_a disk_a[MAX_DISKS];
 	struct disk_b disk_b[MAX_DISKS];
+	struct arbiter arbiter;
 	struct truth truth[MAX_TRUTHS];
 	uint64_t n_truths;
 	uint64_t n_generations;
@@ -518,6 +559,7 @@ struct sim {
 	/* what the oracle remembers */
 	bool vm_ran_at_b;
 	bool operator_forced;
+	bool forced_over;  /* ... without a vote, or against one */
 	bool b_duty;	   /* host A died and a standby could go on */
 	bool wants_out;	   /* somebody asked for the end of protection */
 	bool host_a_slept; /* with its clock stopped */
@@ -597,6 +639,7 @@ void output_say(struct sim *s);
 /* disks_a.c, disks_b.c; A's are told by the worker's shell, B's by that of the worker in the slot. */
 void disks_write(struct sim *s);
 void disks_a_begin(struct sim *s);
+void disks_a_say(struct sim *s, uint32_t conn);
 void disks_a_leave(struct sim *s);
 void disks_a_asked(struct sim *s);
 void disks_a_alone(struct sim *s);
@@ -628,6 +671,24 @@ void oracle_ack(struct sim *s, int slot, uint64_t epoch);
 void oracle_disks_left(struct sim *s, int slot);
 void oracle_disks_activated(struct sim *s, uint64_t state);
 void oracle_disks_move(struct sim *s);
+
+/* arbiter.c */
+void arbiter_join(struct sim *s, uint64_t term);
+void arbiter_ask(struct sim *s, enum side side, int slot, uint64_t term);
+void arbiter_dies(struct sim *s, uint64_t until);
+void arbiter_event(struct sim *s, const struct ev *ev);
+/* This term was granted to this side. */
+bool arbiter_gave(const struct sim *s, enum side side, uint64_t term);
+
+/* oracle_vote.c */
+bool by_vote(const struct sim *s);
+/* Nobody but the operator answers for what happens now. */
+bool vote_was_overridden(const struct sim *s);
+void oracle_alone_by_vote(struct sim *s);
+void oracle_decided_by_vote(struct sim *s, const struct backup_side *w);
+/* A refusal made the side give up. */
+void oracle_outvoted(struct sim *s, enum side side, uint64_t term, uint64_t session_at);
+void oracle_asks(struct sim *s);
 
 /* faults.c */
 void plan_random(struct sim *s, struct plan *p);

@@ -8,6 +8,7 @@ UNIT_TESTS += \
 	tests/unit/test_apply.c \
 	tests/unit/test_arena.c \
 	tests/unit/test_backup.c \
+	tests/unit/test_backup_vote.c \
 	tests/unit/test_backup_welcome.c \
 	tests/unit/test_backup_worker.c \
 	tests/unit/test_ballot.c \
@@ -76,6 +77,7 @@ UNIT_TESTS += \
 	tests/unit/test_port_conn.c \
 	tests/unit/test_primary.c \
 	tests/unit/test_primary_shell.c \
+	tests/unit/test_primary_vote.c \
 	tests/unit/test_queue.c \
 	tests/unit/test_range_lock.c \
 	tests/unit/test_rd.c \

@@ -42,6 +42,7 @@ static void policies(void **state)
 		{POLICY_HOLD, "hold"},
 		{POLICY_PRIMARY_WINS, "primary-wins"},
 		{POLICY_BACKUP_WINS, "backup-wins"},
+		{POLICY_ARBITER, "arbiter"},
 	};
 	static const char *const bad[] = {"", "Hold", "hold ", "primary", "backup-wins-all"};
 	enum peer_loss_policy p;
@@ -58,7 +59,15 @@ static void policies(void **state)
 		assert_int_equal(p, POLICY_HOLD);
 	}
 	assert_string_equal(policy_name(0), "?");
-	assert_string_equal(policy_name(4), "?");
+	assert_string_equal(policy_name(5), "?");
+}
+
+static void votes(void **state)
+{
+	assert_string_equal(vote_name(VOTE_UNKNOWN), "unknown");
+	assert_string_equal(vote_name(VOTE_GRANTED), "granted");
+	assert_string_equal(vote_name(VOTE_REFUSED), "refused");
+	assert_string_equal(vote_name(3), "?");
 }
 
 int main(void)
@@ -67,6 +76,7 @@ int main(void)
 		cmocka_unit_test(order),
 		cmocka_unit_test(next_and_distance),
 		cmocka_unit_test(policies),
+		cmocka_unit_test(votes),
 	};
 
 	return RUN_TESTS("epoch", tests);

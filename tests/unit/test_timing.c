@@ -95,6 +95,7 @@ static void the_defaults(void **state)
 	assert_true(t.reconnect_ns == 100 * MS);
 	assert_true(t.reconnect_max_ns == 5 * S);
 	assert_true(t.bye_timeout_ns == 10 * S);
+	assert_true(t.vote_retry_ns == 1 * S);
 	assert_true(t.sync_timeout_ns == 60 * S);
 }
 

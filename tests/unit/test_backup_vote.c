@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The backup under policy arbiter: when it asks, what an answer may do, what it never does. */
+#include "tests/lib/test.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/err.h"
+#include "replicator/backup.h"
+
+#define MS UINT64_C(1000000)
+#define START (UINT64_C(1000) * MS)
+#define TERM 7
+
+struct bed {
+	struct backup b;
+	struct backup_actions out;
+	uint64_t now;
+	char text[256];
+};
+
+static void describe(struct bed *t)
+{
+	size_t n = 0;
+
+	t->text[0] = '\0';
+	for (unsigned int i = 0; i < t->out.n; i++) {
+		const struct backup_action *a = &t->out.a[i];
+
+		n += snprintf(t->text + n, sizeof(t->text) - n, "%s%s", i ? " " : "",
+			      backup_action_name(a->type));
+		if (a->type == BACT_PERSIST_TERM || a->type == BACT_ASK_VOTE)
+			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->term);
+		if (a->type == BACT_ANSWER)
+			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d:t%d", a->why,
+				      (int)a->term);
+	}
+}
+
+static const char *step(struct bed *t, const struct backup_event *ev)
+{
+	backup_step(&t->b, t->now, ev, &t->out);
+	describe(t);
+	return t->text;
+}
+
+static const char *feed(struct bed *t, enum backup_event_type type, uint64_t epoch)
+{
+	const struct backup_event ev = {.type = type, .epoch = epoch, .term = TERM};
+
+	return step(t, &ev);
+}
+
+static const char *vote(struct bed *t, enum vote v, uint64_t asked, uint64_t term)
+{
+	const struct backup_event ev = {.type = BEV_VOTE, .vote = v, .asked = asked, .term = term};
+
+	return step(t, &ev);
+}
+
+static const char *failover(struct bed *t, bool force)
+{
+	const struct backup_event ev = {.type = BEV_FAILOVER, .force = force};
+
+	return step(t, &ev);
+}
+
+static const char *wait(struct bed *t, uint64_t ns)
+{
+	uint64_t end = t->now + ns;
+	const char *said = "";
+
+	while (t->now < end && !*said) {
+		uint64_t d = backup_next_deadline(&t->b);
+
+		t->now = d < end ? d : end;
+		said = feed(t, BEV_TICK, 0);
+	}
+	return said;
+}
+
+static void bed_init(struct bed *t)
+{
+	const struct timing_conf tc = {
+		.heartbeat_period_ns = 100 * MS,
+		.failure_timeout_ns = 1000 * MS,
+		.epoch_period_ns = 50 * MS,
+	};
+	struct backup_conf conf = {.policy = POLICY_ARBITER};
+	struct err e = ERR_INIT;
+
+	assert_int_equal(timing_check(&tc, &e), 0);
+	timing_derive(&conf.timing, &tc);
+	t->now = START;
+	backup_init(&t->b, &conf, t->now);
+}
+
+static void epoch(struct bed *t, uint64_t n)
+{
+	feed(t, BEV_EPOCH_COMPLETE, n);
+	feed(t, BEV_APPLIED, n);
+	assert_true(t->b.applied == n);
+}
+
+static void bed_in(struct bed *t, enum backup_state state)
+{
+	bed_init(t);
+	if (state == BACKUP_WAITING)
+		return;
+	feed(t, BEV_HELLO, 0);
+	if (state == BACKUP_BUILDING)
+		return;
+	epoch(t, 0);
+	epoch(t, 1);
+	if (state == BACKUP_ACTIVATING || state == BACKUP_ACTIVE) {
+		failover(t, true);
+		vote(t, VOTE_GRANTED, TERM + 1, TERM + 1);
+	}
+	if (state == BACKUP_ACTIVE) {
+		wait(t, 2000 * MS);
+		feed(t, BEV_ACTIVATED, 0);
+	}
+	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)
+		feed(t, BEV_BYE, 0);
+	if (state == BACKUP_ENDED)
+		feed(t, BEV_ABANDONED, 0);
+	assert_int_equal(t->b.state, state);
+}
+
+/* The primary is silent, the link is gone, the question is under way. */
+static void bed_asking(struct bed *t)
+{
+	bed_in(t, BACKUP_STANDING);
+	assert_string_equal(feed(t, BEV_LINK_DOWN, 0), "drop-partial");
+	assert_string_equal(wait(t, 5000 * MS), "persist-term:8 ask-vote:8");
+	assert_true(t->now == START + 1000 * MS);
+}
+
+/* ---- */
+
+static void only_who_asks_is_answered(void **state)
+{
+	static const enum vote votes[] = {VOTE_UNKNOWN, VOTE_GRANTED, VOTE_REFUSED};
+
+	for (int s = 0; s <= BACKUP_ENDED; s++) {
+		for (size_t v = 0; v < ARRAY_SIZE(votes); v++) {
+			struct bed t;
+
+			bed_in(&t, s);
+			assert_string_equal(vote(&t, votes[v], TERM + 1, TERM + 1), "");
+			assert_int_equal(t.b.state, s);
+			assert_false(t.b.outvoted);
+		}
+	}
+}
+
+static void granted(void **state)
+{
+	struct bed t;
+
+	bed_asking(&t);
+	assert_string_equal(wait(&t, 60000 * MS), "");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "persist-term:8 activate");
+	assert_true(t.b.term == TERM + 1);
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+}
+
+static void refused(void **state)
+{
+	struct bed t;
+
+	bed_asking(&t);
+	assert_true(backup_heartbeats(&t.b));
+	assert_string_equal(vote(&t, VOTE_REFUSED, TERM + 1, TERM + 1), "");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_true(t.b.outvoted);
+	/* It falls silent, so that who has the vote uses it. */
+	assert_false(backup_heartbeats(&t.b));
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+	assert_string_equal(wait(&t, 60000 * MS), "");
+	assert_string_equal(failover(&t, false), "answer:7:t8");
+	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "abandon");
+}
+
+static void unknown_is_asked_again(void **state)
+{
+	struct bed t;
+
+	bed_asking(&t);
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "");
+	assert_string_equal(wait(&t, 999 * MS), "");
+	assert_string_equal(wait(&t, 1 * MS), "persist-term:8 ask-vote:8");
+	t.now += 1500 * MS;
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "persist-term:8 ask-vote:8");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "persist-term:8 activate");
+}
+
+static void heard_before_the_answer(void **state)
+{
+	struct bed t;
+
+	bed_asking(&t);
+	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_string_equal(wait(&t, 999 * MS), "");
+	assert_string_equal(wait(&t, 2 * MS), "persist-term:8 ask-vote:8");
+}
+
+/* A superseded standby has used the term up; its successor is told (backup_conf.term). */
+static void superseded_before_the_answer(void **state)
+{
+	struct bed t;
+
+	bed_asking(&t);
+	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "abandon");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+	assert_int_equal(t.b.state, BACKUP_ABANDONING);
+}
+
+static void forced(void **state)
+{
+	struct bed t;
+
+	/* What was acknowledged last may still be let out: not before that is over. */
+	bed_in(&t, BACKUP_STANDING);
+	assert_string_equal(failover(&t, true), "persist-term:8 ask-vote:8");
+	t.now += 10 * MS;
+	epoch(&t, 2);
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
+			    "answer:0:t7 drop-partial persist-term:8");
+	assert_int_equal(t.b.state, BACKUP_ACTIVATING);
+	assert_false(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "");
+	assert_string_equal(wait(&t, 999 * MS), "");
+	assert_string_equal(wait(&t, 1 * MS), "activate");
+	assert_true(backup_may_run(&t.b));
+	assert_true(t.now == START + 1010 * MS);
+
+	/* His word counts where the arbiter has none, under a term that nobody can be given for this session. */
+	bed_in(&t, BACKUP_STANDING);
+	failover(&t, true);
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0),
+			    "answer:0:t7 drop-partial persist-term:9");
+
+	/* Against a refusal it must be said again, and takes the term after. */
+	bed_in(&t, BACKUP_STANDING);
+	failover(&t, true);
+	assert_string_equal(vote(&t, VOTE_REFUSED, TERM + 1, TERM + 3), "answer:7:t10");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_false(backup_is_protecting(&t.b, t.now));
+	assert_string_equal(failover(&t, true), "persist-term:11 ask-vote:11");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 4, TERM + 4),
+			    "answer:0:t7 drop-partial persist-term:11");
+}
+
+static void not_forced(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, BACKUP_STANDING);
+	assert_string_equal(failover(&t, false), "answer:2:t7");
+
+	/* It asks by itself; who wants to know hears how it went. */
+	bed_asking(&t);
+	assert_string_equal(failover(&t, false), "");
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0),
+			    "answer:6:t7 persist-term:8 ask-vote:8");
+	assert_string_equal(failover(&t, false), "");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
+			    "answer:0:t7 persist-term:8 activate");
+
+	bed_asking(&t);
+	failover(&t, false);
+	feed(&t, BEV_HEARTBEAT, 0);
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "answer:2:t7");
+
+	bed_asking(&t);
+	failover(&t, false);
+	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "answer:5:t7 abandon");
+}
+
+static void handed_over(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, BACKUP_STANDING);
+	assert_string_equal(feed(&t, BEV_HANDOVER, 1), "persist-term:8 ask-vote:8");
+	/* It lets nothing out any more: nothing has to be waited for. */
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
+			    "drop-partial persist-term:8 activate");
+
+	bed_in(&t, BACKUP_STANDING);
+	feed(&t, BEV_HANDOVER, 1);
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "");
+	assert_string_equal(wait(&t, 500 * MS), "");
+	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_string_equal(wait(&t, 500 * MS), "persist-term:8 ask-vote:8");
+	/* With the session ends what was handed over in it. */
+	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+
+	/* Who hands over must not wait for what will not be. */
+	bed_in(&t, BACKUP_STANDING);
+	feed(&t, BEV_HANDOVER, 1);
+	assert_string_equal(vote(&t, VOTE_REFUSED, TERM + 1, TERM + 1), "disconnect drop-partial");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_who_asks_is_answered),
+		cmocka_unit_test(granted),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(unknown_is_asked_again),
+		cmocka_unit_test(heard_before_the_answer),
+		cmocka_unit_test(superseded_before_the_answer),
+		cmocka_unit_test(forced),
+		cmocka_unit_test(not_forced),
+		cmocka_unit_test(handed_over),
+	};
+
+	return RUN_TESTS("backup-vote", tests);
+}
