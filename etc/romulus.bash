@@ -28,7 +28,7 @@ _romulus()
 	elif [ "$command" = help ]; then
 		words='doctor protect status unprotect failover verify events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
-		words='hold primary-wins backup-wins'
+		words='arbiter hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
 		words='toolstack xenstore channel channel-bare pause'
 	elif [ "$prev" = --plot ] || [ "$prev" = --file ] || [ "$prev" = --config ]; then

@@ -129,7 +129,8 @@ struct conf {
 /* vm.d/<vm>.conf: what `protect` takes when it is not told. Empty text or 0: not given there. */
 struct conf_vm {
 	char peer[NAME_SIZE];
-	char policy[16]; /* hold, primary-wins, backup-wins */
+	char policy
+		[16]; /* hold, primary-wins, backup-wins, arbiter; empty: as the host has an arbiter or not */
 	uint64_t epoch_period_ns;
 	uint64_t heartbeat_period_ns;
 	uint64_t failure_timeout_ns;
@@ -161,6 +162,8 @@ void conf_timing(const struct conf *c, struct timing *t);
  * when it hangs: 0 without an arbiter.
  */
 uint64_t conf_arbiter_bound(const struct conf *c);
+/* Of two hosts with the same kind of arbiter: different numbers mean different arbiters. 0: nothing tells them apart. */
+uint32_t conf_arbiter_id(const struct conf *c);
 /* Line i of a list of texts, cut to size; false: there is none. */
 bool conf_line(const char *lines, size_t i, char *buf, size_t size);
 

@@ -6,6 +6,7 @@
 
 #include "lib/clock.h"
 #include "lib/conf.h"
+#include "lib/digest.h"
 #include "lib/err.h"
 
 #define GROUP "arbiter."
@@ -40,6 +41,24 @@ uint64_t conf_arbiter_bound(const struct conf *c)
 		return c->fence_delay_ns + c->fence_timeout_ns + ARBITER_SLACK_NS;
 	}
 	return 0;
+}
+
+uint32_t conf_arbiter_id(const struct conf *c)
+{
+	const char *text = "";
+
+	switch ((enum conf_arbiter_kind)c->arbiter_kind) {
+	case CONF_ARBITER_WITNESS:
+		text = c->witness_name;
+		break;
+	case CONF_ARBITER_ETCD:
+		text = c->etcd_prefix;
+		break;
+	case CONF_ARBITER_NONE:
+	case CONF_ARBITER_FENCE:
+		break;
+	}
+	return *text ? (uint32_t)digest_of(text, strlen(text)) : 0;
 }
 
 /* Keys of another kind of arbiter than the one chosen: one of both is a mistake. */

@@ -24,7 +24,7 @@ static const char *const log_levels[] = {"err", "warn", "info", "debug", NULL};
 static const char *const disk_modes[] = {"memory", "flush", "epoch", NULL};
 /* In the order of enum conf_arbiter_kind. */
 static const char *const arbiters[] = {"none", "witness", "etcd", "fence", NULL};
-static const char *const policies[] = {"hold", "primary-wins", "backup-wins", NULL};
+static const char *const policies[] = {"hold", "primary-wins", "backup-wins", "arbiter", NULL};
 
 static const struct conf_key keys[] = {
 	{.name = "host.name",
@@ -332,7 +332,7 @@ static const struct conf_key vm_keys[] = {
 	 .values = policies,
 	 .dflt = "",
 	 FIELD(conf_vm, policy),
-	 .help = "Who may go on alone when the other host is silent: hold, primary-wins or backup-wins."},
+	 .help = "Who may go on alone when the other host is silent: hold, primary-wins, backup-wins or arbiter."},
 	{.name = "epoch-period",
 	 .type = CONF_DURATION,
 	 .min = MS(5),

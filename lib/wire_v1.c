@@ -126,8 +126,12 @@ static const char *hello_fault(const struct wire_hello *m)
 		return "epoch period";
 	if (!m->vcpus || m->vcpus > WIRE_MAX_VCPUS)
 		return "vCPUs";
-	if (m->policy < WIRE_POLICY_HOLD || m->policy > WIRE_POLICY_BACKUP_WINS)
+	if (m->policy < WIRE_POLICY_HOLD || m->policy > WIRE_POLICY_ARBITER)
 		return "policy";
+	if (m->arbiter > WIRE_MAX_ARBITER ||
+	    (m->arbiter != 0) != (m->policy == WIRE_POLICY_ARBITER) ||
+	    (m->arbiter_id && !m->arbiter))
+		return "arbiter";
 	return NULL;
 }
 
@@ -148,7 +152,9 @@ void wire_hello_encode(struct wr *w, const struct wire_hello *m)
 	wr_u32(w, m->epoch_period_us);
 	wr_u32(w, m->vcpus);
 	wr_u8(w, m->policy);
-	wr_zero(w, 7);
+	wr_u8(w, m->arbiter);
+	wr_zero(w, 2);
+	wr_u32(w, m->arbiter_id);
 	wire_put_name__(w, m->vm);
 	wire_put_name__(w, m->host);
 }
@@ -173,7 +179,9 @@ int wire_hello_decode(const struct frame *f, struct wire_hello *m, struct err *e
 	m->epoch_period_us = rd_u32(&r);
 	m->vcpus = rd_u32(&r);
 	m->policy = rd_u8(&r);
-	rd_zero(&r, 7);
+	m->arbiter = rd_u8(&r);
+	rd_zero(&r, 2);
+	m->arbiter_id = rd_u32(&r);
 	if (!wire_get_name__(&r, m->vm))
 		return wire_bad__(e, f, "the VM's name");
 	if (!wire_get_name__(&r, m->host))

@@ -48,7 +48,11 @@ enum wire_policy {
 	WIRE_POLICY_HOLD = 1,
 	WIRE_POLICY_PRIMARY_WINS = 2,
 	WIRE_POLICY_BACKUP_WINS = 3,
+	WIRE_POLICY_ARBITER = 4,
 };
+
+/* Same values as enum conf_arbiter_kind. */
+#define WIRE_MAX_ARBITER 3
 
 /* The primary found held output of an earlier life of its worker. */
 #define WIRE_HELLO_ADOPT UINT32_C(1)
@@ -67,7 +71,9 @@ struct wire_hello {
 	uint32_t failure_timeout_ms;
 	uint32_t epoch_period_us;
 	uint32_t vcpus;
-	uint8_t policy; /* enum wire_policy */
+	uint8_t policy;	     /* enum wire_policy */
+	uint8_t arbiter;     /* its kind; 0 under any other policy */
+	uint32_t arbiter_id; /* of conf_arbiter_id(); 0 without an arbiter */
 	char vm[NAME_SIZE];
 	char host[NAME_SIZE]; /* the sender's */
 };

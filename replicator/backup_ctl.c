@@ -49,16 +49,33 @@ static void put_disks(struct json *j, const struct backup_shell *s)
 		disk_figures_put(a, &s->disk[i], 0);
 }
 
+static const char *silent_hint(const struct backup *b)
+{
+	switch (b->conf.policy) {
+	case POLICY_BACKUP_WINS:
+		return "when the failure timeout has passed the VM is activated here";
+	case POLICY_ARBITER:
+		return "when the failure timeout has passed the arbiter is asked, again and again, and the VM is "
+		       "activated here if it grants that";
+	case POLICY_HOLD:
+	case POLICY_PRIMARY_WINS:
+		break;
+	}
+	return "if you know that the VM does not run there: `romulus failover --force`";
+}
+
 static void put_problem(struct json *j, const struct backup_shell *s, uint64_t now)
 {
 	const char *what = s->problem, *hint = s->hint;
 	const struct backup *b = &s->core;
 
-	if (b->state == BACKUP_STANDING && liveness_verdict(&b->peer, now) != LIVENESS_ALIVE) {
+	if (b->outvoted && b->state == BACKUP_STANDING) {
+		what = "outvoted: the arbiter gave this VM to another host, see arbiter";
+		hint = "this copy is older than what runs there, or ran; if nothing runs: `romulus failover --force`";
+	} else if (b->state == BACKUP_STANDING &&
+		   liveness_verdict(&b->peer, now) != LIVENESS_ALIVE) {
 		what = "nothing was heard from the primary";
-		hint = b->conf.policy == POLICY_BACKUP_WINS
-			       ? "when the failure timeout has passed the VM is activated here"
-			       : "if you know that the VM does not run there: `romulus failover --force`";
+		hint = silent_hint(b);
 	} else if (b->state == BACKUP_STANDING && !b->link_up) {
 		what = "the connection to the primary is lost, its heartbeats come";
 		hint = "the primary connects again by itself";
@@ -91,6 +108,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	json_out_text(j, "peer", s->state.peer);
 	json_out_u64(j, "peer_heard_ms", clock_until(now, b->peer.heard_ns) / NS_PER_MS);
 	json_out_text(j, "policy", policy_name(b->conf.policy));
+	vote_shell_put(&s->vote, j);
 	json_out_u64(j, "epochs", s->epochs);
 	put_figures(j, s);
 	put_disks(j, s);

@@ -196,7 +196,10 @@ static void answer(struct backup_shell *s, const struct backup_action *a)
 		ctl_server_finish(s->ctl, *t, 0, NULL);
 	else
 		ctl_server_finish(s->ctl, *t,
-				  err_setx(&e, -EBUSY, "%s", backup_refusal_text(a->why)), &e);
+				  err_setx(&e, -EBUSY, "%s%s%s", backup_refusal_text(a->why),
+					   a->why == REFUSED_OUTVOTED ? "; it has gone to " : "",
+					   a->why == REFUSED_OUTVOTED ? s->vote.holder : ""),
+				  &e);
 	t->id = 0;
 }
 
@@ -268,7 +271,8 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		refuse(s);
 		break;
 	case BACT_ASK_VOTE:
-		break; /* `protect` refuses the policy that it belongs to */
+		vote_shell_ask(&s->vote, a->term);
+		break;
 	}
 }
 
@@ -308,6 +312,32 @@ void backup_shell_event(struct backup_shell *s, const struct backup_event *ev)
 		arm(s);
 }
 
+/* ---- the arbiter ---- */
+
+static void on_vote(void *arg, const struct vote_answer *a)
+{
+	const struct backup_event ev = {
+		.type = BEV_VOTE, .vote = a->vote, .asked = a->asked, .term = a->term};
+	struct backup_shell *s = arg;
+
+	backup_shell_event(s, &ev);
+}
+
+static int start_votes(struct backup_shell *s, struct err *e)
+{
+	const struct vote_shell_conf c = {.conf = s->conf,
+					  .vm = s->state.vm,
+					  .peer = s->state.peer,
+					  .uuid = s->state.uuid,
+					  .is_backup = true};
+
+	if (s->state.policy != POLICY_ARBITER)
+		return 0;
+	s->vote.voted = on_vote;
+	s->vote.arg = s;
+	return vote_shell_start(&s->vote, s->loop, &c, e);
+}
+
 /* ---- the session begins ---- */
 
 /* Only for who is welcome: a stranger costs no thread. Without events the VM is protected all the same. */
@@ -337,6 +367,11 @@ static void welcome(struct backup_shell *s, const struct bd_msg *m)
 
 	if (backup_shell_welcome(s, m, &bc, &cmd) < 0) {
 		log_warn("refusing %s: %s", m->peer_name, cmd.text);
+		backup_data_command(s->data, &cmd);
+		return;
+	}
+	if (start_votes(s, &e) < 0) {
+		snprintf(cmd.text, sizeof(cmd.text), "%s", e.text);
 		backup_data_command(s->data, &cmd);
 		return;
 	}
@@ -746,6 +781,7 @@ int backup_shell_start(struct backup_shell *s, struct err *e)
 void backup_shell_stop(struct backup_shell *s)
 {
 	hb_shell_stop(&s->hb);
+	vote_shell_stop(&s->vote);
 	s->timer = sd_event_source_disable_unref(s->timer);
 	s->standby_io = sd_event_source_disable_unref(s->standby_io);
 	standby_free(s->standby);

@@ -23,6 +23,7 @@
 #include "replicator/standby.h"
 #include "replicator/story.h"
 #include "replicator/vm_state.h"
+#include "replicator/vote_shell.h"
 #include "replicator/worker.h"
 
 struct backup_shell {
@@ -44,6 +45,7 @@ struct backup_shell {
 	struct flight *flight;	  /* the same */
 	struct story story;
 	struct hb_shell hb;
+	struct vote_shell vote; /* under policy arbiter */
 	struct standby *standby;
 	sd_event_source *standby_io;
 	sd_event_source *timer;

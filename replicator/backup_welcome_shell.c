@@ -87,6 +87,24 @@ static int check_memory(const struct wire_hello *h, struct bd_cmd *r)
 	return 0;
 }
 
+/* P3: two hosts that ask different arbiters may both be let go alone. */
+static int check_arbiter(const struct backup_shell *s, const struct wire_hello *h, struct bd_cmd *r)
+{
+	if (h->policy != WIRE_POLICY_ARBITER)
+		return 0;
+	if (!s->conf->arbiter_kind)
+		return refuse(r, WIRE_BAD_CONFIG, 0,
+			      "on-peer-loss is arbiter, and %s at %s names none (arbiter.kind)",
+			      s->conf->path, s->conf->host_name);
+	if (h->arbiter != s->conf->arbiter_kind || h->arbiter_id != conf_arbiter_id(s->conf))
+		return refuse(
+			r, WIRE_BAD_CONFIG, 0,
+			"%s and %s ask different arbiters: arbiter.kind, witness-name or etcd-prefix "
+			"differ; both must name the same one",
+			h->host, s->conf->host_name);
+	return 0;
+}
+
 static int check_times(const struct wire_hello *h, struct timing *t, struct bd_cmd *r)
 {
 	const struct timing_conf tc = {
@@ -313,6 +331,8 @@ int backup_shell_welcome(struct backup_shell *s, const struct bd_msg *m, struct 
 	rc = check_memory(&m->hello, r);
 	if (rc == 0)
 		rc = check_times(&m->hello, &bc->timing, r);
+	if (rc == 0)
+		rc = check_arbiter(s, &m->hello, r);
 	if (rc < 0)
 		return rc;
 	vm_state_init(&s->state, m->hello.vm);

@@ -3,6 +3,7 @@
 #include "replicator/host_ctl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/clock.h"
@@ -76,12 +77,23 @@ static int check_peer(const struct host *h, const char *name, struct err *e)
 }
 
 /* The tool tells at length what the choices are when nobody made one. */
-static int check_policy(const struct wish *w, struct json *reply, struct err *e)
+static int check_policy(const struct host *h, struct wish *w, struct json *reply, struct err *e)
 {
 	enum peer_loss_policy p;
 
-	if (!policy_parse(w->vm.policy, &p) && p != POLICY_ARBITER)
-		return 0;
+	/* With an arbiter there is a choice that gives nothing up. */
+	if (!*w->vm.policy && h->conf->arbiter_kind)
+		snprintf(w->vm.policy, sizeof(w->vm.policy), "%s", policy_name(POLICY_ARBITER));
+	if (!policy_parse(w->vm.policy, &p)) {
+		if (p != POLICY_ARBITER || h->conf->arbiter_kind)
+			return 0;
+		return err_setx(
+			e, -EINVAL,
+			"on-peer-loss is arbiter, and %s names none: set arbiter.kind on both hosts "
+			"(romulus.conf(5), ARBITERS), restart romulusd, or choose hold, primary-wins "
+			"or backup-wins",
+			h->conf->path);
+	}
 	json_out_text(reply, "missing", "policy");
 	if (!*w->vm.policy)
 		return err_setx(
@@ -90,7 +102,7 @@ static int check_policy(const struct wish *w, struct json *reply, struct err *e)
 			"what each choice costs");
 	return err_setx(e, -EINVAL,
 			"on-peer-loss is \"%s\", which is none of: hold, primary-wins, "
-			"backup-wins",
+			"backup-wins, arbiter",
 			w->vm.policy);
 }
 
@@ -109,6 +121,26 @@ static int check_free(const struct host *h, const struct vm_state *s, struct err
 				"this host is the backup of vm %s; unprotect it at %s first", s->vm,
 				*s->peer ? s->peer : "its primary");
 	return 0;
+}
+
+/*
+ * What the arbiter is told. A term of its own, newer than any that a session here has used up: one that the peer was
+ * granted then, and did not use, would be in the way. A worker's successor joins again only when the pair is another.
+ */
+static void join_anew(const struct vm_state *old, const struct wish *w, struct vm_state *new)
+{
+	bool same = old->role == VM_PRIMARY && old->policy == new->policy &&
+		    !strcmp(old->peer, w->vm.peer);
+
+	if (new->policy != POLICY_ARBITER) {
+		new->joined = false;
+		return;
+	}
+	if (same && old->joined)
+		return;
+	new->joined = false;
+	if (old->role != VM_PRIMARY)
+		new->term = MAX(old->term, old->asked) + 1;
 }
 
 /* The state that protection would have; *old what there is. */
@@ -130,6 +162,7 @@ static int plan(const struct host *h, const char *vm, const struct wish *w, stru
 		return rc;
 	new->role = VM_PRIMARY;
 	new->term = MAX(old->term, UINT64_C(1));
+	join_anew(old, w, new);
 	memcpy(new->peer, w->vm.peer, sizeof(new->peer));
 	new->epoch_period_ns = w->vm.epoch_period_ns;
 	new->heartbeat_period_ns = w->vm.heartbeat_period_ns;
@@ -187,7 +220,7 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 	for (int i = 1; !rc && i < rq->argc; i++)
 		rc = take_word(&w, rq->argv[i], e);
 	if (!rc)
-		rc = check_policy(&w, rq->reply, e);
+		rc = check_policy(h, &w, rq->reply, e);
 	if (!rc)
 		rc = plan(h, vm, &w, &old, &new, e);
 	if (rc < 0)

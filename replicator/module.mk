@@ -73,6 +73,9 @@ replicator_SRCS := \
 	replicator/story.c \
 	replicator/supervisor.c \
 	replicator/vm_state.c \
+	replicator/vote_ask_shell.c \
+	replicator/vote_line.c \
+	replicator/vote_shell.c \
 	replicator/worker.c \
 	replicator/xc_stream.c \
 	replicator/xen_version.c \

@@ -177,6 +177,11 @@ static void put_problem(struct json *j, const struct primary_shell *s, uint64_t 
 	if (s->core.state == PRIMARY_PROTECTED && !primary_is_protected(&s->core, now)) {
 		what = "nothing was heard from the backup for two heartbeats";
 		hint = "it is lost when the failure timeout has passed";
+	} else if (s->core.state == PRIMARY_LOST && s->core.conf.policy == POLICY_ARBITER) {
+		/* tell_outvoted() has its own. */
+		if (!s->core.outvoted)
+			hint = "the guest runs, its output is held: the arbiter is asked when the failure timeout has passed, "
+			       "again and again; if you know that the backup does not run this VM, `romulus unprotect --force`";
 	} else if (s->core.state == PRIMARY_LOST && s->core.conf.policy != POLICY_PRIMARY_WINS) {
 		hint = "the guest runs, its output is held: bring the backup back, or, if you know that it does not "
 		       "run this VM, `romulus unprotect --force`";
@@ -204,6 +209,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	json_out_text(j, "peer", s->state.peer);
 	json_out_u64(j, "peer_heard_ms", clock_until(now, p->peer.heard_ns) / NS_PER_MS);
 	json_out_text(j, "policy", policy_name(p->conf.policy));
+	vote_shell_put(&s->vote, j);
 	json_out_double(j, "rate_hz", rate_hz(&s->fig, now));
 	json_out_double(j, "epoch_period_ms",
 			(double)p->conf.timing.epoch_period_ns / (double)NS_PER_MS);
@@ -229,7 +235,9 @@ static int cmd_unprotect(void *ctx, struct ctl_request *rq, struct err *e)
 		return err_setx(e, -EINVAL, "unknown word '%s', expected: force", rq->argv[0]);
 	if (s->unprotect.id && ctl_server_reply(s->ctl, s->unprotect))
 		return err_setx(e, -EBUSY, "it is being unprotected already");
-	if (!ev.force && s->core.state == PRIMARY_LOST)
+	/* With an arbiter it can be found out. */
+	if (!ev.force && s->core.state == PRIMARY_LOST &&
+	    (s->core.conf.policy != POLICY_ARBITER || s->core.outvoted))
 		return err_setx(
 			e, -EHOSTUNREACH,
 			"%s cannot be reached, and may run this VM: only it can say that it does not; "

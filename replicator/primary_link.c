@@ -30,6 +30,10 @@ static void fill_hello(struct wire_hello *m, const struct pd_conf *c, const stru
 	m->epoch_period_us = (uint32_t)(c->timing.epoch_period_ns / NS_PER_US);
 	m->vcpus = g->vcpus;
 	m->policy = (uint8_t)c->policy;
+	if (c->policy == POLICY_ARBITER) {
+		m->arbiter = (uint8_t)c->conf->arbiter_kind;
+		m->arbiter_id = conf_arbiter_id(c->conf);
+	}
 	snprintf(m->vm, sizeof(m->vm), "%s", c->vm);
 	snprintf(m->host, sizeof(m->host), "%s", c->conf->host_name);
 }

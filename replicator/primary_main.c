@@ -381,6 +381,40 @@ static void retire_backup(const struct main_ctx *m)
 	json_in_free(reply);
 }
 
+/*
+ * Once for each `protect`, before anything is copied: a pair that its arbiter does not know could never go alone. A
+ * worker that adopts what another one left goes on when the arbiter names somebody else: the peer's word settles it.
+ */
+static int join(struct main_ctx *m, struct err *e)
+{
+	struct vm_state *state = &m->shell.state;
+	const struct vote_shell_conf c = {
+		.conf = m->conf, .vm = m->opt.vm, .peer = state->peer, .uuid = m->guest->info.uuid};
+	int rc;
+
+	if (state->policy != POLICY_ARBITER)
+		return 0;
+	if (!m->conf->arbiter_kind)
+		return err_setx(e, -EINVAL,
+				"on-peer-loss is arbiter, and %s names none (arbiter.kind)",
+				m->conf->path);
+	if (state->joined)
+		return 0;
+	rc = vote_shell_join(&c, NULL, state->term, e);
+	if (rc == -EBUSY && m->opt.adopt) {
+		log_warn("%s", e->text);
+		return 0;
+	}
+	if (rc == 0)
+		rc = vm_state_set_terms(m->conf->state_dir, m->opt.vm, state->term, 0, true, e);
+	if (rc < 0)
+		return rc;
+	state->joined = true;
+	log_info("the arbiter (%s) knows %s and its members under term %llu",
+		 vote_kind_name(m->conf), m->opt.vm, (unsigned long long)state->term);
+	return 0;
+}
+
 static int set_up(struct main_ctx *m, struct err *e)
 {
 	const struct xen_guest_conf gc = {.name = m->opt.vm, .adopt = m->opt.adopt};
@@ -401,6 +435,9 @@ static int set_up(struct main_ctx *m, struct err *e)
 		return err_set(e, rc, "event loop");
 	rc = xen_guest_open(&m->guest, &gc, e);
 	m->gone = rc == -ENOENT;
+	if (rc < 0)
+		return rc;
+	rc = join(m, e);
 	if (rc < 0)
 		return rc;
 	m->shell.conf = m->conf;

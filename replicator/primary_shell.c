@@ -268,6 +268,25 @@ static bool persist_handover(struct primary_shell *s, bool handed)
 	return rc == 0;
 }
 
+/* What is durable already costs nothing: a question is asked again every second. */
+static bool persist_term(struct primary_shell *s, const struct primary_action *a)
+{
+	struct err e = ERR_INIT;
+	int rc = 0;
+
+	if (a->term > s->state.term || a->asked > s->state.asked)
+		rc = vm_state_set_terms(s->conf->state_dir, s->state.vm, a->term, a->asked,
+					s->state.joined, &e);
+	if (rc < 0) {
+		problem(s, "make room there", "term %" PRIu64 " cannot be remembered: %s",
+			MAX(a->term, a->asked), e.text);
+		return false;
+	}
+	s->state.term = MAX(s->state.term, a->term);
+	s->state.asked = MAX(s->state.asked, a->asked);
+	return true;
+}
+
 static void sync_disks(struct primary_shell *s, const struct primary_action *a)
 {
 	disk_shell_begin(s->disks);
@@ -451,21 +470,43 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		command(s, PD_HANDOVER, a);
 		break;
 	case PACT_PERSIST_HANDOVER:
-		break; /* execute_all() */
 	case PACT_PERSIST_TERM:
+		break; /* execute_all() */
 	case PACT_ASK_VOTE:
-		break; /* `protect` refuses the policy that they belong to */
+		vote_shell_ask(&s->vote, a->term);
+		break;
 	}
+}
+
+/* What depends on what could not be made durable is not done. False: `next` does not. */
+static bool do_instead(struct primary_shell *s, enum primary_action_type lost,
+		       const struct primary_action *next)
+{
+	if (lost == PACT_PERSIST_TERM && next->type == PACT_ASK_VOTE) {
+		vote_shell_fail(&s->vote, next->term, s->problem);
+		return true;
+	}
+	if (lost == PACT_PERSIST_TERM && next->type != PACT_START_COPY &&
+	    next->type != PACT_DISKS_SYNC)
+		return false;
+	disconnect(s, next);
+	return true;
+}
+
+static bool persist(struct primary_shell *s, const struct primary_action *a)
+{
+	if (a->type == PACT_PERSIST_TERM)
+		return persist_term(s, a);
+	return a->type != PACT_PERSIST_HANDOVER || persist_handover(s, a->handed);
 }
 
 static void execute_all(struct primary_shell *s, const struct primary_actions *out)
 {
 	for (unsigned int i = 0; i < out->n && !s->finished; i++) {
-		if (out->a[i].type != PACT_PERSIST_HANDOVER ||
-		    persist_handover(s, out->a[i].handed))
+		if (persist(s, &out->a[i]))
 			execute(s, &out->a[i]);
-		else if (++i < out->n) /* in place of the next */
-			disconnect(s, &out->a[i]);
+		else if (i + 1 < out->n && do_instead(s, out->a[i].type, &out->a[i + 1]))
+			i++;
 	}
 }
 
@@ -484,6 +525,23 @@ static void tell_story(struct primary_shell *s, const struct primary *was, uint6
 	event_log_put(s->events, &ev);
 }
 
+/* Who wants to go on alone is told that he may not. */
+static void tell_outvoted(struct primary_shell *s)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	problem(s,
+		"the output stays held; if that host does not run it and never will, `romulus unprotect --force`",
+		"outvoted: the arbiter gave this VM to %s under term %" PRIu64, s->vote.holder,
+		s->core.outvoted_term);
+	rc = err_setx(&e, -EBUSY, "%s; say --force again if you know that it does not run there",
+		      s->problem);
+	if (s->unprotect.id && s->ctl)
+		ctl_server_finish(s->ctl, s->unprotect, rc, &e);
+	s->unprotect = (struct ctl_token){.id = 0};
+}
+
 void primary_shell_event(struct primary_shell *s, const struct primary_event *ev)
 {
 	struct primary_actions out;
@@ -493,6 +551,8 @@ void primary_shell_event(struct primary_shell *s, const struct primary_event *ev
 	if (s->finished)
 		return;
 	primary_step(&s->core, now, ev, &out);
+	if (s->core.outvoted && !was.outvoted)
+		tell_outvoted(s);
 	if (s->core.state != was.state)
 		log_info("state %s -> %s on %s, epoch %" PRIi64 " acknowledged %" PRIi64,
 			 primary_state_name(was.state), primary_state_name(s->core.state),
@@ -783,6 +843,30 @@ static void init_figures(struct primary_figures *f)
 	hist_init(&f->lag_us);
 }
 
+static void on_vote(void *arg, const struct vote_answer *a)
+{
+	const struct primary_event ev = {
+		.type = PEV_VOTE, .vote = a->vote, .asked = a->asked, .term = a->term};
+	struct primary_shell *s = arg;
+
+	if (a->vote == VOTE_UNKNOWN)
+		problem(s, "it is asked again; the output stays held",
+			"the arbiter cannot be asked: %s", a->text);
+	primary_shell_event(s, &ev);
+}
+
+static int start_votes(struct primary_shell *s, struct err *e)
+{
+	const struct vote_shell_conf c = {
+		.conf = s->conf, .vm = s->state.vm, .peer = s->state.peer, .uuid = s->guest->uuid};
+
+	if (s->state.policy != POLICY_ARBITER)
+		return 0;
+	s->vote.voted = on_vote;
+	s->vote.arg = s;
+	return vote_shell_start(&s->vote, s->loop, &c, e);
+}
+
 int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_t arena_pages,
 			bool adopt, struct err *e)
 {
@@ -790,6 +874,7 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 		.timing = *t,
 		.policy = s->state.policy,
 		.term = s->state.term,
+		.asked = s->state.asked,
 		.arena_pages = arena_pages,
 		.max_outstanding = LANES - 1,
 		.adopt = adopt,
@@ -811,6 +896,9 @@ int primary_shell_start(struct primary_shell *s, const struct timing *t, uint32_
 	r = sd_event_add_time(s->loop, &s->timer, CLOCK_BOOTTIME, UINT64_MAX, 1, on_timer, s);
 	if (r < 0)
 		return err_set(e, r, "timer");
+	r = start_votes(s, e);
+	if (r < 0)
+		return r;
 	primary_init(&s->core, &pc, clock_now());
 	primary_shell_event(s, &tick);
 	return 0;
@@ -827,5 +915,6 @@ void primary_shell_asked_to_end(struct primary_shell *s)
 void primary_shell_stop(struct primary_shell *s)
 {
 	end_session(s);
+	vote_shell_stop(&s->vote);
 	s->timer = sd_event_source_disable_unref(s->timer);
 }

@@ -25,6 +25,7 @@
 #include "replicator/primary_data.h"
 #include "replicator/story.h"
 #include "replicator/vm_state.h"
+#include "replicator/vote_shell.h"
 #include "replicator/worker.h"
 
 #define SHELL_TEXT_SIZE 512
@@ -73,7 +74,8 @@ struct primary_shell {
 	struct ckpt_device *device[CHECKPOINT_MAX_DEVICES];
 	unsigned int n_devices;
 	struct hb_shell hb;
-	struct pd_msg session; /* the LINK_UP of the session, while there is one */
+	struct vote_shell vote; /* under policy arbiter */
+	struct pd_msg session;	/* the LINK_UP of the session, while there is one */
 	bool in_session;
 	bool hb_tried; /* heartbeats were started in this session, or could not be */
 	sd_event_source *timer;

@@ -3,7 +3,7 @@
  * See vm_state.h. What lib/persist wraps, 256 bytes, little-endian:
  *
  *	  0  4  magic "vms1"
- *	  4  2  version, 2, or 3 when it is handed over; 1, without a uuid, is read as well
+ *	  4  2  version, 2, or 3 when it is handed over, or 4 with an arbiter; 1, without a uuid, is read as well
  *	  6  1  role
  *	  7  1  policy
  *	  8  8  term
@@ -13,8 +13,11 @@
  *	 40 64  vm, zero-padded
  *	104 64  peer, zero-padded
  *	168 16  uuid; 0: not known
- *	184  1  version 3: 1, the VM may have been handed over
- *	185 71  reserved, 0
+ *	184  1  version 3: 1, version 4: 0 or 1, the VM may have been handed over
+ *	185  1  version 4: 0 or 1, the arbiter knows the pair
+ *	186  6  reserved, 0
+ *	192  8  version 4: newest term that the arbiter was asked for, 0: none
+ *	200 56  reserved, 0
  */
 #include "replicator/vm_state.h"
 
@@ -40,7 +43,8 @@
 #define FORMAT_VERSION 2
 #define FORMAT_WITHOUT_UUID 1
 #define FORMAT_HANDED 3 /* an older program must not go alone with it */
-#define RESERVED 71
+#define FORMAT_VOTES 4	/* nor this one */
+#define RESERVED 56
 #define SUFFIX ".state"
 #define TIME_MAX (3600 * NS_PER_SEC)
 
@@ -83,13 +87,20 @@ static void put_name(struct wr *w, const char name[NAME_SIZE])
 	wr_zero(w, NAME_SIZE - len);
 }
 
+static uint16_t version_of(const struct vm_state *s)
+{
+	if (s->policy == POLICY_ARBITER || s->joined || s->asked)
+		return FORMAT_VOTES;
+	return s->handed ? FORMAT_HANDED : FORMAT_VERSION;
+}
+
 void vm_state_encode(const struct vm_state *s, void *buf)
 {
 	struct wr w = wr_init(buf, VM_STATE_BYTES);
 	bool ok;
 
 	wr_u32(&w, MAGIC);
-	wr_u16(&w, s->handed ? FORMAT_HANDED : FORMAT_VERSION);
+	wr_u16(&w, version_of(s));
 	wr_u8(&w, (uint8_t)s->role);
 	wr_u8(&w, (uint8_t)s->policy);
 	wr_u64(&w, s->term);
@@ -100,6 +111,9 @@ void vm_state_encode(const struct vm_state *s, void *buf)
 	put_name(&w, s->peer);
 	wr_bytes(&w, s->uuid, sizeof(s->uuid));
 	wr_u8(&w, s->handed);
+	wr_u8(&w, s->joined);
+	wr_zero(&w, 6);
+	wr_u64(&w, s->asked);
 	wr_zero(&w, RESERVED);
 	ok = wr_ok(&w) && wr_used(&w) == VM_STATE_BYTES;
 	assert(ok);
@@ -122,7 +136,7 @@ static void get_name(struct rd *r, char name[NAME_SIZE])
 
 static bool makes_sense(const struct vm_state *s)
 {
-	if (!*s->vm || s->role > VM_ACTIVE || s->policy > POLICY_BACKUP_WINS)
+	if (!*s->vm || s->role > VM_ACTIVE || s->policy > POLICY_ARBITER)
 		return false;
 	if (s->role != VM_NONE && (!*s->peer || !s->policy || !s->term))
 		return false;
@@ -130,17 +144,30 @@ static bool makes_sense(const struct vm_state *s)
 	       s->failure_timeout_ns <= TIME_MAX;
 }
 
+static void get_flags(struct rd *r, struct vm_state *s)
+{
+	uint8_t handed = rd_u8(r);
+	uint8_t joined = rd_u8(r);
+
+	rd_zero(r, 6);
+	s->asked = rd_u64(r);
+	rd_zero(r, RESERVED);
+	if (handed > 1 || joined > 1)
+		rd_set_bad(r);
+	s->handed = handed;
+	s->joined = joined;
+}
+
 int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err *e)
 {
 	struct rd r = rd_init(buf, len);
 	uint16_t version;
-	uint8_t handed;
 
 	*s = (struct vm_state){.role = VM_NONE};
 	if (rd_u32(&r) != MAGIC)
 		return err_setx(e, -EBADMSG, "not the state of a VM");
 	version = rd_u16(&r);
-	if (version < FORMAT_WITHOUT_UUID || version > FORMAT_HANDED)
+	if (version < FORMAT_WITHOUT_UUID || version > FORMAT_VOTES)
 		return err_setx(e, -EBADMSG, "written by another version of Romulus");
 	s->role = (enum vm_role)rd_u8(&r);
 	s->policy = (enum peer_loss_policy)rd_u8(&r);
@@ -151,12 +178,12 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 	get_name(&r, s->vm);
 	get_name(&r, s->peer);
 	rd_bytes(&r, s->uuid, sizeof(s->uuid));
-	if (version == FORMAT_WITHOUT_UUID && is_known(s->uuid))
+	get_flags(&r, s);
+	if (version == FORMAT_WITHOUT_UUID &&
+	    (is_known(s->uuid) || version_of(s) != FORMAT_VERSION))
 		rd_set_bad(&r);
-	handed = rd_u8(&r);
-	s->handed = handed;
-	rd_zero(&r, RESERVED);
-	if (handed != (version == FORMAT_HANDED))
+	/* What a version cannot say, and what it is not needed for. */
+	if (version != FORMAT_WITHOUT_UUID && version != version_of(s))
 		rd_set_bad(&r);
 	if (!rd_done(&r) || !makes_sense(s))
 		return err_setx(e, -EBADMSG, "it contradicts itself");
@@ -262,6 +289,20 @@ int vm_state_set_handed(const char *state_dir, const char *vm, bool handed, stru
 	if (rc < 0)
 		return rc;
 	s.handed = handed;
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term, uint64_t asked,
+		       bool joined, struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0)
+		return rc;
+	s.term = MAX(s.term, term);
+	s.asked = MAX(s.asked, asked);
+	s.joined = joined;
 	return vm_state_save(state_dir, &s, e);
 }
 

@@ -40,6 +40,8 @@ struct vm_state {
 	enum peer_loss_policy policy; /* 0 only for VM_NONE */
 	uint8_t uuid[VM_UUID_SIZE];   /* of the VM whose standby is, or was, here; 0: not known */
 	bool handed;		      /* VM_PRIMARY: a HANDOVER may be with the peer (primary.h) */
+	bool joined;		      /* the arbiter knows the pair */
+	uint64_t asked;		      /* newest term that the arbiter was asked for, 0 if none */
 	/* 0: as in romulus.conf. */
 	uint64_t epoch_period_ns;
 	uint64_t heartbeat_period_ns;
@@ -72,6 +74,9 @@ MUST_CHECK int vm_state_set_role(const char *state_dir, const char *vm, enum vm_
 /* The same for `handed`; the role is left as it is. */
 MUST_CHECK int vm_state_set_handed(const char *state_dir, const char *vm, bool handed,
 				   struct err *e);
+/* The same for the terms, neither of which is lowered. joined: the arbiter has confirmed `term`. */
+MUST_CHECK int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term,
+				  uint64_t asked, bool joined, struct err *e);
 /* A missing file is fine. */
 MUST_CHECK int vm_state_remove(const char *state_dir, const char *vm, struct err *e);
 

@@ -54,7 +54,8 @@ struct options {
 static const struct argp_option option_list[] = {
 	{"to", OPT_TO, "HOST", 0, "The backup host, one of romulus.conf's peers", 0},
 	{"on-peer-loss", OPT_POLICY, "POLICY", 0,
-	 "Who may go on alone when the other host is silent: hold, primary-wins or backup-wins", 0},
+	 "Who may go on alone when the other host is silent: arbiter, hold, primary-wins or backup-wins",
+	 0},
 	{"epoch", OPT_EPOCH, "TIME", 0, "Time between two checkpoints", 0},
 	{"heartbeat", OPT_HEARTBEAT, "TIME", 0, "Time between two heartbeats", 0},
 	{"failure-timeout", OPT_FAILURE, "TIME", 0, "A peer silent for so long is lost", 0},
@@ -71,9 +72,11 @@ static const struct argp_option option_list[] = {
 };
 
 static const char policies[] =
-	"on-peer-loss says who may go on alone when the other host is silent. There is no default:\n"
-	"two hosts cannot know which of them is cut off, so each choice gives something up.\n"
+	"on-peer-loss says who may go on alone when the other host is silent. There is no default\n"
+	"without an arbiter in romulus.conf: two hosts cannot know which of them is cut off, so each\n"
+	"choice gives something up.\n"
 	"\n"
+	"  arbiter       Either host, if the arbiter of romulus.conf grants it. The default with one.\n"
 	"  backup-wins   The backup takes the VM over by itself. If only the backup dies, the VM's\n"
 	"                output stays held until it is back, or until romulus unprotect --force.\n"
 	"  primary-wins  The VM goes on here by itself. If this host dies, somebody must type\n"
@@ -109,9 +112,10 @@ static void take_policy(struct argp_state *state, const char *arg)
 	struct options *o = state->input;
 
 	if (strcmp(arg, "hold") != 0 && strcmp(arg, "primary-wins") != 0 &&
-	    strcmp(arg, "backup-wins") != 0) {
+	    strcmp(arg, "backup-wins") != 0 && strcmp(arg, "arbiter") != 0) {
 		fputs(policies, stderr);
-		argp_error(state, "--on-peer-loss=%s is none of: hold, primary-wins, backup-wins",
+		argp_error(state,
+			   "--on-peer-loss=%s is none of: arbiter, hold, primary-wins, backup-wins",
 			   arg);
 	}
 	o->has_policy = true;

@@ -153,6 +153,31 @@ static void write_traffic(FILE *out, const struct json_in *v)
 		fprintf(out, "  peer     heard %s ago\n", ms_at(v, "peer_heard_ms", a, sizeof(a)));
 }
 
+/* Who is asked when a host has to go on alone, and whether it could be. */
+static void write_arbiter(FILE *out, const struct json_in *v)
+{
+	char kind[32], holder[NAME_SIZE], why[320], ago[32];
+
+	if (!json_in_has(v, "arbiter"))
+		return;
+	fprintf(out, "  arbiter  %s",
+		tool_clean(json_in_text(v, "arbiter.kind", "?"), kind, sizeof(kind)));
+	if (!json_in_bool(v, "arbiter.asked", false))
+		fputs(", not asked yet", out);
+	else if (json_in_bool(v, "arbiter.reachable", false))
+		fprintf(out, ", answered %s ago", ms_at(v, "arbiter.heard_ms", ago, sizeof(ago)));
+	else
+		fprintf(out, ", CANNOT BE ASKED for %s",
+			ms_at(v, "arbiter.since_ms", ago, sizeof(ago)));
+	if (json_in_has(v, "arbiter.term"))
+		fprintf(out, ", term %" PRIu64 " held by %s", json_in_u64(v, "arbiter.term", 0),
+			tool_clean(json_in_text(v, "arbiter.holder", "?"), holder, sizeof(holder)));
+	fputc('\n', out);
+	tool_clean(json_in_text(v, "arbiter.problem", ""), why, sizeof(why));
+	if (*why)
+		fprintf(out, "           %s\n", why);
+}
+
 static void write_verify(FILE *out, const struct json_in *d)
 {
 	char state[32], bytes[32], bad[32], busy[32];
@@ -216,6 +241,7 @@ void write_detail(FILE *out, const struct seen *s)
 		fprintf(out, "  since    %s\n", ms_at(v, "since_ms", since, sizeof(since)));
 	write_epochs(out, v);
 	write_traffic(out, v);
+	write_arbiter(out, v);
 	for (size_t i = 0; i < json_in_count(v, "disks"); i++)
 		write_disk(out, json_in_item(v, "disks", i));
 	write_trouble(out, s, "  ");
@@ -277,6 +303,8 @@ static const struct metric metrics[] = {
 	{"epochs_per_second", "gauge", "Epochs a second, lately.", "rate_hz", 1, NULL},
 	{"peer_heard_seconds", "gauge", "Time since the peer was heard.", "peer_heard_ms", 1e-3,
 	 NULL},
+	{"arbiter_heard_seconds", "gauge", "Time since the arbiter answered.", "arbiter.heard_ms",
+	 1e-3, NULL},
 	{"copy_percent", "gauge", "Progress of the first copy.", "copy.percent", 1, NULL},
 	{"pause_seconds", "gauge", "Pause of the guest at a checkpoint.", "pause_us.p50", 1e-6,
 	 "quantile=\"0.5\""},

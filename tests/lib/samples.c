@@ -36,6 +36,31 @@ static void hello(struct wr *w)
 	wire_hello_encode(w, &m);
 }
 
+static void hello_vote(struct wr *w)
+{
+	static const struct wire_hello m = {
+		.version_min = 1,
+		.version_max = 1,
+		.uuid = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+		.term = 9,
+		.mem_pages = 0x20000,
+		.ram_pages = 0x20000,
+		.arena_pages = 32768,
+		.cache_slots = 16384,
+		.heartbeat_period_ms = 100,
+		.failure_timeout_ms = 1000,
+		.epoch_period_us = 50000,
+		.vcpus = 1,
+		.policy = WIRE_POLICY_ARBITER,
+		.arbiter = 1,
+		.arbiter_id = 0x12345678,
+		.vm = "web-2",
+		.host = "alpha",
+	};
+
+	wire_hello_encode(w, &m);
+}
+
 static void hello_ok(struct wr *w)
 {
 	static const struct wire_hello_ok m = {
@@ -273,6 +298,7 @@ static void nothing(struct wr *w)
 
 const struct sample samples[] = {
 	{"hello", FRAME_HELLO, FRAME_NO_EPOCH, hello},
+	{"hello_vote", FRAME_HELLO, FRAME_NO_EPOCH, hello_vote},
 	{"hello_ok", FRAME_HELLO_OK, FRAME_NO_EPOCH, hello_ok},
 	{"refuse", FRAME_REFUSE, FRAME_NO_EPOCH, refuse},
 	{"config", FRAME_CONFIG, FRAME_NO_EPOCH, config},

@@ -479,6 +479,16 @@ static void guest_fault(struct sim *s, const struct fault *f, uint64_t until)
 	}
 }
 
+static void standby_fault(struct sim *s, const struct fault *f, uint64_t until)
+{
+	if (f->type == FAULT_SLOW_APPLY) {
+		s->slow_apply_until = until;
+		return;
+	}
+	s->fail_standby = f->arg == 0;
+	s->complete_standby = f->arg == 1;
+}
+
 static void disk_fault(struct sim *s, const struct fault *f, uint64_t until)
 {
 	int n;
@@ -522,6 +532,9 @@ static void arbiter_fault(struct sim *s, const struct fault *f, uint64_t until)
 	struct arbiter *a = &s->arbiter;
 
 	switch ((int)f->type) {
+	case FAULT_CLOCK_JUMP:
+		jump(s, f);
+		break;
 	case FAULT_ARBITER_CUT:
 		a->cut_until[f->side] = MAX(a->cut_until[f->side], until);
 		if (f->arg)
@@ -595,11 +608,8 @@ void fault_strike(struct sim *s, int n)
 		guest_fault(s, f, until);
 		break;
 	case FAULT_STANDBY:
-		s->fail_standby = f->arg == 0;
-		s->complete_standby = f->arg == 1;
-		break;
 	case FAULT_SLOW_APPLY:
-		s->slow_apply_until = until;
+		standby_fault(s, f, until);
 		break;
 	case FAULT_FALSE_ACK:
 	case FAULT_FALSE_ACTIVATED:
@@ -615,8 +625,6 @@ void fault_strike(struct sim *s, int n)
 		disk_fault(s, f, until);
 		break;
 	case FAULT_CLOCK_JUMP:
-		jump(s, f);
-		break;
 	case FAULT_ARBITER_CUT:
 	case FAULT_ARBITER_DIES:
 	case FAULT_ARBITER_SLOW:

@@ -97,6 +97,8 @@ UNIT_TESTS += \
 	tests/unit/test_tools.c \
 	tests/unit/test_tracker.c \
 	tests/unit/test_vm_state.c \
+	tests/unit/test_vote_ask_shell.c \
+	tests/unit/test_vote_line.c \
 	tests/unit/test_witness_server.c \
 	tests/unit/test_witness_store.c \
 	tests/unit/test_witness_wire.c \

@@ -343,6 +343,39 @@ static void died_as_it_activated(void **state)
 	assert_null(strstr(traced(f), "destroy"));
 }
 
+/* P3: of two arbiters each may let one host go alone. */
+static void both_ask_the_same_arbiter(void **state)
+{
+	struct fixture *f = *state;
+
+	f->m.hello.policy = WIRE_POLICY_ARBITER;
+	f->m.hello.arbiter = CONF_ARBITER_WITNESS;
+	strcpy(f->conf->witness_name, "wit");
+	f->m.hello.arbiter_id = 1;
+	assert_int_equal(welcome(f, "names none"), WIRE_BAD_CONFIG);
+	f->conf->arbiter_kind = CONF_ARBITER_WITNESS;
+	assert_int_equal(welcome(f, "different arbiters"), WIRE_BAD_CONFIG);
+	f->m.hello.arbiter_id = conf_arbiter_id(f->conf);
+	assert_true(f->m.hello.arbiter_id);
+	f->m.hello.arbiter = CONF_ARBITER_ETCD;
+	assert_int_equal(welcome(f, "different arbiters"), WIRE_BAD_CONFIG);
+	f->m.hello.arbiter = CONF_ARBITER_WITNESS;
+	assert_int_equal(welcome(f, ""), 0);
+	assert_int_equal(f->s.state.policy, POLICY_ARBITER);
+}
+
+/* What an older worker has asked the arbiter for is used up: its successor is told. */
+static void a_term_that_was_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+
+	left_behind(f, VM_BACKUP);
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_BACKUP, 9, &e), 0);
+	assert_int_equal(welcome(f, ""), 0);
+	assert_true(f->bc.term == 9);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +393,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_standby_is_not_superseded, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(died_as_it_activated, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(both_ask_the_same_arbiter, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_term_that_was_asked_for, set_up, tear_down),
 	};
 
 	return RUN_TESTS("backup_welcome", tests);

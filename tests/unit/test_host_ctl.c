@@ -48,6 +48,8 @@ static void put(const char *dir, const char *name, const char *text, mode_t mode
 	assert_int_equal(chmod(path, mode), 0);
 }
 
+static const char *more_conf = "";
+
 static void load_conf(struct fixture *f)
 {
 	struct err e = ERR_INIT;
@@ -58,8 +60,8 @@ static void load_conf(struct fixture *f)
 		text, sizeof(text),
 		"host = { name = \"hosta\"; };\n"
 		"peers = ( { name = \"hostb\"; address = \"b\"; }, { name = \"hostc\"; address = \"c\"; } );\n"
-		"paths = { state-dir = \"%s\"; run-dir = \"%s\"; vm-dir = \"%s\"; };\n",
-		f->dir, f->dir, f->dir);
+		"paths = { state-dir = \"%s\"; run-dir = \"%s\"; vm-dir = \"%s\"; };\n%s",
+		f->dir, f->dir, f->dir, more_conf);
 	put(f->dir, "romulus.conf", text, 0600);
 	snprintf(path, sizeof(path), "%s/romulus.conf", f->dir);
 	if (conf_load(path, &f->host.conf, &e) < 0)
@@ -288,6 +290,62 @@ static void keeps_terms(void **state)
 	assert_int_equal(state_of(f, "web").term, 5);
 }
 
+static void with_an_arbiter(struct fixture *f)
+{
+	conf_free(f->host.conf);
+	more_conf = "arbiter = { kind = \"witness\"; witness-name = \"wit\"; "
+		    "witness-address = \"127.0.0.1\"; };\n";
+	load_conf(f);
+	more_conf = "";
+}
+
+/* The default where there is one, and none where there is none. */
+static void the_arbiter_is_the_default(void **state)
+{
+	struct fixture *f = *state;
+
+	refused(f, ASK(f, "protect", "web", "to=hostb", "policy=arbiter", "dry-run"),
+		"names none: set arbiter.kind");
+	with_an_arbiter(f);
+	assert_int_equal(ASK(f, "protect", "web", "to=hostb", "dry-run"), 0);
+	assert_string_equal(text_at(f, "v.policy"), "arbiter");
+	assert_int_equal(ASK(f, "protect", "web", "to=hostb", "policy=hold", "dry-run"), 0);
+	assert_string_equal(text_at(f, "v.policy"), "hold");
+}
+
+/* A vote of a session before, which the peer did not use, must not be in the way of the next protection. */
+static void joins_under_a_new_term(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+	struct vm_state s;
+
+	with_an_arbiter(f);
+	vm_state_init(&s, "web");
+	s.term = 5;
+	s.asked = 7;
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(ASK(f, "protect", "web", "to=hostb"), 0);
+	assert_int_equal(state_of(f, "web").term, 8);
+	assert_false(state_of(f, "web").joined);
+	/* A primary that is found without its worker has joined already, as long as the pair is the same. */
+	vm_state_init(&s, "db");
+	s.role = VM_PRIMARY;
+	s.policy = POLICY_ARBITER;
+	s.term = 5;
+	s.joined = true;
+	strcpy(s.peer, "hostb");
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(ASK(f, "protect", "db", "to=hostb"), 0);
+	assert_true(state_of(f, "db").joined);
+	assert_int_equal(state_of(f, "db").term, 5);
+	strcpy(s.vm, "mail");
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(ASK(f, "protect", "mail", "to=hostc"), 0);
+	assert_false(state_of(f, "mail").joined);
+	assert_int_equal(state_of(f, "mail").term, 5);
+}
+
 static void ends_and_refusals(void **state)
 {
 	struct fixture *f = *state;
@@ -405,6 +463,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refuses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(takes_from_vm_d, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(keeps_terms, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_arbiter_is_the_default, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(joins_under_a_new_term, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ends_and_refusals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(start_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_state, set_up, tear_down),

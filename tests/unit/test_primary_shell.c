@@ -28,7 +28,8 @@ struct bed {
 	int hb_starts;
 	int heartbeats; /* what hb_shell_start_take() returns */
 	int tool;	/* what romulus-domain returns */
-	int answers;	/* to `unprotect`, and the last one */
+	uint64_t asked_for;
+	int answers; /* to `unprotect`, and the last one */
 	int answer;
 	char answer_text[ERR_TEXT_SIZE];
 };
@@ -149,6 +150,29 @@ void ctl_server_finish(struct ctl_server *s, struct ctl_token t, int rc, const s
 	bed->answers++;
 	bed->answer = rc;
 	snprintf(bed->answer_text, sizeof(bed->answer_text), "%s", rc < 0 ? e->text : "");
+}
+
+int vote_shell_start(struct vote_shell *v, sd_event *loop, const struct vote_shell_conf *c,
+		     struct err *e)
+{
+	say("votes");
+	return 0;
+}
+
+void vote_shell_stop(struct vote_shell *v)
+{
+}
+
+void vote_shell_ask(struct vote_shell *v, uint64_t term)
+{
+	bed->asked_for = term;
+	say("ask");
+}
+
+void vote_shell_fail(struct vote_shell *v, uint64_t term, const char *why)
+{
+	bed->asked_for = term;
+	say(*why ? "fail" : "?");
 }
 
 /* ---- the stage ---- */
@@ -482,6 +506,130 @@ static void cannot_destroy(void **state)
 	assert_int_equal(role(), VM_PRIMARY);
 }
 
+/* ---- votes ---- */
+
+static struct vm_state durable(void)
+{
+	struct err e = ERR_INIT;
+	struct vm_state s;
+
+	assert_int_equal(vm_state_load(bed->dir, "web", &s, &e), 0);
+	return s;
+}
+
+static void by_arbiter(void)
+{
+	struct err e = ERR_INIT;
+
+	bed->s.state.policy = POLICY_ARBITER;
+	bed->s.state.joined = true;
+	bed->s.core.conf.policy = POLICY_ARBITER;
+	assert_int_equal(vm_state_save(bed->dir, &bed->s.state, &e), 0);
+}
+
+static void vote(enum vote v, uint64_t term)
+{
+	const struct primary_event ev = {
+		.type = PEV_VOTE, .vote = v, .asked = bed->asked_for, .term = term};
+
+	primary_shell_event(&bed->s, &ev);
+}
+
+static void be_silent(void)
+{
+	bed->s.core.peer.not_lost_ns = 1;
+	bed->s.core.peer.listened_ns = clock_now();
+	event(PEV_TICK);
+}
+
+/* Nothing can be saved any more. */
+static void break_state_dir(void)
+{
+	snprintf(bed->conf.state_dir, sizeof(bed->conf.state_dir), "%s/none", bed->dir);
+}
+
+static void the_term_is_durable_first(void **state)
+{
+	const struct pd_msg up = {.type = PD_LINK_UP, .term = TERM + 2};
+
+	by_arbiter();
+	primary_shell_message(&bed->s, &up);
+	is(PRIMARY_COPYING, "copy");
+	assert_true(durable().term == TERM + 2);
+	assert_true(durable().joined);
+}
+
+static void a_term_that_cannot_be_kept(void **state)
+{
+	const struct pd_msg up = {.type = PD_LINK_UP, .term = TERM + 2};
+
+	by_arbiter();
+	break_state_dir();
+	primary_shell_message(&bed->s, &up);
+	is(PRIMARY_COPYING, "disconnect");
+	assert_non_null(strstr(bed->s.problem, "term 9 cannot be remembered"));
+}
+
+static void asks_and_is_granted(void **state)
+{
+	by_arbiter();
+	lose();
+	be_silent();
+	is(PRIMARY_LOST, "ask");
+	assert_true(bed->asked_for == TERM + 1);
+	assert_true(durable().asked == TERM + 1 && durable().term == TERM);
+	vote(VOTE_GRANTED, TERM + 1);
+	is(PRIMARY_CONNECTING, "open");
+	assert_true(durable().term == TERM + 1);
+}
+
+static void a_question_that_cannot_be_kept(void **state)
+{
+	by_arbiter();
+	lose();
+	break_state_dir();
+	be_silent();
+	is(PRIMARY_LOST, "fail");
+	assert_true(bed->asked_for == TERM + 1);
+}
+
+static void the_operator_is_outvoted(void **state)
+{
+	const struct primary_event force = {.type = PEV_UNPROTECT, .force = true};
+
+	by_arbiter();
+	lose();
+	strcpy(bed->s.vote.holder, "hostb");
+	bed->s.ctl = (struct ctl_server *)bed; /* not NULL */
+	bed->s.unprotect.id = 1;
+	primary_shell_event(&bed->s, &force);
+	is(PRIMARY_LOST, "ask");
+	vote(VOTE_REFUSED, TERM + 1);
+	is(PRIMARY_LOST, "");
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, -EBUSY);
+	assert_non_null(strstr(bed->answer_text, "hostb under term 8"));
+	assert_true(bed->s.core.held);
+}
+
+/* P3: a worker that was stopped for too long lets nothing out any more. */
+static void a_release_comes_too_late(void **state)
+{
+	protect();
+	bed->s.core.next_checkpoint_ns = 0;
+	event(PEV_TICK);
+	is(PRIMARY_PROTECTED, "checkpoint");
+	message(PD_TAKEN, 1);
+	message(PD_SENT, 1);
+	bed->s.lapsed = true; /* as after the first that was too late */
+	message(PD_ACK, 1);
+	is(PRIMARY_PROTECTED, "");
+	message(PD_LINK_DOWN, 0);
+	is(PRIMARY_LOST, "");
+	message(PD_LINK_UP, 0);
+	assert_false(bed->s.lapsed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +650,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deposed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_destroy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_term_is_durable_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_term_that_cannot_be_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(asks_and_is_granted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_question_that_cannot_be_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_operator_is_outvoted, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_release_comes_too_late, set_up, tear_down),
 	};
 
 	return RUN_TESTS("primary_shell", tests);

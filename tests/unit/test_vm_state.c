@@ -136,6 +136,49 @@ static void handed_over(void **state)
 	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
 }
 
+/* Version 4 is written only where an older program must not go alone with it. */
+static void with_an_arbiter(void **state)
+{
+	struct vm_state s = example();
+	struct vm_state back;
+	uint8_t buf[VM_STATE_BYTES];
+
+	s.policy = POLICY_ARBITER;
+	s.joined = true;
+	s.handed = true;
+	s.asked = UINT64_C(0x0102030405060708);
+	vm_state_encode(&s, buf);
+	assert_int_equal(buf[4], 4);
+	assert_int_equal(buf[185], 1);
+	assert_int_equal(buf[192], 8);
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+	for (int i = 186; i < VM_STATE_BYTES; i = i == 191 ? 200 : i + 1) {
+		buf[i] = 1;
+		assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+		buf[i] = 0;
+	}
+	buf[185] = 2;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	buf[185] = 0;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	for (int version = 1; version < 4; version++) {
+		buf[4] = (uint8_t)version;
+		assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	}
+	/* A policy that nobody knows. */
+	buf[4] = 4;
+	buf[7] = 5;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	/* The term that was asked for outlives the policy. */
+	s = example();
+	s.asked = 9;
+	vm_state_encode(&s, buf);
+	assert_int_equal(buf[4], 4);
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+	assert_memory_equal(&s, &back, sizeof(s));
+}
+
 static void knows_others(void **state)
 {
 	static const uint8_t unknown[VM_UUID_SIZE];
@@ -339,6 +382,7 @@ int main(void)
 		cmocka_unit_test(golden),
 		cmocka_unit_test(older_version),
 		cmocka_unit_test(handed_over),
+		cmocka_unit_test(with_an_arbiter),
 		cmocka_unit_test(refuses_bytes),
 		cmocka_unit_test(knows_others),
 		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
