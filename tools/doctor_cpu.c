@@ -11,8 +11,11 @@
 
 /*
  * In each word the bits that count. Those left out are not promises to the guest: they follow from how it runs (OSXSAVE,
- * OSPKE, APIC, the hypervisor's own bit) or from its topology (HTT, CMP_LEGACY).
+ * OSPKE, APIC, the hypervisor's own bit) or from its topology (HTT, CMP_LEGACY). AMD repeats leaf 1's features in
+ * 80000001.edx; Xen does so for a domain only, not in what it says of the host.
  */
+#define REPEATED_OF_1_EDX UINT32_C(0x0183f3ff)
+
 static const struct {
 	const char *word;
 	uint32_t ignore;
@@ -25,7 +28,7 @@ static const struct {
 	{"7:1.eax", 0},
 	{"d:1.eax", 0},
 	{"80000001.ecx", UINT32_C(1) << 1},
-	{"80000001.edx", UINT32_C(1) << 9},
+	{"80000001.edx", REPEATED_OF_1_EDX},
 	{"80000007.edx", 0},
 	{"80000008.ebx", 0},
 	{"80000021.eax", 0},

@@ -247,7 +247,7 @@ doctor_finds() {
 	expect "the interface goes" lab run "$P" xl network-detach g1 00:16:3e:00:00:5e
 	lab run "$P" ip link del xenbr9 >/dev/null 2>&1
 	expect "the doctor is content again" wait_for 20 finds 0 '^ok  *bridges'
-	expect "a domain of that name at the other host" lab run "$S" 'printf "%s\n" "name=\"g1\"" "type=\"pvh\"" "kernel=\"/boot/vmlinux\"" "ramdisk=\"/boot/guest.cpio\"" "memory=64" >/tmp/taken.cfg
+	expect "a domain of that name at the other host" lab run "$S" 'printf "%s\n" "name=\"g1\"" "type=\"pvh\"" "kernel=\"/boot/vmlinux\"" "ramdisk=\"/boot/guest.cpio\"" "memory=192" >/tmp/taken.cfg
 		xl create -q -p /tmp/taken.cfg'
 	expect "is found" finds 1 '^error  *name .*runs at the other host'
 	lab run "$S" xl destroy g1 >/dev/null 2>&1

@@ -20,7 +20,7 @@
 	"\"loaded\",\"act_gact\":\"loaded\",\"ifb\":\"loaded\",\"nbd\":\"loaded\","        \
 	"\"xen_blkback\":\"loaded\"}"
 #define FEATURES \
-	"\"features\":{\"1.ecx\":4294967295,\"7.ebx\":32,\"7:1.eax\":0,\"80000001.edx\":512}"
+	"\"features\":{\"1.ecx\":4294967295,\"7.ebx\":32,\"7:1.eax\":0,\"80000001.edx\":159642623}"
 #define COMMON(us, them)                                                                      \
 	"\"facts\":1,\"host\":\"" us "\",\"version\":\"0.1\",\"protocol\":{\"min\":1,"        \
 	"\"max\":1},\"wall_us\":1000000000,\"clock_synced\":true,\"kernel\":\"6.1\"," MODULES \
@@ -209,7 +209,11 @@ static const struct {
 	 "cpuid="},
 	{THERE, "\"1.ecx\":4294967295", "\"1.ecx\":4294967231", DOCTOR_ERROR, "cpu", "1.ecx:6",
 	 "cpuid="},
-	{THERE, "\"80000001.edx\":512", "\"80000001.edx\":0", DOCTOR_OK, "cpu", "b has all", ""},
+	/* Those of leaf 1 that AMD repeats, and one that is there only. */
+	{THERE, "\"80000001.edx\":159642623", "\"80000001.edx\":134217728", DOCTOR_OK, "cpu",
+	 "b has all", ""},
+	{THERE, "\"80000001.edx\":159642623", "\"80000001.edx\":25424895", DOCTOR_ERROR, "cpu",
+	 "lacks 1 features that the guest has: rdtscp", "cpuid="},
 	{THERE, "\"cpu\":", "\"upc\":", DOCTOR_WARN, "cpu", "the peer's CPU are not known",
 	 "same CPU"},
 	/* certificates */
