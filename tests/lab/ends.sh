@@ -280,7 +280,7 @@ kept_flight() { # host, side: the newest that was kept has epochs that went all 
 		jq -s -e 'map(select(.us.apply != null or .us.release != null)) | length > 10'
 }
 events_tell() {
-	ready backup-wins || return
+	ready backup-wins --failure-timeout 5s || return
 	expect "how protection came about" told "$P" 'primary protected: '
 	expect "at the backup, too" told "$S" 'backup standing: '
 	expect "the primary's newest epochs" wait_for 30 flight_rows "$P" 20 release
