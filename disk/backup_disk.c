@@ -416,7 +416,8 @@ static int activated(struct backup_disk *b, struct err *e)
 
 static void leave(struct backup_disk *b, bool by_word)
 {
-	if (b->step == SESSION_NONE)
+	/* The server that was asked to activate it may have died since: the word is for us all the same. */
+	if (b->step == SESSION_NONE && !(by_word && b->disk->pending_generation))
 		return;
 	/* The worker of a guest that runs here may go; only its word says that the guest never ran. */
 	if (b->step == SESSION_ACTIVE && !by_word) {

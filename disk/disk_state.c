@@ -478,6 +478,9 @@ static void begin(struct disk *d)
 	snprintf(d->why, sizeof(d->why), "%s", st.why);
 	/* A guest that has it is somebody's who will tell us; one that is yet to start has nobody. */
 	d->starts_alone = !d->conf.used_path || access(d->conf.used_path, F_OK) < 0;
+	/* A server before us was asked to activate it, and no write came yet: what it was to make, we make. */
+	if (st.activated)
+		d->pending_generation = disk_random();
 	d->gate.ops = &gate_ops;
 	block_server_set_sink(d->conf.server, &d->gate);
 	disk_serve(d, d->state == JOURNAL_ACTIVE);

@@ -94,7 +94,8 @@ struct disk {
 	bool changing; /* by whoever called journal_*(): set it there */
 	bool adopts;   /* ... with which this side's own marks end: set it there, too */
 	bool leaving;  /* a session is over, the journal does not say so yet: backup_disk.c's */
-	uint64_t pending_generation; /* of an activation; 0: none. backup_disk.c sets it */
+	uint64_t
+		pending_generation; /* of an activation, perhaps of an earlier server's; 0: none. backup_disk.c sets it, too */
 	bool starts_alone; /* the guest is started here, nobody told us: alone from its first write on */
 
 	bool news; /* something has come of what was asked for: roles are to go on; the shell clears it */

@@ -454,6 +454,7 @@ void journal_stats(const struct journal *j, struct journal_stats *st)
 	*st = (struct journal_stats){
 		.state = j->sb.state,
 		.gens = j->sb.gens,
+		.activated = j->sb.state == JOURNAL_ACTIVE && j->sb.session && !j->sb.gens.bitmap,
 		.session = j->session,
 		.committed_epoch = j->committed_epoch,
 		.durable_epoch = j->durable_told,

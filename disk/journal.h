@@ -158,7 +158,10 @@ void journal_copy_adopt(struct journal *j, const struct journal_gens *gens);
 MUST_CHECK int journal_activate(struct journal *j, uint64_t epoch, uint64_t generation);
 /* Drops what is not committed, applies, then OUTDATED. From CONSISTENT, OUTDATED or ACTIVE; else -EPERM. */
 MUST_CHECK int journal_leave(struct journal *j);
-/* State and generations as the owner says: a primary's. ACTIVE, or OUTDATED, from EMPTY or ACTIVE. Else -EPERM. */
+/*
+ * State and generations as the owner says: a primary's. ACTIVE, or OUTDATED, from EMPTY or ACTIVE. Else -EPERM. What
+ * journal_activate() said of a session is forgotten with it.
+ */
 MUST_CHECK int journal_set(struct journal *j, enum journal_state state,
 			   const struct journal_gens *gens);
 /* An error that somebody else saw: FAILED, at once. */
@@ -176,6 +179,7 @@ bool journal_idle(const struct journal *j);
 struct journal_stats {
 	enum journal_state state;
 	struct journal_gens gens;
+	bool activated; /* ACTIVE by journal_activate() without a generation, and nothing was set since */
 	uint64_t session;
 	uint64_t committed_epoch; /* JOURNAL_NO_EPOCH: none yet; so all three */
 	uint64_t durable_epoch;

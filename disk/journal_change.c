@@ -178,6 +178,10 @@ static void write_down(struct journal *j)
 	} else if (c->kind == CHANGE_COPY) {
 		j->sb.session = c->session;
 		j->sb.applied_epoch = JOURNAL_NO_EPOCH;
+	} else if (c->kind == CHANGE_SET) {
+		/* What the guest writes from here on is of no session. */
+		j->sb.session = 0;
+		j->sb.applied_epoch = JOURNAL_NO_EPOCH;
 	}
 	j->sb.state = c->state;
 	j->sb.gens = c->gens;

@@ -19,8 +19,10 @@
 #define PUMP_FRAMES 256
 /* A server that takes nothing for so long while a frame waits for it: its disk hangs. */
 #define STUCK_NS (30 * NS_PER_SEC)
-/* To make durable that it is OUTDATED. */
+/* To make durable that it is OUTDATED; for one whose server died, to be started again first. */
 #define LEAVE_NS (10 * NS_PER_SEC)
+/* How often such a server is looked for. */
+#define LOOK_NS (50 * NS_PER_MS)
 
 #define BIT(i) ((uint16_t)(1u << (i)))
 
@@ -30,6 +32,7 @@ struct backup_ports {
 	struct wire_disks disks;
 	uint16_t failed; /* told */
 	uint16_t active;
+	uint16_t told_to_leave; /* on the connection that stands */
 	uint16_t left;
 	bool activating;
 	bool all_active; /* told */
@@ -39,6 +42,7 @@ struct backup_ports {
 	bool more;
 	uint64_t epoch; /* of ACTIVATE */
 	uint64_t leave_by;
+	uint64_t look_at;  /* for servers that died and must be told to leave; CLOCK_NEVER */
 	uint64_t stuck_at; /* a frame waits for a server until then; CLOCK_NEVER */
 	unsigned int stuck_disk;
 	uint64_t durable[WIRE_MAX_DISKS];
@@ -191,7 +195,7 @@ int backup_ports_new(struct backup_ports **out, const struct backup_ports_conf *
 	if (!d)
 		return err_set(e, -ENOMEM, "disks");
 	d->conf = *conf;
-	d->stuck_at = d->leave_by = CLOCK_NEVER;
+	d->stuck_at = d->leave_by = d->look_at = CLOCK_NEVER;
 	rc = begin(d, f, c, e);
 	if (rc < 0) {
 		backup_ports_free(d);
@@ -221,6 +225,7 @@ static void fail(struct backup_ports *d, unsigned int i, const char *text)
 	const struct backup_ports_news_item news = {
 		.type = BACKUP_PORTS_FAILED, .disk = i, .text = text};
 
+	d->told_to_leave &= (uint16_t)~BIT(i);
 	if (d->failed & BIT(i))
 		return;
 	d->failed |= BIT(i);
@@ -228,10 +233,44 @@ static void fail(struct backup_ports *d, unsigned int i, const char *text)
 		tell(d, &news);
 }
 
+static void tell_to_leave(struct backup_ports *d, unsigned int i)
+{
+	d->told_to_leave |= BIT(i);
+	d->states[i] = disk_link_states(d->link, i);
+	disk_link_say(d->link, i, PORT_LEAVE, FRAME_NO_EPOCH);
+}
+
+/*
+ * P3: a disk that was activated is ACTIVE again when a new server has taken it over, and could be run. That server is told to
+ * leave as soon as it is there.
+ */
+static void call_the_dead(struct backup_ports *d, uint64_t now)
+{
+	bool look = now >= d->look_at;
+
+	if (look)
+		d->look_at = CLOCK_NEVER;
+	for (unsigned int i = 0; i < count(d); i++) {
+		struct err ignored = ERR_INIT;
+
+		if (d->left & BIT(i) || d->told_to_leave & BIT(i))
+			continue;
+		if (look)
+			(void)!disk_link_call(d->link, i, &ignored);
+		if (disk_link_is_up(d->link, i))
+			tell_to_leave(d, i);
+		else
+			d->look_at = MIN(d->look_at, clock_add(now, LOOK_NS));
+	}
+}
+
 /* Nothing of the session can be activated there any more. */
 static bool has_left(const struct backup_ports *d, unsigned int i)
 {
-	if (disk_link_states(d->link, i) == d->states[i])
+	/* A server that died, or a dying one: what it comes back with is OUTDATED, if it was not told to activate. */
+	if (!d->activating && (d->failed & BIT(i) || !disk_link_is_up(d->link, i)))
+		return true;
+	if (!(d->told_to_leave & BIT(i)) || disk_link_states(d->link, i) == d->states[i])
 		return false;
 	switch ((enum disk_state)disk_link_state(d->link, i)->state) {
 	case DISK_STATE_CONSISTENT:
@@ -251,22 +290,27 @@ static bool has_left(const struct backup_ports *d, unsigned int i)
 static void look_who_left(struct backup_ports *d)
 {
 	const struct backup_ports_news_item news = {.type = BACKUP_PORTS_LEFT};
-	bool late = clock_now() >= d->leave_by;
+	uint64_t now = clock_now();
+	bool late = now >= d->leave_by;
 
 	if (!d->leaving || d->all_left)
 		return;
+	if (d->activating)
+		call_the_dead(d, now);
 	for (unsigned int i = 0; i < count(d); i++) {
-		/* A server that died, or a dying one: what it comes back with is OUTDATED. */
-		if (d->failed & BIT(i) || !disk_link_is_up(d->link, i) || has_left(d, i))
+		if (d->left & BIT(i) || has_left(d, i))
 			d->left |= BIT(i);
 		else if (late)
-			log_err("disk %s: its server does not say that it has left the session",
-				disk_link_name(d->link, i));
+			log_err("disk %s: %s; do not start the VM from it here",
+				disk_link_name(d->link, i),
+				disk_link_is_up(d->link, i)
+					? "its server does not say that it has left the session"
+					: "no server is there that could be told to leave the session");
 	}
 	if (d->left != all(d) && !late)
 		return;
 	d->all_left = true;
-	d->leave_by = CLOCK_NEVER;
+	d->leave_by = d->look_at = CLOCK_NEVER;
 	tell(d, &news);
 }
 
@@ -478,7 +522,7 @@ bool backup_ports_more(const struct backup_ports *d)
 
 uint64_t backup_ports_deadline(const struct backup_ports *d)
 {
-	return MIN(d->stuck_at, d->leave_by);
+	return MIN(MIN(d->stuck_at, d->leave_by), d->look_at);
 }
 
 unsigned int backup_ports_poll(const struct backup_ports *d, struct pollfd *p)
@@ -523,11 +567,12 @@ void backup_ports_leave(struct backup_ports *d)
 	d->leaving = true;
 	d->stuck_at = CLOCK_NEVER;
 	d->leave_by = clock_now() + LEAVE_NS;
-	for (unsigned int i = 0; i < count(d); i++)
-		d->states[i] = disk_link_states(d->link, i);
-	for (unsigned int i = 0; i < count(d); i++)
-		disk_link_say(d->link, i, PORT_LEAVE, FRAME_NO_EPOCH);
-	d->more = true; /* those that are gone already have left */
+	for (unsigned int i = 0; i < count(d); i++) {
+		if (disk_link_is_up(d->link, i))
+			tell_to_leave(d, i);
+	}
+	d->look_at = clock_now();
+	d->more = true; /* those that are gone already may have left */
 }
 
 bool backup_ports_figures(struct backup_ports *d, unsigned int disk, struct disk_figures *f)

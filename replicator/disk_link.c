@@ -246,17 +246,38 @@ static int wait_a_little(struct disk_link *l, uint64_t deadline_ns, const struct
 			last->text[0] ? last->text : "a disk's server does not answer");
 }
 
+/* Random, not 0. */
+static int session_number(uint64_t *out, struct err *e)
+{
+	*out = 0;
+	while (!*out) {
+		if (getrandom(out, sizeof(*out), 0) != (ssize_t)sizeof(*out))
+			return err_set(e, -errno, "random number");
+	}
+	return 0;
+}
+
+int disk_link_call(struct disk_link *l, unsigned int disk, struct err *e)
+{
+	uint64_t session;
+	int rc;
+
+	if (l->port[disk].conn)
+		return 0;
+	rc = session_number(&session, e);
+	return rc < 0 ? rc : connect_port(l, disk, session, e);
+}
+
 int disk_link_open(struct disk_link *l, uint64_t deadline_ns, struct err *e)
 {
 	struct err last = ERR_INIT;
-	uint64_t session = 0;
-	int rc = 0;
+	uint64_t session;
+	int rc;
 
 	disk_link_close(l);
-	while (!session) {
-		if (getrandom(&session, sizeof(session), 0) != (ssize_t)sizeof(session))
-			return err_set(e, -errno, "random number");
-	}
+	rc = session_number(&session, e);
+	if (rc < 0)
+		return rc;
 	for (;;) {
 		for (unsigned int i = 0; rc == 0 && i < l->conf.n; i++) {
 			if (!l->port[i].known)

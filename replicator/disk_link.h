@@ -57,6 +57,12 @@ void disk_link_free(struct disk_link *l);
  * names the disk: -ETIMEDOUT, -ECANCELED (the wake descriptor), or what its port said.
  */
 MUST_CHECK int disk_link_open(struct disk_link *l, uint64_t deadline_ns, struct err *e);
+/*
+ * A new connection to the server of one whose port has ended, for what must be said to whoever serves the disk now. Does not
+ * wait: 0, and disk_link_is_up() says when STATE has come, if ever; else there is nobody yet, and the text says why. Of one
+ * that stands: 0.
+ */
+MUST_CHECK int disk_link_call(struct disk_link *l, unsigned int disk, struct err *e);
 /* All of them; to the servers the end of the worker. */
 void disk_link_close(struct disk_link *l);
 /* One, for what it did: disk_link_recv() tells with this text. */

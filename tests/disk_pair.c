@@ -881,10 +881,44 @@ static void primary_killed(void)
 	part();
 }
 
+/* As the hotplug script says that a guest has the disk: somebody will tell the server what it is for. */
+static void mark_used(const struct host *h, bool used)
+{
+	char path[256];
+	FILE *f;
+
+	path_of(h, "run/disk/web.used", path);
+	if (!used) {
+		unlink(path);
+		return;
+	}
+	f = fopen(path, "we");
+	if (!f || fclose(f) != 0)
+		give_up("%s", path);
+}
+
+/* The guest runs at h: its first write has made a history of its own. */
+static void check_new_history(struct host *h, uint64_t base)
+{
+	greet(h, FRAME_PRIMARY);
+	for (uint64_t end = clock_now() + PATIENCE_NS;
+	     !h->has_state || h->state.gen.bitmap != base || h->state.gen.current == base;) {
+		pump();
+		if (clock_now() > end) {
+			check(false, "the activated disk has no history of its own");
+			break;
+		}
+	}
+	hang_up(h);
+}
+
 /* The primary's host is gone; the guest goes on at the backup, and later the other way round. */
 static void failover(void)
 {
 	struct host *h;
+	bool reborn = activations % 2 == 0; /* the backup's server dies before the first write */
+	unsigned int texts = back->texts;   /* of earlier times */
+	uint64_t base;
 	uint64_t generation = roll(UINT64_MAX) | 1;
 	bool killed = roll(2);
 
@@ -906,10 +940,16 @@ static void failover(void)
 			said = generation;
 		}
 		pump();
-		if (clock_now() > end || back->texts)
+		if (clock_now() > end || back->texts > texts)
 			give_up("no activation: %s", back->text);
 	}
 	activations++;
+	base = back->state.gen.current;
+	if (reborn) {
+		mark_used(back, true);
+		slay(back);
+		serve(back);
+	}
 	compare_export(back, committed_content(), "after activation");
 	memcpy(oracle, committed_content(), DISK_BYTES);
 	if (killed) {
@@ -930,12 +970,15 @@ static void failover(void)
 	prim = back;
 	back = h;
 	guests_start();
+	check_new_history(prim, base);
+	mark_used(prim, false);
 	pump_for(30 * NS_PER_MS);
 }
 
-/* An activation that comes to nothing leaves no history. */
+/* An activation that comes to nothing leaves no history, also if the server that was asked for it is gone. */
 static void false_activation(void)
 {
+	static unsigned int n;
 	uint8_t buf[8];
 	struct wr w = wr_init(buf, sizeof(buf));
 
@@ -946,6 +989,10 @@ static void false_activation(void)
 	say(back, PORT_ACTIVATE, committed - 1, buf, wr_used(&w));
 	UNTIL(back->active, "ACTIVE");
 	compare_export(back, committed_content(), "false activation");
+	if (n++ % 2 == 0) {
+		slay(back);
+		serve(back);
+	}
 	check_backup("left after a false activation");
 	part();
 	check(begin() == GEN_BITMAP, "an activation that came to nothing left a history");

@@ -38,9 +38,9 @@ static void make_journal(struct disk_bed *b, bool source)
 	(void)rmdir(dir);
 }
 
-void disk_bed_make(struct disk_bed *b, bool source)
+static void open_all(struct disk_bed *b)
 {
-	struct block_server_conf sc = {.name = "web"};
+	const struct block_server_conf sc = {.name = "web", .blk = &b->data.dev};
 	struct disk_conf dc = {
 		.name = "web",
 		.journal_path = "the journal",
@@ -48,15 +48,11 @@ void disk_bed_make(struct disk_bed *b, bool source)
 		.queue_bytes = UINT64_C(16) << 20,
 		.stall_ns = UINT64_C(1000000000),
 		.copy_rate = UINT64_C(1) << 30,
+		.blk = &b->data.dev,
 	};
 	struct err e = ERR_INIT;
-	int rc;
+	int rc = block_server_new(&sc, &b->server, &e);
 
-	memset(b, 0, sizeof(*b));
-	mem_disk_init(&b->data, DISK_BED_SIZE);
-	make_journal(b, source);
-	sc.blk = dc.blk = &b->data.dev;
-	rc = block_server_new(&sc, &b->server, &e);
 	assert(rc == 0);
 	dc.server = b->server;
 	mem_disk_next = &b->file;
@@ -67,7 +63,15 @@ void disk_bed_make(struct disk_bed *b, bool source)
 	}
 }
 
-void disk_bed_free(struct disk_bed *b)
+void disk_bed_make(struct disk_bed *b, bool source)
+{
+	memset(b, 0, sizeof(*b));
+	mem_disk_init(&b->data, DISK_BED_SIZE);
+	make_journal(b, source);
+	open_all(b);
+}
+
+static void close_all(struct disk_bed *b)
 {
 	b->file.by_hand = b->data.by_hand = false;
 	/* What the test left under way: whoever waits is told again. */
@@ -75,6 +79,17 @@ void disk_bed_free(struct disk_bed *b)
 	(void)!eventfd_write(b->data.dev.event_fd, 1);
 	block_server_free(b->server);
 	disk_free(b->d);
+}
+
+void disk_bed_reopen(struct disk_bed *b)
+{
+	close_all(b);
+	open_all(b);
+}
+
+void disk_bed_free(struct disk_bed *b)
+{
+	close_all(b);
 	mem_disk_fini(&b->data);
 	mem_disk_fini(&b->file);
 }

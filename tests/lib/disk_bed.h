@@ -23,6 +23,8 @@ struct disk_bed {
 /* As romulus-disk --format=source or target leaves it, and opened. */
 void disk_bed_make(struct disk_bed *b, bool source);
 void disk_bed_free(struct disk_bed *b);
+/* As a server that is killed, when what it had under way is done, and the next one. Roles over the old d are void. */
+void disk_bed_reopen(struct disk_bed *b);
 /* What the journal would say after a loss of power now. */
 void disk_bed_stable(const struct disk_bed *b, struct journal_sb *sb);
 

@@ -6,6 +6,7 @@
 #include "tests/lib/test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1037,6 +1038,76 @@ static void the_dead_have_left(void **state)
 	assert_string_equal(told(), "left 0 0;");
 }
 
+static void server_dies_and_comes_back(unsigned int i)
+{
+	struct pollfd p = {.fd = bed->listen_fd[i], .events = POLLIN};
+	struct err e = ERR_INIT;
+	int fd;
+
+	port_conn_free(bed->server[i]);
+	bed->server[i] = NULL;
+	pump_backup();
+	while (clock_now() < backup_ports_deadline(bed->b))
+		usleep(1000);
+	pump_backup();
+	assert_int_equal(poll(&p, 1, (int)(LIMIT_NS / NS_PER_MS)), 1);
+	fd = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(port_conn_new_take(&bed->server[i], fd, PORT_SERVER, &e), 0);
+}
+
+/* P3: a disk that was activated comes back ACTIVE, and is told to leave as soon as somebody serves it. */
+static void those_that_come_back_are_told(void **state)
+{
+	char path[64];
+
+	begins_at_the_backup();
+	backup_ports_commit(bed->b, 3);
+	backup_ports_activate(bed->b, 3);
+	for (unsigned int i = 0; i < N; i++) {
+		hears(i, PORT_COMMIT, 3);
+		hears(i, PORT_ACTIVATE, 3);
+	}
+	say(1, PORT_ACTIVE, 3, NULL, 0);
+	pump_backup();
+	snprintf(path, sizeof(path), "%s/disk/%s.port", bed->dir, names[1]);
+	/* The server is dead, and no new one is there yet. */
+	assert_int_equal(unlink(path), 0);
+	close(bed->listen_fd[1]);
+	port_conn_free(bed->server[1]);
+	bed->server[1] = NULL;
+	pump_backup();
+	assert_non_null(strstr(told(), "failed 1 0 disk data: "));
+	backup_ports_leave(bed->b);
+	hears(0, PORT_LEAVE, FRAME_NO_EPOCH);
+	bed->state[0].state = DISK_STATE_OUTDATED;
+	say_state(0);
+	pump_backup();
+	assert_string_equal(told(), "");
+	/* It is looked for again and again, and not at once. */
+	assert_true(backup_ports_deadline(bed->b) <= clock_now() + NS_PER_SEC);
+	bed->listen_fd[1] = listener(path);
+	server_dies_and_comes_back(1);
+	bed->state[1].state = DISK_STATE_ACTIVE;
+	say_state(1);
+	pump_backup();
+	hears(1, PORT_LEAVE, FRAME_NO_EPOCH);
+	/* What it is before it has heard us counts as little as before. */
+	say_state(1);
+	pump_backup();
+	assert_string_equal(told(), "");
+	/* It dies once more. */
+	server_dies_and_comes_back(1);
+	say_state(1);
+	pump_backup();
+	hears(1, PORT_LEAVE, FRAME_NO_EPOCH);
+	bed->state[1].state = DISK_STATE_OUTDATED;
+	say_state(1);
+	pump_backup();
+	assert_string_equal(told(), "left 0 0;");
+	assert_true(backup_ports_deadline(bed->b) == CLOCK_NEVER);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1074,6 +1145,7 @@ int main(void)
 		TEST(disk_fails),
 		TEST(leaves_at_the_backup),
 		TEST(the_dead_have_left),
+		TEST(those_that_come_back_are_told),
 	};
 
 	return RUN_TESTS("disk_ports", tests);

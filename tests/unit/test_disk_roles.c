@@ -15,6 +15,7 @@
 #include "disk/port_link.h"
 #include "disk/primary_disk.h"
 #include "lib/clock.h"
+#include "lib/digest.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "tests/lib/disk_bed.h"
@@ -334,6 +335,101 @@ static void activated_too_early(void **state)
 	assert_false(bed.d->serving);
 }
 
+/* A first copy without a write, to ACTIVE. */
+static void backup_activates(void)
+{
+	struct wire_disk_end end = {.records = 0};
+	struct digest nothing;
+
+	digest_init(&nothing);
+	end.digest = digest_final(&nothing);
+	backup_begins();
+	wire_disk_end_encode(&w, &end);
+	right(FRAME_DISK_END, 0);
+	right(PORT_COMMIT, 0);
+	assert_int_equal(bed.d->state, JOURNAL_CONSISTENT);
+	port_activate_encode(&w, 7);
+	right(PORT_ACTIVATE, 0);
+	assert_int_equal(bed.d->state, JOURNAL_ACTIVE);
+	assert_true(bed.d->serving);
+	assert_int_equal(bed.d->gens.current, 5);
+	assert_int_equal(bed.d->gens.bitmap, 0);
+}
+
+/* Killed, and the next one; the worker's connection ended with it. */
+static void server_dies(void)
+{
+	const struct port_role role = server.role;
+
+	primary_disk_end(prim);
+	backup_disk_end(back);
+	primary_disk_close(prim);
+	backup_disk_free(back);
+	disk_bed_reopen(&bed);
+	primary_disk_free(prim);
+	port_link_init(&server, &role, bed.d);
+	assert_int_equal(primary_disk_new(&prim, bed.d), 0);
+	assert_int_equal(backup_disk_new(&back, bed.d), 0);
+}
+
+static int guest_writes(void)
+{
+	static const uint8_t data[4096];
+	const struct write_req wr = {.op = WRITE_DATA, .len = sizeof(data), .data = data};
+	int rc = bed.d->gate.ops->admit(&bed.d->gate, &wr);
+
+	if (!rc)
+		assert_true(bed.d->gate.ops->done(&bed.d->gate, &wr, 0));
+	return rc;
+}
+
+/* P3: of an activation that came to nothing no history is left, whoever serves the disk by then. */
+static void leaves_after_its_server_died(void **state)
+{
+	backup_activates();
+	server_dies();
+	assert_int_equal(bed.d->state, JOURNAL_ACTIVE);
+	assert_true(bed.d->serving);
+	backup_disk_start(back, &server);
+	right(PORT_LEAVE, FRAME_NO_EPOCH);
+	assert_int_equal(bed.d->state, JOURNAL_OUTDATED);
+	assert_false(bed.d->serving);
+	assert_int_equal(bed.d->gens.current, 5);
+	assert_int_equal(bed.d->gens.bitmap, 0);
+	/* Again: it is OUTDATED, and for good. */
+	right(PORT_LEAVE, FRAME_NO_EPOCH);
+	server_dies();
+	assert_int_equal(bed.d->state, JOURNAL_OUTDATED);
+}
+
+/* The VM runs: its first write makes the history, though the server that was asked to is gone. */
+static void writes_after_its_server_died(void **state)
+{
+	backup_activates();
+	server_dies();
+	/* The guest has the disk: nobody tells this server anything. */
+	bed.d->starts_alone = false;
+	for (int i = 0; i < 20 && guest_writes() == -EAGAIN; i++)
+		go_on();
+	assert_int_equal(guest_writes(), 0);
+	assert_true(bed.d->gens.current != 5);
+	assert_int_equal(bed.d->gens.bitmap, 5);
+	/* That is made once. */
+	uint64_t made = bed.d->gens.current;
+
+	server_dies();
+	bed.d->starts_alone = false;
+	assert_int_equal(bed.d->pending_generation, 0);
+	for (int i = 0; i < 20 && guest_writes() == -EAGAIN; i++)
+		go_on();
+	assert_true(bed.d->gens.current == made);
+	/* And what has a history is not given up by a word. */
+	backup_disk_start(back, &server);
+	right(PORT_LEAVE, FRAME_NO_EPOCH);
+	assert_int_equal(bed.d->state, JOURNAL_ACTIVE);
+	assert_true(bed.d->serving);
+}
+
 #define PRIMARY(name) cmocka_unit_test_setup_teardown(name, at_primary, tear_down)
 #define BACKUP(name) cmocka_unit_test_setup_teardown(name, at_backup, tear_down)
 
@@ -351,6 +447,8 @@ int main(void)
 		BACKUP(numbers_differ),
 		BACKUP(wrong_turns),
 		BACKUP(activated_too_early),
+		BACKUP(leaves_after_its_server_died),
+		BACKUP(writes_after_its_server_died),
 	};
 
 	return RUN_TESTS("disk_roles", tests);

@@ -444,6 +444,72 @@ static void what_memory_lacks_the_ring_has(void **state)
 	rig_holds(r, 9 * 8192, 8192, 0x88);
 }
 
+static struct journal_stats stats(const struct rig *r)
+{
+	struct journal_stats st;
+
+	journal_stats(r->j, &st);
+	return st;
+}
+
+/* That it was activated, and nothing has come of it yet, survives whoever asked for it. */
+static void activated_until_something_is_set(void **state)
+{
+	struct rig *r = *state;
+	struct journal_gens gens;
+
+	assert_false(stats(r).activated);
+	assert_int_equal(journal_activate(r->j, 0, 0), 0);
+	assert_false(stats(r).activated);
+	rig_run(r, 100);
+	assert_int_equal(r->state, JOURNAL_ACTIVE);
+	assert_true(stats(r).activated);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(stats(r).state, JOURNAL_ACTIVE);
+	assert_true(stats(r).activated);
+	gens = stats(r).gens;
+	gens.bitmap = gens.current;
+	gens.current = 77;
+	assert_int_equal(journal_set(r->j, JOURNAL_ACTIVE, &gens), 0);
+	rig_run(r, 100);
+	assert_false(stats(r).activated);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(stats(r).state, JOURNAL_ACTIVE);
+	assert_false(stats(r).activated);
+	/* The other host runs it by now: it is as it was. */
+	assert_int_equal(journal_set(r->j, JOURNAL_OUTDATED, &gens), 0);
+	rig_run(r, 100);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(stats(r).state, JOURNAL_OUTDATED);
+	assert_true(stats(r).gens.current == 77);
+	rig_holds(r, 0, RIG_DISK, 0x11);
+}
+
+/* Of an activation that came to nothing nothing is left, and the next session is as good as any. */
+static void activated_and_left(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(journal_activate(r->j, 0, 0), 0);
+	rig_run(r, 100);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(journal_leave(r->j), 0);
+	rig_run(r, 100);
+	assert_int_equal(r->state, JOURNAL_OUTDATED);
+	assert_false(stats(r).activated);
+	assert_int_equal(journal_begin(r->j, 9, 0), 0);
+	assert_int_equal(rig_write(r, 0, 0, 512, 0x22), 0);
+	rig_commit(r, 0);
+	rig_run(r, 500);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	rig_holds(r, 0, 512, 0x22);
+}
+
 int main(void)
 {
 #define ON_NEW(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -469,6 +535,8 @@ int main(void)
 		ON_COPY(an_epoch_bigger_than_the_ring),
 		ON_COPY(sessions_come_and_go),
 		ON_COPY(what_memory_lacks_the_ring_has),
+		ON_COPY(activated_until_something_is_set),
+		ON_COPY(activated_and_left),
 	};
 
 	return RUN_TESTS("journal", tests);
