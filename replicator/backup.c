@@ -231,6 +231,9 @@ static void disk_failed(struct backup *b, uint64_t now, struct backup_actions *o
 	case BACKUP_ACTIVATING:
 		if (MUTANT(MUTANT_DISK_FAILURE_IGNORED))
 			break;
+		/* P4: as below, though nobody has seen it run yet. Its disks are ACTIVE, and will be again. */
+		if (b->let_run && !MUTANT(MUTANT_TAKE_DISKS_BACK))
+			break;
 		/* P2: memory without its disks is nothing to stand by with. The primary hears why. */
 		if (b->link_up)
 			act(out, BACT_REFUSE);
@@ -276,6 +279,18 @@ static void standby_failed(struct backup *b, uint64_t now, struct backup_actions
 	case BACKUP_ENDED:
 		break;
 	}
+}
+
+static void built(struct backup *b, uint64_t now, struct backup_actions *out)
+{
+	if (b->let_run)
+		return;
+	if (!backup_may_run(b)) {
+		standby_failed(b, now, out);
+		return;
+	}
+	b->let_run = true;
+	act(out, BACT_RUN);
 }
 
 static void link_down(struct backup *b, uint64_t now, struct backup_actions *out)
@@ -384,7 +399,7 @@ static void failover(struct backup *b, uint64_t now, const struct backup_event *
 
 static void activated(struct backup *b, uint64_t now, struct backup_actions *out)
 {
-	if (b->state != BACKUP_ACTIVATING)
+	if (b->state != BACKUP_ACTIVATING || !b->let_run)
 		return;
 	go(b, BACKUP_ACTIVE, now);
 	if (b->link_up)
@@ -467,6 +482,9 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 		break;
 	case BEV_VOTE:
 		backup_vote__(b, now, ev, out);
+		break;
+	case BEV_BUILT:
+		built(b, now, out);
 		break;
 	case BEV_COUNT:
 		break;
@@ -575,6 +593,9 @@ void backup_check(const struct backup *b)
 	assert(!(b->held & ~all_disks(b)));
 	assert(b->state != BACKUP_ACTIVE || !b->n_disks || b->disks_active ||
 	       MUTANT(MUTANT_RUN_BEFORE_DISKS));
+	/* P3: nothing runs that was not let run; P2: nor before all of it was there. */
+	assert(b->state != BACKUP_ACTIVE || b->let_run);
+	assert(!b->let_run || b->disks_active || !b->n_disks || MUTANT(MUTANT_RUN_BEFORE_DISKS));
 	/* Nothing is activated that was not committed. */
 	assert(!standing || b->committed != EPOCH_NONE);
 	assert(b->state != BACKUP_BUILDING || (b->committed == EPOCH_NONE && b->link_up));

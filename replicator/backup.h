@@ -42,6 +42,8 @@ enum backup_ack_mode {
  * - BEV_EPOCH_COMPLETE: lengths, digest and order are verified and every page of the epoch is held
  *   here. Not fed between BACT_APPLY and its answer.
  * - BEV_ACTIVATED: the VM runs here; that it may was durable before it did.
+ * - BEV_STANDBY_FAILED after BACT_RUN: it is certain that the VM never ran. Where it is not, the worker ends, and leaves
+ *   to the next one, and to the operator, what it finds.
  * - Heartbeats are sent while backup_heartbeats() says so (P5).
  * - Of policy `arbiter`: what primary.h says of PACT_ASK_VOTE and PEV_VOTE.
  *
@@ -64,7 +66,7 @@ enum backup_event_type {
 	BEV_BYE,       /* reason in `leave` */
 	BEV_SUPERSEDE, /* a new session for this VM asks us to abandon */
 	BEV_FAILOVER, /* operator; `force` = although the primary was heard or the policy says no */
-	BEV_ACTIVATED, /* BACT_ACTIVATE was carried out: the VM runs */
+	BEV_ACTIVATED, /* BACT_RUN was carried out: the VM runs */
 	BEV_ABANDONED, /* BACT_ABANDON was carried out: nothing is left of the standby */
 	BEV_DISKS,     /* the VM has n_disks; ack_mode */
 	BEV_DISK_HELD, /* port: HELD; disk, epoch, `flush`: the guest was answered a flush in it */
@@ -73,6 +75,7 @@ enum backup_event_type {
 	BEV_DISKS_ACTIVE, /* port: every disk has answered ACTIVE; epoch */
 	BEV_HANDOVER, /* the primary wants us to run the VM; epoch: the newest whose ACK it has */
 	BEV_VOTE,     /* as PEV_VOTE */
+	BEV_BUILT,    /* the standby is complete and could run, perhaps unasked */
 	BEV_COUNT
 };
 
@@ -98,11 +101,12 @@ enum backup_action_type {
 	BACT_DROP_PARTIAL, /* forget what was received of an incomplete epoch */
 	BACT_PERSIST_TERM, /* term: durable before the next action; retried until it is */
 	BACT_TAKEOVER, /* tell the primary, if it can be reached, that the VM runs here (term) */
+	BACT_ACTIVATE, /* complete the standby from the newest committed epoch; then BEV_BUILT or _STANDBY_FAILED */
 	/*
-	 * Complete the standby from the newest committed epoch; make "active" durable; only then let it
-	 * run. If the worker dies in between, the domain must not run.
+	 * Make "active" durable; only then let the VM run. If the worker dies in between, the domain must not run. From
+	 * here on only BEV_STANDBY_FAILED takes the standby down.
 	 */
-	BACT_ACTIVATE,
+	BACT_RUN,
 	BACT_ABANDON, /* destroy the standby, it never runs; then BEV_ABANDONED */
 	BACT_BYE_OK,  /* tell the primary that the standby is gone (term) */
 	BACT_ANSWER,  /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
@@ -176,6 +180,7 @@ struct backup {
 	uint16_t to_harden; /* epochs not acknowledged that must be durable: bit n % 16 */
 	uint64_t durable[BACKUP_MAX_DISKS];
 	bool disks_active;
+	bool let_run; /* BACT_RUN was said: the VM may run here by now */
 	bool link_up;
 	bool applying;
 	bool bye_wanted;  /* BYE_OK is owed when the standby is gone */
@@ -229,8 +234,8 @@ uint64_t backup_next_deadline(const struct backup *b);
 bool backup_is_protecting(const struct backup *b, uint64_t now);
 
 /*
- * The standby has completed itself: was it told to, by BACT_ACTIVATE? What builds it takes an error of reading for
- * the loss of the primary, and completes it unasked.
+ * The standby is complete: may it run? Only if it was told to be, by BACT_ACTIVATE: what builds it takes an error of reading
+ * for the loss of the primary, and completes it unasked. BEV_BUILT asks this; who tries again to let it run asks, too.
  */
 bool backup_may_run(const struct backup *b);
 

@@ -181,6 +181,19 @@ static void abandon(struct backup_shell *s)
 		log_err("abandoning the standby: %s", e.text);
 }
 
+static void run_standby(struct backup_shell *s)
+{
+	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
+	struct err e = ERR_INIT;
+
+	/* Durable before it runs: a successor of ours must not take it for a standby (P4). */
+	persist(s, VM_ACTIVE, s->core.term);
+	if (standby_run(s->standby, &e) == 0)
+		return;
+	problem(s, "", "cannot run the standby: %s", e.text);
+	backup_shell_event(s, &failed);
+}
+
 static void answer(struct backup_shell *s, const struct backup_action *a)
 {
 	struct ctl_token *t = a->request == BEV_FAILOVER ? &s->failover_by : &s->supersede_by;
@@ -240,6 +253,9 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 		log_warn("activating epoch %" PRIu64 " under term %" PRIu64, s->core.committed,
 			 s->core.term);
 		command(s, BD_FINISH, a);
+		break;
+	case BACT_RUN:
+		run_standby(s);
 		break;
 	case BACT_ABANDON:
 		abandon(s);
@@ -461,19 +477,6 @@ static void running(struct backup_shell *s, const struct standby_event *ev)
 	backup_shell_event(s, &active);
 }
 
-static void run_standby(struct backup_shell *s)
-{
-	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
-	struct err e = ERR_INIT;
-
-	/* Durable before it runs: a successor of ours must not take it for a standby (P4). */
-	persist(s, VM_ACTIVE, s->core.term);
-	if (standby_run(s->standby, &e) == 0)
-		return;
-	problem(s, "", "cannot run the standby: %s", e.text);
-	backup_shell_event(s, &failed);
-}
-
 /* P4: no reason to destroy what may be the only copy. The operator makes room, now or later. */
 static void name_taken(struct backup_shell *s, const struct standby_event *ev)
 {
@@ -493,15 +496,13 @@ static void run_again(struct backup_shell *s)
 
 static void built(struct backup_shell *s, const struct standby_event *ev)
 {
-	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
+	const struct backup_event complete = {.type = BEV_BUILT};
 
-	if (backup_may_run(&s->core)) {
+	if (backup_may_run(&s->core))
 		log_info("standby complete as domain %u", ev->domid);
-		run_standby(s);
-	} else if (!s->abandoning) {
+	else if (!s->abandoning)
 		problem(s, "", "the standby completed itself unasked, as domain %u", ev->domid);
-		backup_shell_event(s, &failed);
-	}
+	backup_shell_event(s, &complete);
 }
 
 static void standby_gone(struct backup_shell *s)
@@ -539,6 +540,15 @@ static void unwatched(struct backup_shell *s, const struct standby_event *ev)
 	problem(s, hint, "nobody looks after a reboot or the end of the VM: %s", ev->text);
 }
 
+/* P4: as if we had died there. The durable role says that the VM may run here; no machine chooses between two copies. */
+static void lost_sight(struct backup_shell *s, const struct standby_event *ev)
+{
+	log_err("%s: it may run here as %s%s; look with xl, then `romulus forget %s` here if %s has the copy to "
+		"keep",
+		ev->text, s->state.vm, STANDBY_SUFFIX, s->state.vm, s->state.peer);
+	backup_shell_leave(s);
+}
+
 static void one_standby_event(struct backup_shell *s, const struct standby_event *ev)
 {
 	const struct backup_event failed = {.type = BEV_STANDBY_FAILED};
@@ -564,6 +574,9 @@ static void one_standby_event(struct backup_shell *s, const struct standby_event
 		break;
 	case STANDBY_UNWATCHED:
 		unwatched(s, ev);
+		break;
+	case STANDBY_LOST:
+		lost_sight(s, ev);
 		break;
 	case STANDBY_LEFT:
 		problem(s, "destroy it with xl", "the standby is abandoned but not gone: %s",

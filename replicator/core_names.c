@@ -105,6 +105,7 @@ const char *backup_event_name(enum backup_event_type t)
 		[BEV_DISKS_ACTIVE] = "disks-active",
 		[BEV_HANDOVER] = "handover",
 		[BEV_VOTE] = "vote",
+		[BEV_BUILT] = "built",
 	};
 
 	return (unsigned int)t < BEV_COUNT ? names[t] : "?";
@@ -120,6 +121,7 @@ const char *backup_action_name(enum backup_action_type t)
 		[BACT_PERSIST_TERM] = "persist-term",
 		[BACT_TAKEOVER] = "takeover",
 		[BACT_ACTIVATE] = "activate",
+		[BACT_RUN] = "run",
 		[BACT_ABANDON] = "abandon",
 		[BACT_BYE_OK] = "bye-ok",
 		[BACT_ANSWER] = "answer",

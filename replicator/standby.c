@@ -465,11 +465,18 @@ static void child_has_ended(struct standby *s, uint64_t now, struct standby_even
 	switch (s->state) {
 	case STATE_BUILDING:
 	case STATE_BUILT:
-	case STATE_RUN_SAID:
 		if (!s->failed)
 			event_text(ev, STANDBY_FAILED, "the standby's builder ended (%s %d)", how,
 				   number);
 		s->failed = true;
+		break;
+	case STATE_RUN_SAID:
+		/* P3, P4: what may run is neither destroyed nor said to be gone. */
+		if (s->failed)
+			break;
+		over(s, STANDBY_LOST, ev);
+		event_text(ev, STANDBY_LOST,
+			   "the standby's builder ended (%s %d) as it let the VM run", how, number);
 		break;
 	case STATE_ASKED:
 	case STATE_TERMINATED:

@@ -8,6 +8,7 @@
  *	stream closed -> STANDBY_BUILT -> standby_run() -> STANDBY_RUNNING
  *	the domain ends for good -> STANDBY_ENDED
  *	any time before standby_run(): standby_abandon() -> STANDBY_GONE
+ *	the child dies as it obeys standby_run() -> STANDBY_LOST
  *
  * After STANDBY_RUNNING the child lives on as the domain's lifecycle monitor (reboot, poweroff, crash),
  * also when the worker has ended: standby_free() then lets go of it. Before, the end of the worker makes
@@ -44,6 +45,7 @@ enum standby_event_type {
 	STANDBY_BUILT,	 /* the domain is complete and paused, perhaps unasked; domid */
 	STANDBY_RUNNING, /* it runs under the VM's name; domid, vifs */
 	STANDBY_FAILED,	 /* text; abandon it */
+	STANDBY_LOST, /* told to run, and its child died without a word: it may run, or not; text */
 	STANDBY_NAME_TAKEN, /* text; another domain has the VM's name: standby_run() again, or abandon it */
 	STANDBY_ENDED,	   /* after STANDBY_RUNNING: the domain is gone, and none comes after it */
 	STANDBY_UNWATCHED, /* after STANDBY_RUNNING: the monitor has failed, the domain may run; text */
@@ -87,8 +89,8 @@ void standby_step(struct standby *s, uint64_t now, struct standby_event *ev);
 MUST_CHECK int standby_run(struct standby *s, struct err *e);
 /*
  * Destroys the standby; ends in STANDBY_GONE or STANDBY_LEFT, after at most seven STANDBY_ABANDON_STEP_NS.
- * Not after standby_run(), but for STANDBY_NAME_TAKEN: the domain may run already, -EBUSY. A second call is a
- * no-op.
+ * Not after standby_run(), but for STANDBY_NAME_TAKEN and STANDBY_FAILED: the domain may run already, -EBUSY. A second
+ * call is a no-op.
  */
 MUST_CHECK int standby_abandon(struct standby *s, uint64_t now, struct err *e);
 

@@ -278,6 +278,7 @@ static void take_event(struct replay *p, const struct standby_event *ev)
 		break;
 	case STANDBY_NAME_TAKEN:
 	case STANDBY_FAILED:
+	case STANDBY_LOST:
 	case STANDBY_LEFT:
 		fprintf(stderr, "stream_replay: %s\n", ev->text);
 		exit(1);

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* The worker's LEAVE_NS: for a server that is being started again. */
+#define LEAVE_TIME (10 * SEC)
+
 static struct ev worker_event(const struct sim *s, int slot, enum ev_kind kind)
 {
 	return (struct ev){
@@ -67,7 +70,7 @@ static void quit(struct sim *s, int slot)
 
 	net_close(s, w->conn, SIDE_B);
 	w->proc.alive = false;
-	disks_b_leave(s, slot);
+	disks_b_leave(s, slot, false);
 	answer_asker(s, w, true);
 }
 
@@ -346,23 +349,32 @@ static void standby_broken(struct sim *s, int slot)
 	s->standby.good = false;
 	s->b[slot].asked_to_abandon = true;
 	s->b_duty = false;
-	post(s, slot, BEV_STANDBY_FAILED, 0);
 }
 
-/* romulus-domain has completed the domain: that it may run is made durable first. */
+static void step(struct sim *s, int slot, const struct backup_event *b);
+
+/* romulus-domain has completed the domain. */
 static void built(struct sim *s, int slot)
 {
-	struct ev run = worker_event(s, slot, EV_B_ACTIVATED);
+	const struct backup_event ev = {.type = BEV_BUILT};
 
 	if (!backup_may_run(&s->b[slot].core)) {
 		sim_trace(s, "B%d   the standby completed itself", slot);
 		standby_broken(s, slot);
-		return;
 	}
+	step(s, slot, &ev);
+}
+
+/* That it may run is made durable first. */
+static void let_run(struct sim *s, int slot)
+{
+	struct ev run = worker_event(s, slot, EV_B_ACTIVATED);
+
 	s->standby.completing = true;
 	s->b_role = ROLE_ACTIVE;
 	run.token = s->standby.token;
 	ev_push(s, s->now + rng_below(&s->rng, 2 * MS), &run);
+	fault_moment(s, MOMENT_RUN);
 }
 
 static void applied(struct sim *s, int slot)
@@ -375,6 +387,7 @@ static void applied(struct sim *s, int slot)
 	if (s->fail_standby) {
 		s->fail_standby = false;
 		standby_broken(s, slot);
+		post(s, slot, BEV_STANDBY_FAILED, 0);
 		return;
 	}
 	if (s->complete_standby) {
@@ -482,6 +495,9 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 	case BACT_ACTIVATE:
 		activate(s, slot);
 		break;
+	case BACT_RUN:
+		let_run(s, slot);
+		break;
 	case BACT_ABANDON:
 		abandon(s, slot);
 		break;
@@ -505,7 +521,8 @@ static void execute(struct sim *s, int slot, const struct backup_action *act)
 		disks_b_activate(s, slot, act->epoch);
 		break;
 	case BACT_DISKS_LEAVE:
-		disks_b_leave(s, slot);
+		w->leave_by = s->now + LEAVE_TIME;
+		disks_b_leave(s, slot, true);
 		break;
 	case BACT_REFUSE:
 		net_send(s, w->conn, SIDE_A, &refusal);
@@ -618,6 +635,22 @@ static void tick(struct sim *s, int slot)
 	}
 }
 
+/* Nothing is left of the standby; its disks are waited for, but not for ever. */
+static void abandoned(struct sim *s, const struct ev *ev)
+{
+	const struct backup_side *w = &s->b[ev->slot];
+	uint64_t again = w->leave_by ? disks_b_left(s, ev->slot) : 0;
+
+	if (ev->token == s->standby.token)
+		s->standby.exists = false;
+	if (again && s->now < w->leave_by) {
+		ev_push(s, MIN(again, w->leave_by), ev);
+		return;
+	}
+	oracle_disks_left(s, ev->slot);
+	post(s, ev->slot, BEV_ABANDONED, 0);
+}
+
 static void heart_beats(struct sim *s, const struct ev *ev)
 {
 	struct backup_side *w = &s->b[ev->slot];
@@ -666,10 +699,7 @@ void b_event(struct sim *s, const struct ev *ev)
 		runs(s, ev);
 		break;
 	case EV_B_ABANDONED:
-		if (ev->token == s->standby.token)
-			s->standby.exists = false;
-		oracle_disks_left(s, ev->slot);
-		post(s, ev->slot, BEV_ABANDONED, 0);
+		abandoned(s, ev);
 		break;
 	case EV_A_CORE:
 	case EV_A_TICK:

@@ -85,26 +85,76 @@ static void settle(struct disk_b *d, bool durable_only)
 	d->token++;
 }
 
+/* The session is over. What is ACTIVE stays so in its journal. */
 static void outdate(struct disk_b *d)
 {
-	if (d->state == DISK_CONSISTENT || d->state == DISK_ACTIVE)
+	if (d->state == DISK_CONSISTENT)
 		d->state = DISK_OUTDATED;
 	d->owner = 0;
 }
 
-/* LEAVE, or the worker died, which is the same: what is committed is kept, but never activated. */
-void disks_b_leave(struct sim *s, int slot)
+/* The VM never ran: nobody else may run it from here either. */
+static void leave_active(struct sim *s, int n)
+{
+	struct disk_b *d = &s->disk_b[n];
+
+	if (s->standby.runs)
+		sim_fail(s, "P4", "disk %d is taken away from the VM that runs at B", n);
+	if (d->state == DISK_ACTIVE)
+		d->state = DISK_OUTDATED;
+	d->serves = false;
+	if (s->faults_over)
+		disks_b_repaired(s, n);
+}
+
+static void leave_one(struct sim *s, int n, bool by_word)
+{
+	struct disk_b *d = &s->disk_b[n];
+
+	if (d->serves && !by_word) {
+		d->owner = 0;
+		return;
+	}
+	if (d->serves)
+		leave_active(s, n);
+	settle(d, false);
+	d->before = 0;
+	outdate(d);
+}
+
+void disks_b_leave(struct sim *s, int slot, bool by_word)
 {
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		struct disk_b *d = &s->disk_b[i];
 
-		/* It runs the VM by now. */
-		if (!disks_b_owned(s, d, slot) || (d->state == DISK_ACTIVE && s->standby.runs))
+		if (!by_word && d->leaver == s->b[slot].proc.gen)
+			d->leaver = 0;
+		if (!disks_b_owned(s, d, slot))
 			continue;
-		settle(d, false);
-		d->before = 0;
-		outdate(d);
+		if (d->holder == d->owner)
+			leave_one(s, i, by_word);
+		else /* it could not begin */
+			outdate(d);
 	}
+}
+
+uint64_t disks_b_left(struct sim *s, int slot)
+{
+	uint64_t again = 0;
+
+	for (int i = 0; i < s->plan.n_disks; i++) {
+		struct disk_b *d = &s->disk_b[i];
+
+		if (d->leaver != s->b[slot].proc.gen)
+			continue;
+		if (!at_b_alive(s, d)) {
+			again = MAX(again, d->dead_until);
+			continue;
+		}
+		d->leaver = 0;
+		leave_active(s, i);
+	}
+	return again;
 }
 
 /* Blocks that differ and that nobody knows of would stay so for ever. */
@@ -132,6 +182,10 @@ static void compare_generations(struct sim *s, int n, uint32_t conn)
 	if (!d->current)
 		return;
 	if (d->current == a->current) {
+		/* That A goes on alone was not written down before its output was opened. */
+		if (d->state == DISK_ACTIVE)
+			sim_fail(s, "P4", "disk %d is active at both hosts in generation %llu", n,
+				 U(a->current));
 		/* gen_finish() was not before gen_adopt(). */
 		if (a->bitmap)
 			sim_fail(s, "P4", "disk %d has A's generation, and A counts from %llu", n,
@@ -169,6 +223,8 @@ void disks_b_begin(struct sim *s, int slot)
 		check_bitmap(s, i);
 		settle(d, false);
 		d->state = DISK_SYNCING;
+		d->serves = false;
+		d->leaver = 0;
 		d->holder = d->owner;
 		d->held = EPOCH_NONE;
 		d->durable = EPOCH_NONE;
@@ -240,6 +296,7 @@ static void held(struct sim *s, int n, uint64_t epoch)
 	else
 		d->flushes &= ~(UINT64_C(1) << epoch % 64);
 	tell_b(s, n, BEV_DISK_HELD, epoch, j->flush);
+	fault_moment(s, MOMENT_HELD);
 }
 
 static void durable(struct sim *s, int n, uint64_t epoch)
@@ -284,7 +341,10 @@ static void active(struct sim *s, int n, uint64_t epoch)
 	struct backup_event ev = {.type = BEV_DISKS_ACTIVE, .epoch = epoch};
 
 	settle(d, false);
+	d->before = 0;
 	d->state = DISK_ACTIVE;
+	d->serves = true;
+	fault_moment(s, MOMENT_ACTIVE);
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		if (s->disk_b[i].state != DISK_ACTIVE)
 			return;
@@ -341,6 +401,7 @@ void disks_b_host_died(struct sim *s)
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		recover(s, i);
 		outdate(&s->disk_b[i]);
+		s->disk_b[i].leaver = 0;
 	}
 }
 
@@ -349,26 +410,47 @@ void disks_b_server_dies(struct sim *s, int n, uint64_t until)
 	struct disk_b *d = &s->disk_b[n];
 
 	/* The VM's I/O waits for the new one. */
-	if (d->state == DISK_ACTIVE && s->standby.runs)
+	if (d->serves && s->standby.runs)
 		return;
-	recover(s, n);
-	d->dead_until = until;
 	tell_b(s, n, BEV_DISK_FAILED, 0, false);
+	recover(s, n);
+	if (d->state == DISK_ACTIVE && d->owner)
+		d->leaver = d->owner;
 	outdate(d);
+	d->dead_until = until;
 }
 
+/* A journal that fails takes no disk away from a guest that it serves. */
 void disks_b_break(struct sim *s, int n)
 {
 	struct disk_b *d = &s->disk_b[n];
 
-	if (d->state == DISK_ACTIVE && s->standby.runs)
+	if (d->serves && s->standby.runs)
 		return;
 	d->token++;
 	d->n = 0;
 	d->waits = false;
 	tell_b(s, n, BEV_DISK_FAILED, 0, false);
 	d->state = DISK_FAILED;
+	if (d->serves && d->owner)
+		d->leaver = d->owner;
 	d->owner = 0;
+}
+
+/* One that failed is replaced: fresh. What the old one had said to its session is said; nobody takes away one that serves. */
+void disks_b_repaired(struct sim *s, int n)
+{
+	struct disk_b *d = &s->disk_b[n];
+
+	if (d->state != DISK_FAILED || (d->serves && (s->standby.completing || s->standby.runs)))
+		return;
+	*d = (struct disk_b){
+		.token = d->token + 1,
+		.holder = d->holder,
+		.held = d->held,
+		.durable = d->durable,
+		.flushes = d->flushes,
+	};
 }
 
 /* ---- for the oracle ---- */

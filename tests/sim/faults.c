@@ -500,7 +500,9 @@ static void disk_fault(struct sim *s, const struct fault *f, uint64_t until)
 	case FAULT_DISK_ERROR:
 		if (f->side == SIDE_B)
 			disks_b_break(s, n);
-		else
+		if (f->side == SIDE_B && f->replaced)
+			disks_b_repaired(s, n);
+		if (f->side == SIDE_A)
 			s->disk_a[n].broken_until = MAX(s->disk_a[n].broken_until, until);
 		break;
 	case FAULT_DISK_SERVER:
@@ -560,8 +562,20 @@ static void disks_repaired(struct sim *s)
 {
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		s->disk_a[i].broken_until = 0;
-		if (s->disk_b[i].state == DISK_FAILED)
-			s->disk_b[i] = (struct disk_b){.token = s->disk_b[i].token + 1};
+		disks_b_repaired(s, i);
+	}
+}
+
+/* Those that wait for it strike now. */
+void fault_moment(struct sim *s, enum moment m)
+{
+	for (int i = 0; i < s->plan.n; i++) {
+		const struct ev ev = {.kind = EV_FAULT, .fault = i, .ok = true};
+
+		if (!(s->armed & 1u << i) || s->plan.fault[i].upon != m)
+			continue;
+		s->armed &= ~(1u << i);
+		ev_push(s, s->now, &ev);
 	}
 }
 
@@ -645,6 +659,7 @@ void faults_end(struct sim *s)
 	s->fail_standby = false;
 	s->complete_standby = false;
 	s->skip_epoch = false;
+	s->armed = 0;
 	disks_repaired(s);
 	s->net.loss = 0;
 	s->a.proc.trap.countdown = 0;

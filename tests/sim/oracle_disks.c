@@ -33,7 +33,8 @@ void oracle_disks_left(struct sim *s, int slot)
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		const struct disk_b *d = &s->disk_b[i];
 
-		if (disks_b_owned(s, d, slot) &&
+		if ((disks_b_owned(s, d, slot) || d->leaver == s->b[slot].proc.gen) &&
+		    s->now >= d->dead_until &&
 		    (d->state == DISK_CONSISTENT || d->state == DISK_ACTIVE))
 			sim_fail(s, "P3", "disk %d of an abandoned standby could still be run", i);
 	}
@@ -57,7 +58,7 @@ void oracle_disks_activated(struct sim *s, uint64_t state)
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		const struct disk_b *d = &s->disk_b[i];
 
-		if (d->state != DISK_ACTIVE)
+		if (!d->serves)
 			sim_fail(s, "P2", "the VM runs at B while disk %d is not active", i);
 		else if (d->content != t->disk[i])
 			sim_fail(s, "P2",

@@ -158,7 +158,10 @@ static void dispatch(struct sim *s, const struct ev *ev)
 		guest_speak(s);
 		break;
 	case EV_FAULT:
-		fault_strike(s, ev->fault);
+		if (s->plan.fault[ev->fault].upon && !ev->ok)
+			s->armed |= 1u << ev->fault;
+		else
+			fault_strike(s, ev->fault);
 		break;
 	case EV_THAW:
 		fault_thaw(s, ev->side);

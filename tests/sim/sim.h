@@ -158,7 +158,7 @@ struct ev {
 	uint32_t token;
 	enum side side;
 	bool ok;
-	int fault;
+	int fault; /* FAULT: its number, `ok`: its moment has come. B_DISK_...: the disk's */
 	uint64_t
 		at_ns; /* of a heartbeat that waits to be read: when it came, by its host's clock */
 	union {
@@ -344,7 +344,9 @@ struct backup_side {
 	bool hole;		/* an epoch is missing */
 	unsigned int disk_news; /* failures of disks on their way to the core */
 	bool asked_to_abandon;	/* BYE, SUPERSEDE or a failure was fed */
-	bool was_good;		/* the primary of its session holds its output and lives */
+	uint64_t
+		leave_by; /* what disks can still be told to leave until then, once they are told at all */
+	bool was_good; /* the primary of its session holds its output and lives */
 	uint64_t last_good;
 };
 
@@ -408,7 +410,10 @@ struct disk_epoch {
 
 struct disk_b {
 	enum disk_state state;
+	bool serves;	/* ACTIVE, or was when its journal failed */
 	uint32_t owner; /* gen of the worker of its session, 0: none */
+	uint32_t
+		leaver; /* ... of the one that has to tell it to leave: its server died while ACTIVE */
 	int slot;
 	uint32_t token;	  /* what was under way before it changed is void */
 	uint64_t content; /* newest write in the volume */
@@ -496,13 +501,23 @@ enum fault_type {
 	FAULT_COUNT
 };
 
+/* What a fault of a written plan may wait for, from its time on: the instants at which it hurts. */
+enum moment {
+	MOMENT_NONE,
+	MOMENT_HELD,   /* a disk of B has said HELD, the core has not heard it */
+	MOMENT_ACTIVE, /* ... ACTIVE */
+	MOMENT_RUN,    /* BACT_RUN is being carried out */
+};
+
 struct fault {
 	enum fault_type type;
+	enum moment upon;
 	enum side side;
 	uint64_t at;
 	uint64_t duration;
 	uint64_t arg;
-	bool flag; /* the host comes back; the worker dies after the action, not before */
+	bool flag;     /* the host comes back; the worker dies after the action, not before */
+	bool replaced; /* DISK_ERROR at B: at once, by one that is fresh */
 };
 
 struct plan {
@@ -547,6 +562,7 @@ struct sim {
 	uint64_t b_term;
 	uint32_t next_gen;
 	struct trap b_trap; /* for the next worker of host B */
+	unsigned int armed; /* faults that wait for their moment, a bit each */
 	/* modes that faults switch on */
 	uint64_t no_suspend_until;
 	uint64_t dirty_until;
@@ -654,7 +670,10 @@ void disks_b_begin(struct sim *s, int slot);
 void disks_b_end(struct sim *s, int slot, const struct msg *m);
 void disks_b_commit(struct sim *s, int slot, uint64_t epoch);
 void disks_b_activate(struct sim *s, int slot, uint64_t epoch);
-void disks_b_leave(struct sim *s, int slot);
+/* by_word: LEAVE; else the worker is gone, and a disk that is ACTIVE cannot know whether the VM runs. */
+void disks_b_leave(struct sim *s, int slot, bool by_word);
+/* Those whose server died are told when it is back. 0: all have left; else when to ask again. */
+uint64_t disks_b_left(struct sim *s, int slot);
 void disks_b_host_died(struct sim *s);
 bool disks_b_hold(const struct sim *s, int slot, uint64_t epoch);
 bool disks_b_good(const struct sim *s, int slot);
@@ -663,6 +682,7 @@ void disks_a_server_dies(struct sim *s, int n, uint64_t until);
 void disks_a_drop_out(struct sim *s, int n);
 void disks_b_server_dies(struct sim *s, int n, uint64_t until);
 void disks_b_break(struct sim *s, int n);
+void disks_b_repaired(struct sim *s, int n);
 bool disks_b_owned(const struct sim *s, const struct disk_b *d, int slot);
 bool disks_quiet(const struct sim *s);
 
@@ -693,6 +713,7 @@ void oracle_asks(struct sim *s);
 /* faults.c */
 void plan_random(struct sim *s, struct plan *p);
 void fault_strike(struct sim *s, int n);
+void fault_moment(struct sim *s, enum moment m);
 void fault_thaw(struct sim *s, enum side side);
 void fault_boot(struct sim *s, enum side side);
 void faults_end(struct sim *s);

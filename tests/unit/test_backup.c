@@ -114,8 +114,10 @@ static void bed_in(struct bed *t, enum peer_loss_policy policy, enum backup_stat
 	epoch(t, 1);
 	if (state == BACKUP_ACTIVATING || state == BACKUP_ACTIVE)
 		failover(t, true);
-	if (state == BACKUP_ACTIVE)
+	if (state == BACKUP_ACTIVE) {
+		feed(t, BEV_BUILT, 0);
 		feed(t, BEV_ACTIVATED, 0);
+	}
 	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)
 		feed(t, BEV_BYE, 0);
 	if (state == BACKUP_ENDED)
@@ -167,6 +169,7 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 			[BEV_FAILOVER] = {BACKUP_BUILDING, "answer:failover:1"},
 			[BEV_DISKS] = {BACKUP_BUILDING, ""},
 			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
+			[BEV_BUILT] = {BACKUP_ABANDONING, "disconnect abandon"},
 		},
 	[BACKUP_STANDING] =
 		{
@@ -181,13 +184,14 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
 			[BEV_HANDOVER] = {BACKUP_ACTIVATING,
 					  "drop-partial persist-term:t8 activate:1"},
+			[BEV_BUILT] = {BACKUP_ABANDONING, "disconnect abandon"},
 		},
 	[BACKUP_ACTIVATING] =
 		{
 			[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
 			[BEV_FAILOVER] = {BACKUP_ACTIVATING, "answer:failover:4"},
-			[BEV_ACTIVATED] = {BACKUP_ACTIVE, "takeover:t8"},
 			[BEV_DISK_FAILED] = {BACKUP_ABANDONING, "refuse abandon"},
+			[BEV_BUILT] = {BACKUP_ACTIVATING, "run"},
 		},
 	[BACKUP_ACTIVE] =
 		{
@@ -207,23 +211,37 @@ static const struct expected table[BACKUP_ENDED + 1][BEV_COUNT] = {
 		},
 };
 
+/* ACTIVATING, after `run`: no disk takes back what may run by now. */
+static const struct expected let_run[BEV_COUNT] = {
+	[BEV_STANDBY_FAILED] = {BACKUP_ABANDONING, "disconnect abandon"},
+	[BEV_FAILOVER] = {BACKUP_ACTIVATING, "answer:failover:4"},
+	[BEV_ACTIVATED] = {BACKUP_ACTIVE, "takeover:t8"},
+};
+
+static void expect(struct bed *t, enum backup_event_type type, const struct expected *x)
+{
+	struct backup_event ev = due(&t->b, type);
+	enum backup_state before = t->b.state;
+	const char *said = step(t, &ev);
+
+	if (strcmp(said, x->actions ? x->actions : "") != 0 ||
+	    t->b.state != (x->actions ? x->state : before))
+		fail_msg("%s on %s: %s, \"%s\"", backup_state_name(before), backup_event_name(type),
+			 backup_state_name(t->b.state), said);
+}
+
 static void every_state_gets_every_event(void **state)
 {
-	for (int s = 0; s <= BACKUP_ENDED; s++) {
-		for (int e = 0; e < BEV_COUNT; e++) {
-			const struct expected *x = &table[s][e];
-			struct backup_event ev;
-			struct bed t;
-			const char *said;
+	struct bed t;
 
+	for (int e = 0; e < BEV_COUNT; e++) {
+		for (int s = 0; s <= BACKUP_ENDED; s++) {
 			bed_in(&t, POLICY_HOLD, s);
-			ev = due(&t.b, e);
-			said = step(&t, &ev);
-			if (strcmp(said, x->actions ? x->actions : "") != 0 ||
-			    t.b.state != (x->actions ? x->state : (enum backup_state)s))
-				fail_msg("%s on %s: %s, \"%s\"", backup_state_name(s),
-					 backup_event_name(e), backup_state_name(t.b.state), said);
+			expect(&t, e, &table[s][e]);
 		}
+		bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
+		feed(&t, BEV_BUILT, 0);
+		expect(&t, e, &let_run[e]);
 	}
 }
 
@@ -333,6 +351,7 @@ static void a_silent_link(void **state)
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
 	assert_string_equal(wait(&t, 2000 * MS),
 			    "disconnect drop-partial persist-term:t8 activate:1");
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
 	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "");
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
 	assert_string_equal(wait(&t, 2000 * MS), "disconnect drop-partial");
@@ -517,6 +536,7 @@ static void told_when_it_is_true(void **state)
 	assert_string_equal(failover(&t, true),
 			    "answer:failover:0 drop-partial persist-term:t8 activate:1");
 	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "");
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
 	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8 answer:supersede:4");
 	assert_int_equal(t.out.a[1].term, TERM + 1);
 }
@@ -529,6 +549,13 @@ static void a_failed_activation_stands_down(void **state)
 	feed(&t, BEV_SUPERSEDE, 0);
 	assert_string_equal(feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
 	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
+	/* It could not be let run, for certain. */
+	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
+	feed(&t, BEV_BUILT, 0);
+	feed(&t, BEV_BYE, 0);
+	assert_string_equal(feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
+	assert_false(backup_may_run(&t.b));
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "");
 }
 
 /* ---- standing down ---- */
@@ -579,6 +606,11 @@ static void runs_only_when_decided(void **state)
 	assert_false(backup_may_run(&t.b));
 	feed(&t, BEV_APPLIED, t.b.committed);
 	assert_true(backup_may_run(&t.b));
+	/* Decided, but complete before it was told to be: without the newest epoch. */
+	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
+	feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
+	failover(&t, true);
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "disconnect abandon");
 }
 
 static void welcome(void **state)
@@ -819,8 +851,10 @@ static void the_disks_first(void **state)
 	failover(&t, true);
 	assert_false(backup_may_run(&t.b));
 	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
+	/* It is the VM's own disk by now, though nobody has seen the VM run yet. */
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "");
 	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
-	/* It is the VM's own disk by now. */
 	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "");
 }
 
@@ -842,6 +876,12 @@ static void a_disk_fails(void **state)
 	failover(&t, true);
 	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
 	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "");
+	/* Complete is not yet let run. */
+	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
+	failover(&t, true);
+	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
+	assert_string_equal(feed(&t, BEV_BUILT, 0), "");
 }
 
 /* Whatever ends the standby, its disks cannot be run after it. */
@@ -880,6 +920,7 @@ static void handed_over(void **state)
 				    "drop-partial persist-term:t8 disks-activate:1");
 		assert_string_equal(feed(&t, BEV_HANDOVER, 0), "");
 		assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+		assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
 		assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
 	}
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,8 @@ static int child_main(void)
 	child_say("built domid=12");
 	if (recv(4, buf, sizeof(buf), 0) != 3 || memcmp(buf, "run", 3) != 0)
 		return 97;
+	if (strcmp(role, "crash") == 0)
+		raise(SIGKILL);
 	child_say("running domid=12");
 	/* Until the test has seen it run, or has failed. */
 	while (access(end, F_OK) < 0)
@@ -568,11 +571,9 @@ static void no_common_version(void **state)
 	bed_fini(&b);
 }
 
-/* A session up to "the VM runs here"; the guest ends with end_it(). */
-static void bed_active(struct bed *b, const char *role)
+static void fail_over(struct bed *b, const char *role)
 {
 	const struct backup_event failover = {.type = BEV_FAILOVER, .force = true};
-	struct frame f;
 
 	bed_init(b);
 	atomic_store(&given_back, 0);
@@ -583,6 +584,14 @@ static void bed_active(struct bed *b, const char *role)
 	first_copy(b);
 	assert_int_equal(atomic_load(&given_back), 0);
 	backup_shell_event(&b->s, &failover);
+}
+
+/* A session up to "the VM runs here"; the guest ends with end_it(). */
+static void bed_active(struct bed *b, const char *role)
+{
+	struct frame f;
+
+	fail_over(b, role);
 	assert_int_equal(hear(b, &f), 0);
 	assert_int_equal(f.h.type, FRAME_TAKEOVER);
 	assert_int_equal(b->s.core.state, BACKUP_ACTIVE);
@@ -633,6 +642,27 @@ static void the_active_vm_is_not_watched(void **state)
 	bed_fini(&b);
 }
 
+/* P3, P4: nobody knows whether the VM ran: it is neither taken down nor forgotten, and the primary is told nothing. */
+static void the_builder_dies_as_the_vm_runs(void **state)
+{
+	struct vm_state st;
+	struct err e = ERR_INIT;
+	struct frame f;
+	struct bed b;
+
+	fail_over(&b, "crash");
+	until_finished(&b);
+	assert_int_equal(b.s.exit_code, WORKER_DONE);
+	assert_int_equal(b.s.core.state, BACKUP_ACTIVATING);
+	assert_int_equal(vm_state_load(b.dir, "web", &st, &e), 0);
+	assert_int_equal(st.role, VM_ACTIVE);
+	assert_int_equal(st.term, TERM + 1);
+	backup_data_free(b.s.data);
+	b.s.data = NULL;
+	assert_int_equal(hear(&b, &f), -ECONNRESET);
+	bed_fini(&b);
+}
+
 static int set_up(void **state)
 {
 	pki = pki_new();
@@ -661,6 +691,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(facts_that_are_none),
 		cmocka_unit_test(the_active_vm_ends),
 		cmocka_unit_test(the_active_vm_is_not_watched),
+		cmocka_unit_test(the_builder_dies_as_the_vm_runs),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "restore") == 0)

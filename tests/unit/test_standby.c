@@ -107,6 +107,12 @@ static int child_restore(const char *role)
 	}
 	if (!hear("run"))
 		return 94;
+	if (strcmp(role, "crash-as-it-runs") == 0)
+		raise(SIGKILL);
+	if (strcmp(role, "cannot-run") == 0) {
+		say("error unpause domain 12: no such domain");
+		return 1;
+	}
 	say("vif name=vif12.0 mac=00:16:3e:0a:0b:ff bridge=xenbr0");
 	say("vif name=vif12.1 mac=00:16:3e:0a:0b:fe bridge=");
 	say("vif name=vif12.2 mac=00:16:3e bridge=xenbr0");
@@ -249,6 +255,43 @@ static void runs_unwatched(void **state)
 	assert_int_equal(ev.type, STANDBY_UNWATCHED);
 	assert_non_null(strstr(ev.text, "status 1"));
 	world_fini(&w, RESTORE_LINE "bytes=0\n");
+}
+
+/* P3, P4: it may run under either name, or not; nothing is destroyed, and nobody is told that it is gone. */
+static void dies_as_it_lets_it_run(void **state)
+{
+	struct standby_event ev;
+	struct world w;
+
+	world_init(&w, "crash-as-it-runs");
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	ev = next_at(&w, SOME_TIME);
+	assert_int_equal(ev.type, STANDBY_LOST);
+	assert_non_null(strstr(ev.text, "signal 9"));
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	standby_step(w.s, SOME_TIME, &ev);
+	assert_int_equal(ev.type, STANDBY_NOTHING);
+	assert_true(standby_deadline(w.s) == CLOCK_NEVER);
+	world_fini(&w, RESTORE_LINE "bytes=0\n");
+}
+
+/* It says so: that is certain, and what is left is taken down. */
+static void cannot_be_let_run(void **state)
+{
+	struct world w;
+
+	world_init(&w, "cannot-run");
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_FAILED);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_GONE);
+	world_fini(&w, RESTORE_LINE "bytes=0\n" DESTROY_LINE);
 }
 
 static void may_be_told_before_it_is_built(void **state)
@@ -404,6 +447,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs),
 		cmocka_unit_test(runs_unwatched),
+		cmocka_unit_test(dies_as_it_lets_it_run),
+		cmocka_unit_test(cannot_be_let_run),
 		cmocka_unit_test(may_be_told_before_it_is_built),
 		cmocka_unit_test(name_taken_can_be_tried_again),
 		cmocka_unit_test(name_taken_can_be_given_up),
