@@ -404,6 +404,13 @@ static const struct disk_scenario {
 	  HOLD,
 	  PROTECTED,
 	  {FAULT(DISK_SLOW, B, .at = T5, .duration = 4 * SEC)}}},
+	{2,
+	 MEMORY,
+	 {"disk-backup-reads-an-old-session",
+	  PRIMARY,
+	  PROTECTED,
+	  {FAULT(KILL_WORKER, B, .at = T5),
+	   FAULT(STOP_AT, B, .at = T5 + MS, .arg = 1, .flag = true, .duration = 1015 * MS)}}},
 	{2, MEMORY, {"disk-unprotect", BACKUP, ENDED, {FAULT(UNPROTECT, A, .at = T5)}}},
 };
 
