@@ -374,7 +374,6 @@ static void let_run(struct sim *s, int slot)
 	s->b_role = ROLE_ACTIVE;
 	run.token = s->standby.token;
 	ev_push(s, s->now + rng_below(&s->rng, 2 * MS), &run);
-	fault_moment(s, MOMENT_RUN);
 }
 
 static void applied(struct sim *s, int slot)
@@ -436,6 +435,7 @@ static void runs(struct sim *s, const struct ev *ev)
 		d->state = w->partial_state;
 	oracle_activated(s);
 	post(s, ev->slot, BEV_ACTIVATED, 0);
+	fault_moment(s, MOMENT_RUNS);
 }
 
 static void abandon(struct sim *s, int slot)
@@ -542,8 +542,12 @@ static bool execute_all(struct sim *s, int slot)
 	while (w->done < w->todo.n && w->proc.alive && !s->failed) {
 		bool sprung = trap->countdown && --trap->countdown == 0;
 
-		if (!sprung || trap->after)
-			execute(s, slot, &w->todo.a[w->done++]);
+		if (!sprung || trap->after) {
+			const struct backup_action *a = &w->todo.a[w->done++];
+
+			execute(s, slot, a);
+			fault_moment(s, MOMENT_B + a->type);
+		}
 		if (!sprung || !w->proc.alive)
 			continue;
 		if (!trap->freeze)

@@ -313,6 +313,7 @@ static void durable(struct sim *s, int n, uint64_t epoch)
 	if (!epoch_reached(d->durable, epoch))
 		d->durable = epoch;
 	tell_b(s, n, BEV_DISK_DURABLE, epoch, false);
+	fault_moment(s, MOMENT_DURABLE);
 	m.state = j->newest;
 	if (d->owner && s->b[d->slot].proc.alive && disks_b_owned(s, d, d->slot))
 		net_send(s, s->b[d->slot].conn, SIDE_A, &m);

@@ -247,6 +247,24 @@ void plan_random(struct sim *s, struct plan *p)
 	plan_arbiter(s->seed, p, begin);
 }
 
+/* Random numbers of its own: what a seed means without it does not change. */
+void plan_aim(uint64_t seed, struct plan *p)
+{
+	struct rng r;
+
+	rng_seed(&r, ~seed);
+	for (int i = 0; i < p->n; i++) {
+		struct fault *f = &p->fault[i];
+
+		if (rng_percent(&r, 50))
+			continue;
+		f->upon = (unsigned int)rng_between(&r, MOMENT_NONE + 1, MOMENT_COUNT - 1);
+		f->after = rng_below(&r, UINT64_C(1) << rng_below(&r, 22));
+		/* What it waits for should come yet. */
+		f->at = f->at / 2;
+	}
+}
+
 const char *fault_name(enum fault_type t)
 {
 	static const char *const names[FAULT_COUNT] = {
@@ -567,15 +585,15 @@ static void disks_repaired(struct sim *s)
 }
 
 /* Those that wait for it strike now. */
-void fault_moment(struct sim *s, enum moment m)
+void fault_moment(struct sim *s, unsigned int moment)
 {
 	for (int i = 0; i < s->plan.n; i++) {
 		const struct ev ev = {.kind = EV_FAULT, .fault = i, .ok = true};
 
-		if (!(s->armed & 1u << i) || s->plan.fault[i].upon != m)
+		if (!(s->armed & 1u << i) || s->plan.fault[i].upon != moment)
 			continue;
 		s->armed &= ~(1u << i);
-		ev_push(s, s->now, &ev);
+		ev_push(s, s->now + s->plan.fault[i].after, &ev);
 	}
 }
 

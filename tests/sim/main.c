@@ -4,6 +4,7 @@
  *
  *	sim --seeds N [--first S]    seeds S to S + N - 1; the last line is "sim: seeds= violations= ..."
  *	sim --seed S [--trace]       that one, told event by event with --trace
+ *	sim --aimed ...              the same seeds, but half of the faults wait for a moment at which they hurt
  *	sim --file FILE              the seeds of a file, a number and what it was on each line
  *	sim --scenario NAME|all [--trace]   a written plan; sim --scenarios lists them
  *
@@ -31,6 +32,7 @@ struct totals {
 	uint64_t activated;
 	uint64_t with_arbiter;
 	uint64_t their_holes; /* that no operator asked for */
+	bool aimed;
 };
 
 static struct sim world;
@@ -50,9 +52,12 @@ static void run_seed(struct totals *t, uint64_t seed, bool trace)
 {
 	bool ok;
 
+	const char *aimed = t->aimed ? "--aimed " : "";
+
 	epitaph_size = snprintf(epitaph, sizeof(epitaph),
-				"sim: assertion; replay: sim --seed %" PRIu64 " --trace\n", seed);
-	ok = sim_run(&world, seed, trace);
+				"sim: assertion; replay: sim %s--seed %" PRIu64 " --trace\n", aimed,
+				seed);
+	ok = t->aimed ? sim_run_aimed(&world, seed, trace) : sim_run(&world, seed, trace);
 	t->seeds++;
 	t->events += world.n_events;
 	t->holes += world.p3_holes > 0;
@@ -62,8 +67,8 @@ static void run_seed(struct totals *t, uint64_t seed, bool trace)
 	if (ok)
 		return;
 	if (t->violations++ < SHOWN)
-		printf("seed %llu: %s; replay: sim --seed %llu --trace\n", (unsigned long long)seed,
-		       world.why, (unsigned long long)seed);
+		printf("seed %llu: %s; replay: sim %s--seed %llu --trace\n",
+		       (unsigned long long)seed, world.why, aimed, (unsigned long long)seed);
 }
 
 static int run_file(struct totals *t, const char *path)
@@ -98,8 +103,8 @@ static int report(const struct totals *t)
 
 static int usage(void)
 {
-	fputs("usage: sim [--seeds N] [--first S] | --seed S [--trace] | --file FILE | "
-	      "--scenario NAME|all [--trace] | --scenarios\n",
+	fputs("usage: sim [--aimed] [--seeds N] [--first S] | [--aimed] --seed S [--trace] | "
+	      "--file FILE | --scenario NAME|all [--trace] | --scenarios\n",
 	      stderr);
 	return 2;
 }
@@ -110,7 +115,8 @@ int main(int argc, char **argv)
 		{"seeds", required_argument, NULL, 'n'},    {"first", required_argument, NULL, 'f'},
 		{"seed", required_argument, NULL, 's'},	    {"file", required_argument, NULL, 'r'},
 		{"scenario", required_argument, NULL, 'c'}, {"scenarios", no_argument, NULL, 'l'},
-		{"trace", no_argument, NULL, 't'},	    {NULL, 0, NULL, 0},
+		{"trace", no_argument, NULL, 't'},	    {"aimed", no_argument, NULL, 'a'},
+		{NULL, 0, NULL, 0},
 	};
 	struct totals t = {0};
 	const char *scenario = NULL;
@@ -142,6 +148,9 @@ int main(int argc, char **argv)
 			return scenario_list();
 		case 't':
 			trace = true;
+			break;
+		case 'a':
+			t.aimed = true;
 			break;
 		default:
 			return usage();

@@ -546,8 +546,12 @@ static bool execute_all(struct sim *s)
 	while (a->done < a->todo.n && a->proc.alive && !s->failed) {
 		bool sprung = trap->countdown && --trap->countdown == 0;
 
-		if (!sprung || trap->after)
-			execute(s, &a->todo.a[a->done++]);
+		if (!sprung || trap->after) {
+			const struct primary_action *act = &a->todo.a[a->done++];
+
+			execute(s, act);
+			fault_moment(s, MOMENT_A + act->type);
+		}
 		if (!sprung || !a->proc.alive)
 			continue;
 		if (!trap->freeze)

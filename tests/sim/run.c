@@ -258,7 +258,7 @@ static void run(struct sim *s)
 		sim_fail(s, "P4", "not settled after the faults: %s", state_text(s));
 }
 
-bool sim_run_plan(struct sim *s, uint64_t seed, const struct plan *plan, bool trace)
+static bool run_it(struct sim *s, uint64_t seed, const struct plan *plan, bool aimed, bool trace)
 {
 	memset(s, 0, sizeof(*s));
 	s->seed = seed;
@@ -268,13 +268,25 @@ bool sim_run_plan(struct sim *s, uint64_t seed, const struct plan *plan, bool tr
 		s->plan = *plan;
 	else
 		plan_random(s, &s->plan);
+	if (aimed)
+		plan_aim(seed, &s->plan);
 	begin(s);
 	run(s);
 	sim_trace(s, "-- end: %s", state_text(s));
 	return !s->failed;
 }
 
+bool sim_run_plan(struct sim *s, uint64_t seed, const struct plan *plan, bool trace)
+{
+	return run_it(s, seed, plan, false, trace);
+}
+
 bool sim_run(struct sim *s, uint64_t seed, bool trace)
 {
-	return sim_run_plan(s, seed, NULL, trace);
+	return run_it(s, seed, NULL, false, trace);
+}
+
+bool sim_run_aimed(struct sim *s, uint64_t seed, bool trace)
+{
+	return run_it(s, seed, NULL, true, trace);
 }

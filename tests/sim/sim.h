@@ -501,17 +501,22 @@ enum fault_type {
 	FAULT_COUNT
 };
 
-/* What a fault of a written plan may wait for, from its time on: the instants at which it hurts. */
+/* What a fault may wait for, from its time on: the instants at which it hurts. */
 enum moment {
 	MOMENT_NONE,
-	MOMENT_HELD,   /* a disk of B has said HELD, the core has not heard it */
-	MOMENT_ACTIVE, /* ... ACTIVE */
-	MOMENT_RUN,    /* BACT_RUN is being carried out */
+	MOMENT_HELD,	/* a disk of B has said HELD, the core has not heard it */
+	MOMENT_DURABLE, /* ... DURABLE */
+	MOMENT_ACTIVE,	/* ... ACTIVE */
+	MOMENT_RUNS,	/* the VM has begun to run at B, the core has not heard it */
+	MOMENT_A,	/* and PACT_...: that was begun */
+	MOMENT_B = MOMENT_A + PACT_ASK_VOTE + 1, /* and BACT_... */
+	MOMENT_COUNT = MOMENT_B + BACT_ASK_VOTE + 1
 };
 
 struct fault {
 	enum fault_type type;
-	enum moment upon;
+	unsigned int upon; /* enum moment */
+	uint64_t after;	   /* ... and so much later */
 	enum side side;
 	uint64_t at;
 	uint64_t duration;
@@ -603,6 +608,8 @@ bool ev_pop(struct sim *s, struct ev *ev);
 
 /* run.c */
 bool sim_run(struct sim *s, uint64_t seed, bool trace);
+/* The same seed, but half of its faults wait for a moment: plan_aim(). */
+bool sim_run_aimed(struct sim *s, uint64_t seed, bool trace);
 bool sim_run_plan(struct sim *s, uint64_t seed, const struct plan *plan, bool trace);
 PRINTF(2, 3) void sim_trace(struct sim *s, const char *fmt, ...);
 PRINTF(3, 4) void sim_fail(struct sim *s, const char *promise, const char *fmt, ...);
@@ -712,8 +719,9 @@ void oracle_asks(struct sim *s);
 
 /* faults.c */
 void plan_random(struct sim *s, struct plan *p);
+void plan_aim(uint64_t seed, struct plan *p);
 void fault_strike(struct sim *s, int n);
-void fault_moment(struct sim *s, enum moment m);
+void fault_moment(struct sim *s, unsigned int moment);
 void fault_thaw(struct sim *s, enum side side);
 void fault_boot(struct sim *s, enum side side);
 void faults_end(struct sim *s);
