@@ -160,7 +160,7 @@ static void dispatch(struct sim *s, const struct ev *ev)
 	case EV_FAULT:
 		if (s->plan.fault[ev->fault].upon && !ev->ok)
 			s->armed |= 1u << ev->fault;
-		else
+		else if (!ev->ok || !s->faults_over) /* its moment came too late */
 			fault_strike(s, ev->fault);
 		break;
 	case EV_THAW:
