@@ -3,7 +3,9 @@
 #include "disk/disk_ctl.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "disk/backup_disk.h"
 #include "disk/blk_io.h"
 #include "disk/block_server.h"
 #include "disk/disk_state.h"
@@ -15,6 +17,7 @@
 #include "lib/ctl_std.h"
 #include "lib/err.h"
 #include "lib/json_out.h"
+#include "lib/log.h"
 
 static void put_hist(struct json *j, const char *key, const struct hist *h)
 {
@@ -61,6 +64,7 @@ static void put_disk(struct json *j, const struct disk_ctl *c)
 	json_out_text(j, "state", journal_state_name(d->state));
 	json_out_text(j, "why", d->why[0] ? d->why : NULL);
 	json_out_text(j, "role", c->port ? port_shell_role(c->port) : NULL);
+	json_out_text(j, "vm", c->port ? port_shell_vm(c->port) : NULL);
 	json_out_textf(j, "generation", "%016llx", (unsigned long long)d->gens.current);
 	json_out_textf(j, "bitmap", "%016llx", (unsigned long long)d->gens.bitmap);
 	json_out_u64(j, "dirty_bytes", epoch_log_behind(d->log));
@@ -89,6 +93,84 @@ static int on_verify(void *ctx, struct ctl_request *rq, struct err *e)
 	return rc < 0 ? err_setx(e, rc, "the disk is not protected from this host") : 0;
 }
 
+/* ---- surrender ---- */
+
+/* Longer than the journal needs, shorter than whoever asks waits. */
+#define SURRENDER_NS (4 * NS_PER_SEC)
+
+static int may_surrender(const struct disk_ctl *c, struct err *e)
+{
+	const char *name, *role;
+
+	if (!c->disk || !c->port)
+		return err_setx(e, -EAGAIN, "the disk is not open yet");
+	name = c->disk->conf.name;
+	role = port_shell_role(c->port);
+	if (role && !strcmp(role, "primary"))
+		return err_setx(e, -EBUSY,
+				"VM %s is protected from this host, on this copy of disk \"%s\": "
+				"unprotect and end it first",
+				port_shell_vm(c->port), name);
+	if (backup_disk_busy(c->backup))
+		return err_setx(e, -EBUSY,
+				"disk \"%s\" follows the other host's already: there is nothing to "
+				"give up",
+				name);
+	return disk_may_surrender(c->disk, e);
+}
+
+static void put_surrender(struct json *j, const struct disk_ctl *c)
+{
+	const struct disk *d = c->disk;
+
+	json_out_text(j, "disk", d->conf.name);
+	json_out_text(j, "vm", port_shell_vm(c->port));
+	json_out_text(j, "state", journal_state_name(d->state));
+	json_out_textf(j, "generation", "%016llx", (unsigned long long)d->gens.current);
+	json_out_u64(j, "dirty_bytes", epoch_log_behind(d->log));
+	json_out_bool(j, "surrendered", disk_is_surrendered(d));
+}
+
+static int on_surrender(void *ctx, struct ctl_request *rq, struct err *e)
+{
+	struct disk_ctl *c = ctx;
+	bool dry_run = rq->argc == 1;
+	int rc;
+
+	if (dry_run && strcmp(rq->argv[0], "dry-run") != 0)
+		return err_setx(e, -EINVAL, "surrender: \"%.32s\" is not dry-run", rq->argv[0]);
+	rc = may_surrender(c, e);
+	if (rc < 0)
+		return rc;
+	put_surrender(rq->reply, c);
+	if (dry_run || disk_is_surrendered(c->disk))
+		return 0;
+	if (c->surrenders.id || disk_wants(c->disk, DISK_WISH_SURRENDER))
+		return err_setx(e, -EBUSY, "disk \"%s\" is being given up", c->disk->conf.name);
+	log_warn("the operator gives up what is here, generation %016llx",
+		 (unsigned long long)c->disk->gens.current);
+	disk_want(c->disk, DISK_WISH_SURRENDER);
+	c->ctl = rq->server;
+	c->surrenders = rq->token;
+	ctl_server_later(rq, SURRENDER_NS);
+	return 0;
+}
+
+void disk_ctl_go_on(struct disk_ctl *c)
+{
+	struct err e = ERR_INIT;
+	int rc = 0;
+
+	if (!c->surrenders.id || disk_wants(c->disk, DISK_WISH_SURRENDER))
+		return;
+	if (!disk_is_surrendered(c->disk))
+		rc = err_setx(&e, -EIO, "disk \"%s\" could not be given up, it is %s%s%.200s",
+			      c->disk->conf.name, journal_state_name(c->disk->state),
+			      c->disk->why[0] ? ": " : "", c->disk->why);
+	ctl_server_finish(c->ctl, c->surrenders, rc, &e);
+	c->surrenders.id = 0;
+}
+
 static int on_status(void *ctx, struct ctl_request *rq, struct err *e)
 {
 	const struct disk_ctl *c = ctx;
@@ -113,9 +195,18 @@ int disk_ctl_add(struct ctl_server *s, struct disk_ctl *ctx)
 	const struct ctl_command status = {"status", "  what the disk does", 0, 0, on_status, ctx};
 	const struct ctl_command verify = {
 		"verify", "  compare the peer's copy with this one", 0, 0, on_verify, ctx};
+	const struct ctl_command surrender = {
+		"surrender",
+		"[dry-run]  give up what is here: it is to be overwritten from the other host",
+		0,
+		1,
+		on_surrender,
+		ctx};
 	int rc = ctl_std_add(s, "romulus-disk");
 
 	if (!rc)
 		rc = ctl_server_add(s, &status);
-	return rc ? rc : ctl_server_add(s, &verify);
+	if (!rc)
+		rc = ctl_server_add(s, &verify);
+	return rc ? rc : ctl_server_add(s, &surrender);
 }

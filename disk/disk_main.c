@@ -205,6 +205,28 @@ static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, vo
 	return m->opt.socket_only ? stop(m) : kernel_shell_let_go(&m->kernel);
 }
 
+static int on_post(sd_event_source *src, void *arg)
+{
+	struct main_ctx *m = arg;
+
+	disk_ctl_go_on(&m->ctl_ctx);
+	return 0;
+}
+
+/* After the port's, which brings the disk on. */
+static int add_post(struct main_ctx *m)
+{
+	sd_event_source *src;
+	int r = sd_event_add_post(m->loop, &src, on_post, m);
+
+	if (r < 0)
+		return r;
+	sd_event_source_set_floating(src, true);
+	r = sd_event_source_set_priority(src, SD_EVENT_PRIORITY_NORMAL + 1);
+	sd_event_source_unref(src);
+	return r;
+}
+
 static int add_sources(struct main_ctx *m, struct err *e)
 {
 	int r = sd_event_add_io(m->loop, NULL, block_server_fd(m->server), EPOLLIN, on_server, m);
@@ -213,6 +235,8 @@ static int add_sources(struct main_ctx *m, struct err *e)
 		r = sd_event_add_signal(m->loop, NULL, SIGTERM, on_signal, m);
 	if (r >= 0)
 		r = sd_event_add_signal(m->loop, NULL, SIGINT, on_signal, m);
+	if (r >= 0)
+		r = add_post(m);
 	return r < 0 ? err_set(e, r, "event loop") : 0;
 }
 
@@ -317,6 +341,7 @@ static int make_state(struct main_ctx *m, struct err *e)
 		return err_set(e, -ENOMEM, "disk");
 	m->ctl_ctx.disk = m->state;
 	m->ctl_ctx.primary = m->primary;
+	m->ctl_ctx.backup = m->backup;
 	return 0;
 }
 

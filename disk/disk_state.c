@@ -247,9 +247,45 @@ static struct journal_gens gens_of(const struct gen_tuple *t)
 	};
 }
 
+bool disk_is_surrendered(const struct disk *d)
+{
+	struct gen_tuple t = tuple_of(&d->gens);
+
+	return gen_is_surrendered(&t);
+}
+
+int disk_may_surrender(const struct disk *d, struct err *e)
+{
+	const char *name = d->conf.name;
+
+	if (disk_in_use(d))
+		return err_setx(e, -EBUSY, "a guest of this host has disk \"%s\": end it first",
+				name);
+	switch (d->state) {
+	case JOURNAL_ACTIVE:
+	case JOURNAL_OUTDATED:
+	case JOURNAL_SYNCING:
+		return 0;
+	case JOURNAL_CONSISTENT:
+		return err_setx(
+			e, -EBUSY,
+			"disk \"%s\" follows the other host's already: there is nothing to give up",
+			name);
+	case JOURNAL_EMPTY:
+		return err_setx(e, -ENODATA,
+				"disk \"%s\" is empty here: there is nothing to give up", name);
+	case JOURNAL_FAILED:
+		break;
+	}
+	return err_setx(e, -EIO,
+			"disk \"%s\" has failed here (%.100s): make it anew with romulus-disk "
+			"--format=target --force %s",
+			name, d->why, name);
+}
+
 void disk_want(struct disk *d, enum disk_wish wish)
 {
-	if (wish == DISK_WISH_OUTDATED) {
+	if (wish == DISK_WISH_OUTDATED || wish == DISK_WISH_SURRENDER) {
 		disk_serve(d, false);
 		/* Its guest is to be destroyed, and must not hang on us. */
 		block_server_refuse_parked(d->conf.server);
@@ -262,10 +298,20 @@ static void forget(struct disk *d, unsigned int wishes)
 	d->wanted &= ~wishes;
 	if (wishes & DISK_WISH_ACTIVATE)
 		d->pending_generation = 0;
-	if (wishes & (DISK_WISH_ALONE | DISK_WISH_OUTDATED))
+	if (wishes & (DISK_WISH_ALONE | DISK_WISH_OUTDATED | DISK_WISH_SURRENDER))
 		d->starts_alone = false;
+	if (wishes & DISK_WISH_SURRENDER)
+		d->pending_generation = 0;
 	d->news = true;
 	block_server_wake(d->conf.server);
+}
+
+static bool may_become(const struct disk *d, unsigned int wish)
+{
+	if (d->state == JOURNAL_ACTIVE)
+		return true;
+	return wish == DISK_WISH_SURRENDER &&
+	       (d->state == JOURNAL_OUTDATED || d->state == JOURNAL_SYNCING);
 }
 
 /* One wish after the other, in the order of their numbers. */
@@ -279,9 +325,9 @@ static void wishes_go_on(struct disk *d)
 
 	if (!wish || d->doing || d->changing)
 		return;
-	if (d->state != JOURNAL_ACTIVE) {
+	if (!may_become(d, wish)) {
 		/* A journal that failed: nothing can be written down any more, and nobody will believe this side. */
-		forget(d, d->wanted);
+		forget(d, wish);
 		return;
 	}
 	if (wish == DISK_WISH_ALONE)
@@ -291,7 +337,9 @@ static void wishes_go_on(struct disk *d)
 	else if (wish == DISK_WISH_ACTIVATE)
 		gen_activate(&t, d->pending_generation);
 	else
-		state = JOURNAL_OUTDATED;
+		state = d->state == JOURNAL_SYNCING ? JOURNAL_SYNCING : JOURNAL_OUTDATED;
+	if (wish == DISK_WISH_SURRENDER)
+		gen_surrender(&t);
 	gens = gens_of(&t);
 	if (state == d->state && !memcmp(&gens, &d->gens, sizeof(gens))) {
 		forget(d, wish);
@@ -310,6 +358,13 @@ static void own_marks_end(struct disk *d)
 	d->dirt_known = true;
 	dirty_map_clear_all(d->map);
 	intent_log_clear(d->intents);
+}
+
+static void say_why(struct disk *d, const char *why)
+{
+	if (!why[0] && disk_is_surrendered(d))
+		why = "it was given up, and waits to be overwritten from the other host";
+	snprintf(d->why, sizeof(d->why), "%s", why);
 }
 
 static void on_state(void *arg, enum journal_state state, const char *why)
@@ -333,7 +388,7 @@ static void on_state(void *arg, enum journal_state state, const char *why)
 	/* What was to be written when it failed is not there. */
 	if (state != JOURNAL_FAILED)
 		d->gens = st.gens;
-	snprintf(d->why, sizeof(d->why), "%s", why);
+	say_why(d, why);
 	d->changing = false;
 	forget(d, d->doing);
 	d->doing = 0;
@@ -475,7 +530,7 @@ static void begin(struct disk *d)
 	journal_stats(d->journal, &st);
 	d->state = st.state;
 	d->gens = st.gens;
-	snprintf(d->why, sizeof(d->why), "%s", st.why);
+	say_why(d, st.why);
 	/* A guest that has it is somebody's who will tell us; one that is yet to start has nobody. */
 	d->starts_alone = !d->conf.used_path || access(d->conf.used_path, F_OK) < 0;
 	/* A server before us was asked to activate it, and no write came yet: what it was to make, we make. */

@@ -43,6 +43,8 @@ enum disk_wish {
 	DISK_WISH_FINISH = 2,	/* gen_finish() */
 	DISK_WISH_ACTIVATE = 4, /* gen_activate() with the pending generation */
 	DISK_WISH_OUTDATED = 8, /* the peer runs the guest; nothing more is served */
+	DISK_WISH_SURRENDER =
+		16, /* gen_surrender(): OUTDATED, or SYNCING still; nothing more is served */
 };
 
 struct disk_conf {
@@ -134,6 +136,12 @@ static inline bool disk_settled(const struct disk *d)
 void disk_mark(struct disk *d, uint64_t off, uint64_t len);
 /* The stream is left: marks, and answers what was held back. Also when there is none. */
 void disk_leave_stream(struct disk *d);
+/*
+ * The operator gives up what is here: may that be wished for? 0; else e says who has the disk, or why there is nothing to
+ * give up. What follows is DISK_WISH_SURRENDER.
+ */
+MUST_CHECK int disk_may_surrender(const struct disk *d, struct err *e);
+bool disk_is_surrendered(const struct disk *d);
 /* The server stops or starts to serve the guest. */
 void disk_serve(struct disk *d, bool on);
 

@@ -100,19 +100,37 @@ static void plan_same(struct gen_plan *plan, const struct gen_side *me, const st
 	copy(plan, source, target, how, "one generation");
 }
 
+/* What the operator gave up counts from its bitmap, if the source knows that one; most of it is equal in any case. */
+static enum gen_how how_given_up(const struct gen_side *source, const struct gen_side *target)
+{
+	uint64_t base = target->gen.bitmap;
+
+	if (base == source->gen.bitmap || base == source->gen.current ||
+	    DISK_MUTANT(DISK_MUTANT_MARKS_OF_ANY_BASE))
+		return by_marks(source, target);
+	return GEN_HASH;
+}
+
 static void plan_new(struct gen_plan *plan, const struct gen_side *me, const struct gen_side *peer)
 {
 	const struct gen_side *target = me->gen.current ? peer : me;
+	const struct gen_side *source = target == peer ? me : peer;
 
-	if (!me->gen.current && !peer->gen.current) {
+	if (!source->gen.current) {
+		bool given_up = gen_is_surrendered(&me->gen) || gen_is_surrendered(&peer->gen);
+
 		verdict(plan, GEN_REFUSED,
-			"neither side has the disk's content yet: start the guest");
+			given_up
+				? "a copy was given up, and there is no other: say which one counts"
+				: "neither side has the disk's content yet: start the guest");
 		return;
 	}
 	plan->direction = target == peer ? GEN_TO_PEER : GEN_TO_ME;
-	/* A first copy that broke has left most of it there. */
-	copy(plan, target == peer ? me : peer, target,
-	     target->state == GEN_SYNCING ? GEN_HASH : GEN_FULL, "it is new there");
+	if (gen_is_surrendered(&target->gen))
+		copy(plan, source, target, how_given_up(source, target), "it was given up there");
+	else /* A first copy that broke has left most of it there. */
+		copy(plan, source, target, target->state == GEN_SYNCING ? GEN_HASH : GEN_FULL,
+		     "it is new there");
 }
 
 /* The target is older, by a generation or more. */
@@ -230,14 +248,14 @@ void gen_adopt(struct gen_tuple *t, const struct gen_tuple *source)
 	t->bitmap = 0;
 }
 
-bool gen_surrender(struct gen_tuple *t, const struct gen_tuple *survivor)
+void gen_surrender(struct gen_tuple *t)
 {
-	uint64_t base = t->bitmap;
-	bool marked = base != 0 && (base == survivor->bitmap || base == survivor->current);
+	uint64_t base = t->bitmap != 0 ? t->bitmap : t->current;
 
-	/* What is marked here counts from base: that is how far this side can go back. */
-	if (!marked && (base == 0 || !in_history(survivor, base)))
-		base = 0;
-	*t = (struct gen_tuple){.current = base};
-	return marked;
+	*t = (struct gen_tuple){.bitmap = base};
+}
+
+bool gen_is_surrendered(const struct gen_tuple *t)
+{
+	return t->current == 0 && t->bitmap != 0;
 }

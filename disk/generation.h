@@ -23,7 +23,7 @@
 
 /* Random values, 0 none; as the superblock and the wire have them. */
 struct gen_tuple {
-	uint64_t current;
+	uint64_t current;    /* 0 with a bitmap: given up by gen_surrender() */
 	uint64_t bitmap;     /* the generation that the dirty map counts from */
 	uint64_t history[2]; /* the newer first */
 };
@@ -92,10 +92,12 @@ void gen_finish(struct gen_tuple *t);
 /* Target: takes over what the source, after gen_finish(), said. */
 void gen_adopt(struct gen_tuple *t, const struct gen_tuple *source);
 /*
- * The operator gives up this side's history in favour of the survivor's: afterwards gen_plan() finds this one
- * older, or new. The caller makes it OUTDATED, unless it is SYNCING, keeps its dirty map and intent log for the copy, and
- * may not run the guest here. True when what both have marked suffices for the copy.
+ * The operator gives up this side's history, whatever the survivor's is: afterwards gen_plan() finds that this one is to be
+ * overwritten, by what both have marked if the survivor's marks count from the same generation, else by hash. The caller
+ * makes it OUTDATED, unless it is SYNCING, keeps its dirty map and intent log for the copy, and may not run the guest
+ * here. One that has no history keeps none; a second time changes nothing.
  */
-bool gen_surrender(struct gen_tuple *t, const struct gen_tuple *survivor);
+void gen_surrender(struct gen_tuple *t);
+bool gen_is_surrendered(const struct gen_tuple *t);
 
 #endif

@@ -159,8 +159,9 @@ MUST_CHECK int journal_activate(struct journal *j, uint64_t epoch, uint64_t gene
 /* Drops what is not committed, applies, then OUTDATED. From CONSISTENT, OUTDATED or ACTIVE; else -EPERM. */
 MUST_CHECK int journal_leave(struct journal *j);
 /*
- * State and generations as the owner says: a primary's. ACTIVE, or OUTDATED, from EMPTY or ACTIVE. Else -EPERM. What
- * journal_activate() said of a session is forgotten with it.
+ * State and generations as the owner says. A primary's: ACTIVE, or OUTDATED, from EMPTY or ACTIVE; what journal_activate() said
+ * of a session is forgotten with it. Of a copy that nobody follows: generations only, in OUTDATED or SYNCING without a
+ * session. Else -EPERM.
  */
 MUST_CHECK int journal_set(struct journal *j, enum journal_state state,
 			   const struct journal_gens *gens);

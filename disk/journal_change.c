@@ -108,12 +108,16 @@ int journal_leave(struct journal *j)
 
 int journal_set(struct journal *j, enum journal_state state, const struct journal_gens *gens)
 {
+	enum journal_state now = j->sb.state;
+	bool of_primary = (now == JOURNAL_EMPTY || now == JOURNAL_ACTIVE) &&
+			  (state == JOURNAL_ACTIVE || state == JOURNAL_OUTDATED);
+	bool of_nobody = (now == JOURNAL_OUTDATED || now == JOURNAL_SYNCING) && state == now &&
+			 !j->in_session;
 	int rc;
 
 	if (!may_change(j, &rc))
 		return rc;
-	if ((j->sb.state != JOURNAL_EMPTY && j->sb.state != JOURNAL_ACTIVE) ||
-	    (state != JOURNAL_ACTIVE && state != JOURNAL_OUTDATED))
+	if (!of_primary && !of_nobody)
 		return -EPERM;
 	begin(j, CHANGE_SET, state);
 	j->change.gens = *gens;
@@ -126,7 +130,7 @@ static bool drained(const struct journal *j)
 {
 	const struct change *c = &j->change;
 
-	if (c->kind == CHANGE_SET)
+	if (c->kind == CHANGE_SET && j->sb.state != JOURNAL_OUTDATED)
 		return true;
 	if (c->kind == CHANGE_ACTIVATE && JOURNAL_MUTANT(JM_ACTIVATE_UNAPPLIED))
 		return true;
@@ -178,10 +182,11 @@ static void write_down(struct journal *j)
 	} else if (c->kind == CHANGE_COPY) {
 		j->sb.session = c->session;
 		j->sb.applied_epoch = JOURNAL_NO_EPOCH;
-	} else if (c->kind == CHANGE_SET) {
-		/* What the guest writes from here on is of no session. */
+	} else if (c->kind == CHANGE_SET && j->sb.state == JOURNAL_ACTIVE) {
+		/* What the guest writes from here on is of no session, and the ring has nothing to do with it. */
 		j->sb.session = 0;
 		j->sb.applied_epoch = JOURNAL_NO_EPOCH;
+		j->sb.applying_lsn = 0;
 	}
 	j->sb.state = c->state;
 	j->sb.gens = c->gens;

@@ -22,7 +22,8 @@ enum disk_mutant {
 	DISK_MUTANT_TRUST_LOST_INTENT,	/* an intent log that could not be read counts as empty */
 	DISK_MUTANT_FINISH_AFTER_PEER, /* the source keeps its bitmap when the target has adopted */
 	DISK_MUTANT_ACTIVATE_KEEPS_BASE, /* an activation does not say what its bitmap counts from */
-	DISK_MUTANT_SETTLE_WHEN_ACKED,	 /* what the target holds in memory alone counts as there */
+	DISK_MUTANT_MARKS_OF_ANY_BASE, /* marks of what was given up suffice, whatever they count from */
+	DISK_MUTANT_SETTLE_WHEN_ACKED, /* what the target holds in memory alone counts as there */
 	/* epoch log and copier */
 	DISK_MUTANT_FORGET_EXTENTS,  /* a break forgets what was not settled */
 	DISK_MUTANT_SETTLE_TOO_MUCH, /* settling an epoch settles the one after it */

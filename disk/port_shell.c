@@ -34,6 +34,7 @@ struct port_shell {
 	sd_event_source *post;
 	struct port_link link;
 	unsigned int side;  /* FRAME_PRIMARY, FRAME_BACKUP, or 0: no ROLE yet */
+	char vm[NAME_SIZE]; /* of the newest ROLE ever */
 	bool holds;	    /* frame was not taken yet */
 	struct frame frame; /* valid while it holds */
 	struct err why;	    /* the connection is to be closed for */
@@ -44,6 +45,11 @@ const char *port_shell_role(const struct port_shell *s)
 	if (!s->side)
 		return NULL;
 	return s->side == FRAME_PRIMARY ? "primary" : "backup";
+}
+
+const char *port_shell_vm(const struct port_shell *s)
+{
+	return s->vm[0] ? s->vm : NULL;
 }
 
 /* ---- the worker ------------------------------------------------------------------- */
@@ -81,6 +87,7 @@ static int on_role(struct port_shell *s, struct err *e)
 	if (rc < 0)
 		return rc;
 	s->side = role.side;
+	memcpy(s->vm, role.vm, sizeof(s->vm));
 	log_info("VM %s: a %s's worker is here", role.vm, port_shell_role(s));
 	return 0;
 }

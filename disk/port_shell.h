@@ -32,5 +32,7 @@ void port_shell_free(struct port_shell *s);
 
 /* "primary", "backup", or NULL: the role that a worker has now. */
 const char *port_shell_role(const struct port_shell *s);
+/* The VM that a worker said last that this is a disk of, also one that is gone; NULL: none has. */
+const char *port_shell_vm(const struct port_shell *s);
 
 #endif

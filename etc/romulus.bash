@@ -17,6 +17,16 @@ _romulus_vms()
 	done
 }
 
+_romulus_disks()
+{
+	local f
+	for f in /run/romulus/disk/*.ctl; do
+		[ -S "$f" ] || continue
+		f=${f##*/}
+		echo "${f%.ctl}"
+	done
+}
+
 _romulus()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
@@ -24,13 +34,15 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='doctor protect status unprotect failover verify events forget cert suspend-bench help version'
+		words='doctor protect status unprotect failover verify surrender events forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='doctor protect status unprotect failover verify events forget cert suspend-bench'
+		words='doctor protect status unprotect failover verify surrender events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='arbiter hold primary-wins backup-wins'
 	elif [ "$prev" = --paths ]; then
 		words='toolstack xenstore channel channel-bare pause'
+	elif [ "$prev" = --disk ]; then
+		words=$(_romulus_disks)
 	elif [ "$prev" = --plot ] || [ "$prev" = --file ] || [ "$prev" = --config ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
@@ -47,6 +59,7 @@ _romulus()
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
 		verify) words='--json --wait --run-dir' ;;
+		surrender) words='--disk --yes --run-dir' ;;
 		events) words='--follow --evidence --json --since --flight --file --run-dir --state-dir' ;;
 		forget) words='--run-dir' ;;
 		suspend-bench) words='--cycles --rate --paths --compare --json --plot --rescue --run-dir

@@ -12,6 +12,7 @@ MAN_PAGES += \
 	man/romulus-primary.8 \
 	man/romulus-protect.8 \
 	man/romulus-status.8 \
+	man/romulus-surrender.8 \
 	man/romulus-suspend-bench.8 \
 	man/romulus-unprotect.8 \
 	man/romulus-verify.8 \

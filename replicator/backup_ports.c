@@ -125,7 +125,7 @@ static int make_plans(struct backup_ports *d, struct wire_disks_ok *ok, struct e
 		int rc = compare(mine, theirs, e);
 
 		if (rc == 0)
-			rc = disk_shell_plan(mine, theirs, &ok->disk[i], e);
+			rc = disk_shell_plan(d->conf.vm, mine, theirs, &ok->disk[i], e);
 		if (rc < 0) {
 			struct err why = *e;
 

@@ -91,14 +91,14 @@ static uint8_t state_on_wire(uint8_t state)
 }
 
 /* Nothing is chosen for the operator; what there is to choose from is said. */
-static int two_histories(const struct gen_plan *p, const char *name, struct err *e)
+static int two_histories(const struct gen_plan *p, const char *vm, const char *disk, struct err *e)
 {
 	return err_setx(
 		e, -EOPNOTSUPP,
-		"%s. One copy has to be given up: for that of the backup, end its romulus-disk and "
-		"type there `romulus-disk --format=target --force %s`; for that of the primary, "
-		"see romulus-protect(8), TWO HISTORIES",
-		p->text, name);
+		"%s. One copy has to be given up: for that of the backup, type there `romulus "
+		"surrender %s --disk %s`; for that of the primary, see romulus-protect(8), TWO "
+		"HISTORIES",
+		p->text, vm, disk);
 }
 
 /* It is the primary's operator who reads it, and he has to go to the other host. */
@@ -112,8 +112,7 @@ static int has_failed(const struct port_state *mine, const char *name, struct er
 		mine->why[0] ? ": " : "", mine->why, name);
 }
 
-static int plan_on_wire(const struct gen_plan *p, bool by_hash, const char *name, uint8_t *plan,
-			struct err *e)
+static int plan_on_wire(const struct gen_plan *p, bool by_hash, uint8_t *plan, struct err *e)
 {
 	switch (p->how) {
 	case GEN_NOTHING:
@@ -128,8 +127,7 @@ static int plan_on_wire(const struct gen_plan *p, bool by_hash, const char *name
 	case GEN_FULL:
 		*plan = WIRE_PLAN_FULL;
 		break;
-	case GEN_DIVERGED:
-		return two_histories(p, name, e);
+	case GEN_DIVERGED: /* the caller has said that */
 	case GEN_REFUSED:
 		return err_setx(e, -EOPNOTSUPP, "%s", p->text);
 	}
@@ -139,7 +137,7 @@ static int plan_on_wire(const struct gen_plan *p, bool by_hash, const char *name
 	return 0;
 }
 
-int disk_shell_plan(const struct port_state *mine, const struct wire_disk *theirs,
+int disk_shell_plan(const char *vm, const struct port_state *mine, const struct wire_disk *theirs,
 		    struct wire_disk_ok *ok, struct err *e)
 {
 	const bool by_hash = theirs->flags & WIRE_DISK_BY_HASH;
@@ -169,7 +167,9 @@ int disk_shell_plan(const struct port_state *mine, const struct wire_disk *their
 		.gen = mine->gen,
 		.dirty_bytes = mine->dirty_bytes,
 	};
-	rc = plan_on_wire(&plan, by_hash, theirs->name, &ok->plan, e);
+	if (plan.how == GEN_DIVERGED)
+		return two_histories(&plan, vm, theirs->name, e);
+	rc = plan_on_wire(&plan, by_hash, &ok->plan, e);
 	if (rc == 0 && ok->plan == WIRE_PLAN_DIRTY)
 		ok->wants = mine->wants;
 	return rc;

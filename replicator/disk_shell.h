@@ -26,9 +26,10 @@ void disk_shell_begin(struct disk_shell *s);
 
 /*
  * Any thread: how the disk here, of which its server says `mine`, becomes equal to the primary's. 0 and *ok,
- * or -EOPNOTSUPP with the reason: it must not, or the operator has to choose.
+ * or -EOPNOTSUPP with the reason: it must not, or the operator has to choose; vm is for what is said then.
  */
-MUST_CHECK int disk_shell_plan(const struct port_state *mine, const struct wire_disk *theirs,
-			       struct wire_disk_ok *ok, struct err *e);
+MUST_CHECK int disk_shell_plan(const char *vm, const struct port_state *mine,
+			       const struct wire_disk *theirs, struct wire_disk_ok *ok,
+			       struct err *e);
 
 #endif

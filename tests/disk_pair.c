@@ -31,8 +31,10 @@
 #include "disk/journal_fmt.h"
 #include "lib/clock.h"
 #include "lib/compiler.h"
+#include "lib/ctl_client.h"
 #include "lib/disk_port.h"
 #include "lib/err.h"
+#include "lib/json_in.h"
 #include "lib/port_conn.h"
 
 #define DISK_BYTES (UINT32_C(32) << 20)
@@ -1001,6 +1003,114 @@ static void false_activation(void)
 	part();
 }
 
+/* romulus surrender: 0, or what the server says against it. */
+static int surrender(const struct host *h, const char *how, struct err *e)
+{
+	const char *const argv[] = {"surrender", how, NULL};
+	struct json_in *reply = NULL;
+	char path[256];
+	int rc;
+
+	path_of(h, "run/disk/web.ctl", path);
+	rc = ctl_client_call(path, argv, PATIENCE_NS, &reply, e);
+	json_in_free(reply);
+	return rc;
+}
+
+static void refuses_to_surrender(const struct host *h, const char *why)
+{
+	struct err e = ERR_INIT;
+	int rc = surrender(h, NULL, &e);
+
+	check(rc == -EREMOTEIO && strstr(e.text, why), "surrender: %d '%s', not '%s'", rc, e.text,
+	      why);
+}
+
+static enum gen_how plan_now(void)
+{
+	struct gen_side mine, peers;
+	struct gen_plan plan;
+
+	greet(prim, FRAME_PRIMARY);
+	greet(back, FRAME_BACKUP);
+	UNTIL(prim->has_state && back->has_state, "STATE");
+	mine = side_of(prim, true);
+	peers = side_of(back, false);
+	gen_plan(&mine, &peers, &plan);
+	return plan.how;
+}
+
+/* The backup was activated although the primary lived, and wrote. */
+static void activate_beside(void)
+{
+	uint8_t buf[8], data[4 * BLOCK];
+	struct wr w = wr_init(buf, sizeof(buf));
+	struct nbd_handle *nbd;
+
+	port_activate_encode(&w, roll(UINT64_MAX) | 1);
+	say(back, PORT_ACTIVATE, committed - 1, buf, wr_used(&w));
+	UNTIL(back->active, "ACTIVE");
+	part();
+	/* It may be about to end a connection, and takes no other then. */
+	for (uint64_t end = clock_now() + PATIENCE_NS; !(nbd = dial(back));) {
+		if (clock_now() > end)
+			give_up("dial %s: %s", back->dir, nbd_get_error());
+		usleep(5000);
+	}
+	for (int i = 0; i < 20; i++) {
+		memset(data, (int)roll(256), sizeof(data));
+		if (nbd_pwrite(nbd, data, sizeof(data), roll(BLOCKS - 4) * BLOCK, 0) < 0)
+			give_up("write beside: %s", nbd_get_error());
+	}
+	refuses_to_surrender(back, "a guest of this host has disk");
+	nbd_close(nbd);
+}
+
+/* Two histories: nothing is copied until the operator gives up one, and then no more than was written to either. */
+static void two_histories(void)
+{
+	static unsigned int n;
+	bool killed = n++ % 2;
+	struct err e = ERR_INIT;
+	uint64_t before;
+
+	(void)begin();
+	run_epochs(2);
+	UNTIL(durable == committed && back->state.state == 3, "CONSISTENT");
+	refuses_to_surrender(back, "follows the other host's already");
+	refuses_to_surrender(prim, "is protected from this host");
+	activate_beside();
+	greet(prim, FRAME_PRIMARY);
+	before = prim->state.gen.current;
+	say(prim, PORT_ALONE, FRAME_NO_EPOCH, NULL, 0);
+	while (prim->state.gen.current == before)
+		pump();
+	check(plan_now() == GEN_DIVERGED, "two histories are taken for one");
+	check(back->state.state == 4, "the backup's disk is %u, not ACTIVE", back->state.state);
+	part();
+	while (surrender(back, "dry-run", &e) < 0 && strstr(e.text, "a guest of this host"))
+		usleep(1000); /* the server has not seen yet that it hung up */
+	check(!surrender(back, "dry-run", &e), "surrender dry-run: %s", e.text);
+	check(plan_now() == GEN_DIVERGED, "a dry run gave something up");
+	part();
+	check(!surrender(back, NULL, &e), "surrender: %s", e.text);
+	if (killed) {
+		slay(back);
+		serve(back);
+	}
+	check(!surrender(back, NULL, &e), "the second time: %s", e.text);
+	check(plan_now() == GEN_BITMAP, "what both have marked does not suffice");
+	check(back->state.state == 5 && !back->state.gen.current, "it was not given up");
+	part();
+	check(begin() == GEN_BITMAP, "another plan than was made");
+	/* A server that was killed knows its marks by 4 MiB, and the disk has few of those. */
+	check(killed || sent_bytes < DISK_BYTES / 2, "%llu bytes were copied",
+	      (unsigned long long)sent_bytes);
+	run_epochs(1);
+	check_backup("after a history was given up");
+	part();
+}
+
 /* Output is let out alone; the peer is a generation behind. */
 static void alone(void)
 {
@@ -1373,10 +1483,11 @@ static void local_error(void)
 
 static void all_scenarios(unsigned int rounds)
 {
-	static void (*const some[])(
-		void) = {broken_resync, backup_killed,	primary_killed, failover, false_activation,
-			 alone,		broken_copy,	hashed,		verified, much_changed,
-			 local_error,	packed_records, durable_modes};
+	static void (*const some[])(void) = {broken_resync,  backup_killed,    primary_killed,
+					     failover,	     false_activation, two_histories,
+					     alone,	     broken_copy,      hashed,
+					     verified,	     much_changed,     local_error,
+					     packed_records, durable_modes};
 	/* What each run sees once. */
 	static void (*const once[])(void) = {stalled, journal_fails_at_the_primary};
 

@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
 	{"unprotect", cmd_unprotect, "let a VM run on alone"},
 	{"failover", cmd_failover, "run the standby of a VM, at the backup"},
 	{"verify", cmd_verify, "compare the backup's disks of a VM with those here"},
+	{"surrender", cmd_surrender, "give up this host's copy of a VM's disks, of two histories"},
 	{"events", cmd_events, "tell what happened on this host, and why"},
 	{"forget", cmd_forget, "forget what this host remembers of a VM"},
 	{"cert", cmd_cert, "make the certificates of the hosts"},

@@ -20,6 +20,7 @@ tools_SRCS := \
 	tools/latency_plot.c \
 	tools/protect.c \
 	tools/status.c \
+	tools/surrender.c \
 	tools/suspend_bench.c \
 	tools/tool.c \
 	tools/unprotect.c \

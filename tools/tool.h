@@ -31,6 +31,7 @@ int cmd_unprotect(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_failover(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_surrender(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_forget(int argc, char **argv);

@@ -112,10 +112,14 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"seeds", required_argument, NULL, 'n'},    {"first", required_argument, NULL, 'f'},
-		{"seed", required_argument, NULL, 's'},	    {"file", required_argument, NULL, 'r'},
-		{"scenario", required_argument, NULL, 'c'}, {"scenarios", no_argument, NULL, 'l'},
-		{"trace", no_argument, NULL, 't'},	    {"aimed", no_argument, NULL, 'a'},
+		{"seeds", required_argument, NULL, 'n'},
+		{"first", required_argument, NULL, 'f'},
+		{"seed", required_argument, NULL, 's'},
+		{"file", required_argument, NULL, 'r'},
+		{"scenario", required_argument, NULL, 'c'},
+		{"scenarios", no_argument, NULL, 'l'},
+		{"trace", no_argument, NULL, 't'},
+		{"aimed", no_argument, NULL, 'a'},
 		{NULL, 0, NULL, 0},
 	};
 	struct totals t = {0};

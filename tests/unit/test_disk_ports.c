@@ -840,8 +840,23 @@ static void of_two_histories(void **state)
 {
 	bed->state[0].gen.current = 77;
 	refused("disk root: each has a history that the other does not know. One copy has to be given "
-		"up: for that of the backup, end its romulus-disk and type there `romulus-disk "
-		"--format=target --force root`;");
+		"up: for that of the backup, type there `romulus surrender web --disk root`;");
+}
+
+/* The operator gave it up: by what both have marked, since both count from the same. */
+static void given_up_here(void **state)
+{
+	struct wire_disks_ok ok;
+	struct err e = ERR_INIT;
+
+	bed->state[0].state = DISK_STATE_OUTDATED;
+	bed->state[0].gen = (struct wire_generations){.bitmap = 5};
+	bed->state[1].state = DISK_STATE_OUTDATED;
+	bed->state[1].gen = (struct wire_generations){.bitmap = 99};
+	begins_at_the_backup();
+	assert_int_equal(wire_disks_ok_decode(&bed->last, &ok, &e), 0);
+	assert_int_equal(ok.disk[0].plan, WIRE_PLAN_DIRTY);
+	assert_int_equal(ok.disk[1].plan, WIRE_PLAN_HASH);
 }
 
 static void failed_here(void **state)
@@ -1135,6 +1150,7 @@ int main(void)
 		TEST(of_another_size),
 		TEST(of_two_histories),
 		TEST(failed_here),
+		TEST(given_up_here),
 		TEST(in_use_here),
 		TEST(not_configured),
 		TEST(full_port),

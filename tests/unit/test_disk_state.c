@@ -6,10 +6,14 @@
 #include "tests/lib/test.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disk/block_server.h"
+#include "disk/dirty_map.h"
 #include "lib/clock.h"
+#include "lib/err.h"
 #include "lib/log.h"
 #include "tests/lib/disk_bed.h"
 
@@ -72,6 +76,16 @@ static void wish(enum disk_wish w)
 	assert_true(disk_settled(bed.d));
 }
 
+static void wish_of_nothing(enum disk_wish w)
+{
+	unsigned int ops = bed.file.ops;
+
+	disk_want(bed.d, w);
+	go_on();
+	assert_true(disk_settled(bed.d));
+	assert_int_equal(bed.file.ops, ops);
+}
+
 static void alone_and_finish(void **state)
 {
 	uint64_t first = bed.d->gens.current;
@@ -88,12 +102,7 @@ static void alone_and_finish(void **state)
 /* What changes nothing is not written down. */
 static void finish_of_nothing(void **state)
 {
-	unsigned int ops = bed.file.ops;
-
-	disk_want(bed.d, DISK_WISH_FINISH);
-	go_on();
-	assert_true(disk_settled(bed.d));
-	assert_int_equal(bed.file.ops, ops);
+	wish_of_nothing(DISK_WISH_FINISH);
 }
 
 static void outdated(void **state)
@@ -201,6 +210,114 @@ static void activated(void **state)
 	assert_int_equal(bed.d->pending_generation, 0);
 }
 
+/* ---- the operator gives it up ---- */
+
+static void refuses_to_surrender(const char *why)
+{
+	struct err e = ERR_INIT;
+
+	assert_true(disk_may_surrender(bed.d, &e) < 0);
+	if (!strstr(e.text, why))
+		fail_msg("'%s' lacks '%s'", e.text, why);
+}
+
+static void surrendered(void **state)
+{
+	uint64_t first = bed.d->gens.current;
+	struct err e = ERR_INIT;
+	struct journal_sb sb;
+
+	assert_int_equal(disk_may_surrender(bed.d, &e), 0);
+	wish(DISK_WISH_ALONE);
+	assert_false(disk_is_surrendered(bed.d));
+	bed.d->pending_generation = 77;
+	disk_want(bed.d, DISK_WISH_SURRENDER);
+	/* At once: nobody is to write into what is given up. */
+	assert_false(bed.d->serving);
+	go_on();
+	assert_int_equal(bed.d->state, JOURNAL_OUTDATED);
+	assert_true(disk_is_surrendered(bed.d));
+	assert_int_equal(bed.d->gens.current, 0);
+	assert_true(bed.d->gens.bitmap == first);
+	assert_int_equal(bed.d->pending_generation, 0);
+	assert_non_null(strstr(bed.d->why, "given up"));
+	disk_bed_stable(&bed, &sb);
+	assert_int_equal(sb.state, JOURNAL_OUTDATED);
+	assert_true(same(&sb.gens, &bed.d->gens));
+	/* Again, and by another server: nothing changes. */
+	assert_int_equal(disk_may_surrender(bed.d, &e), 0);
+	wish_of_nothing(DISK_WISH_SURRENDER);
+	disk_bed_reopen(&bed);
+	bed.file.by_hand = true;
+	assert_true(disk_is_surrendered(bed.d));
+	assert_false(bed.d->serving);
+	assert_non_null(strstr(bed.d->why, "given up"));
+	wish_of_nothing(DISK_WISH_SURRENDER);
+	assert_true(bed.d->gens.bitmap == first);
+}
+
+/* What it has marked is what will be copied: it stays. */
+static void surrendered_with_its_marks(void **state)
+{
+	for (unsigned int steps = 0; admit(4 << 20, WRITE_DATA) == -EAGAIN; steps++) {
+		assert_true(steps < 10);
+		disk_go_on(bed.d, clock_now());
+		(void)mem_disk_step(&bed.file);
+	}
+	wish(DISK_WISH_OUTDATED);
+	assert_false(disk_is_surrendered(bed.d));
+	wish(DISK_WISH_SURRENDER);
+	assert_true(disk_is_surrendered(bed.d));
+	assert_true(dirty_map_any(bed.d->map, 4 << 20, 4096));
+	assert_true(bed.d->dirt_known);
+	disk_bed_reopen(&bed);
+	assert_true(dirty_map_any(bed.d->map, 4 << 20, 4096));
+	assert_true(bed.d->dirt_known);
+}
+
+static void not_surrendered(void **state)
+{
+	static const struct {
+		enum journal_state state;
+		const char *why;
+	} cases[] = {
+		{JOURNAL_EMPTY, "disk \"web\" is empty here"},
+		{JOURNAL_CONSISTENT, "disk \"web\" follows the other host's already"},
+		{JOURNAL_FAILED, "make it anew with romulus-disk --format=target --force web"},
+	};
+	char used[] = "/tmp/test_disk_state.XXXXXX";
+	int fd = mkstemp(used);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bed.d->state = cases[i].state;
+		refuses_to_surrender(cases[i].why);
+	}
+	bed.d->state = JOURNAL_ACTIVE;
+	bed.d->conf.used_path = used;
+	assert_true(fd >= 0);
+	refuses_to_surrender("a guest of this host has disk \"web\"");
+	close(fd);
+	unlink(used);
+	assert_int_equal(disk_may_surrender(bed.d, NULL), 0);
+}
+
+/* It cannot be written down: nothing is given up. */
+static void surrender_fails(void **state)
+{
+	struct journal_gens before = bed.d->gens;
+	struct journal_sb sb;
+
+	bed.file.fails = -ENOSPC;
+	disk_want(bed.d, DISK_WISH_SURRENDER);
+	go_on();
+	assert_true(disk_settled(bed.d));
+	assert_false(disk_is_surrendered(bed.d));
+	assert_int_equal(bed.d->state, JOURNAL_FAILED);
+	disk_bed_stable(&bed, &sb);
+	assert_true(same(&sb.gens, &before));
+	assert_int_equal(sb.state, JOURNAL_ACTIVE);
+}
+
 /* A journal that fails takes no disk away from a guest that runs, and no wish hangs. */
 static void the_file_fails(void **state)
 {
@@ -244,6 +361,10 @@ int main(void)
 		TEST(a_write_waits_for_its_intent),
 		TEST(starts_alone),
 		TEST(activated),
+		TEST(surrendered),
+		TEST(surrendered_with_its_marks),
+		TEST(not_surrendered),
+		TEST(surrender_fails),
 		TEST(the_file_fails),
 		TEST(the_intent_cannot_be_written),
 	};

@@ -244,28 +244,65 @@ static void the_operator_chooses(void **state)
 {
 	static const struct {
 		struct gen_tuple victim, survivor;
-		uint64_t current;
 		enum gen_how how;
 	} cases[] = {
-		{T(G2, G1, 0, 0), T(G3, G1, 0, 0), G1, GEN_BITMAP}, /* both alone since G1 */
-		{T(G2, G1, 0, 0), T(G4, G3, G1, 0), G1, GEN_HASH},  /* the survivor since later */
-		{T(G2, G1, 0, 0), T(G1, 0, 0, 0), G1, GEN_BITMAP}, /* the older one is to survive */
-		{T(G2, G4, 0, 0), T(G3, G1, 0, 0), 0, GEN_FULL},   /* strangers */
-		{T(G2, 0, 0, 0), T(G3, G1, 0, 0), 0, GEN_FULL},
-		{T(G2, 0, G1, 0), T(G3, G1, 0, 0), 0,
-		 GEN_FULL}, /* its marks do not reach back so far */
+		{T(G2, G1, 0, 0), T(G3, G1, 0, 0), GEN_BITMAP}, /* both alone since G1 */
+		{T(G2, G1, 0, 0), T(G4, G3, G1, 0), GEN_HASH},	/* the survivor since later */
+		{T(G2, G1, 0, 0), T(G1, 0, 0, 0), GEN_BITMAP},	/* the older one is to survive */
+		{T(G2, G4, 0, 0), T(G3, G1, 0, 0), GEN_HASH},	/* strangers */
+		{T(G2, 0, 0, 0), T(G3, G1, 0, 0), GEN_HASH},
+		{T(G2, 0, G1, 0), T(G3, G1, 0, 0),
+		 GEN_HASH}, /* its marks do not reach back so far */
+		{T(G1, 0, 0, 0), T(G2, G1, 0, 0), GEN_BITMAP}, /* there was no need */
+		{T(G1, 0, 0, 0), T(G1, 0, 0, 0), GEN_BITMAP},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct gen_tuple t = cases[i].victim;
 		struct gen_side me = side(cases[i].survivor, GEN_ACTIVE, true, true);
+		struct gen_tuple again;
 		struct gen_side peer;
+		struct gen_plan p;
 
-		assert_true(gen_surrender(&t, &cases[i].survivor) == (cases[i].how == GEN_BITMAP));
-		assert_true(t.current == cases[i].current);
+		assert_false(gen_is_surrendered(&t));
+		gen_surrender(&t);
+		assert_true(gen_is_surrendered(&t));
+		again = t;
+		gen_surrender(&again);
+		assert_memory_equal(&again, &t, sizeof(t));
 		peer = side(t, GEN_OUTDATED, false, true);
-		assert_int_equal(plan_of(&me, &peer).how, cases[i].how);
+		p = plan_of(&me, &peer);
+		assert_int_equal(p.how, cases[i].how);
+		assert_int_equal(p.direction, GEN_TO_PEER);
+		assert_non_null(strstr(p.text, "it was given up there"));
+		/* Its marks are no use if they are lost. */
+		peer.dirt_known = false;
+		assert_int_equal(plan_of(&me, &peer).how, GEN_HASH);
+		/* It must not run, whatever it is. */
+		peer.runs_guest = true;
+		assert_int_equal(plan_of(&me, &peer).direction, GEN_TO_NONE);
 	}
+}
+
+/* Nobody's copy is overwritten by one that was given up, or by none. */
+static void both_were_given_up(void **state)
+{
+	struct gen_tuple t = T(G2, G1, 0, 0);
+	struct gen_tuple none = T(0, 0, 0, 0);
+	struct gen_side me, peer;
+
+	gen_surrender(&none);
+	assert_false(gen_is_surrendered(&none));
+	gen_surrender(&t);
+	me = side(t, GEN_OUTDATED, false, true);
+	peer = side(t, GEN_OUTDATED, false, true);
+	assert_int_equal(plan_of(&me, &peer).how, GEN_REFUSED);
+	peer = side(none, GEN_EMPTY, false, true);
+	assert_int_equal(plan_of(&me, &peer).how, GEN_REFUSED);
+	assert_int_equal(plan_of(&peer, &me).how, GEN_REFUSED);
+	/* With the copy that it is adopted. */
+	gen_adopt(&t, &(struct gen_tuple)T(G3, 0, G1, 0));
+	assert_false(gen_is_surrendered(&t));
 }
 
 int main(void)
@@ -277,6 +314,7 @@ int main(void)
 		cmocka_unit_test(every_combination_keeps_the_rules),
 		cmocka_unit_test(new_generations),
 		cmocka_unit_test(the_operator_chooses),
+		cmocka_unit_test(both_were_given_up),
 	};
 
 	return RUN_TESTS("generation", tests);

@@ -281,18 +281,31 @@ static void operator_chooses(struct world *w)
 {
 	int v = w->s[0].g.runs_guest ? 1 : w->s[1].g.runs_guest ? 0 : (int)rnd(w, 2);
 	struct side *victim = &w->s[v];
-	struct side *other = &w->s[!v];
 
-	victim->g.runs_guest = false;
-	(void)gen_surrender(&victim->g.gen, &other->g.gen);
+	/* Of one that has no history there is nothing to give up; that of a guest that runs is not given up. */
+	if (victim->g.state == GEN_EMPTY || victim->g.runs_guest)
+		return;
+	gen_surrender(&victim->g.gen);
 	if (victim->g.state != GEN_SYNCING)
 		victim->g.state = GEN_OUTDATED;
 	victim->alone = false;
-	/* What was its own is given up. */
-	while (victim->lives > 0 && !knows(other, victim->lineage[victim->lives - 1]))
-		victim->lives--;
-	if (victim->g.gen.current == 0)
-		victim->lives = 0;
+	/* Whatever the other has by then overwrites it. */
+	victim->lives = 0;
+}
+
+/* romulus-disk --format=source --force: what is here counts, and what is known of it is gone. */
+static void make_it_count(struct world *w, struct side *s)
+{
+	if (w->linked || s->g.runs_guest || !s->up ||
+	    (s->g.state != GEN_OUTDATED && s->g.state != GEN_ACTIVE))
+		return;
+	s->g.gen = (struct gen_tuple){.current = fresh(w)};
+	s->g.state = GEN_ACTIVE;
+	forget_memory(s);
+	memset(s->intent, 0, sizeof(s->intent));
+	s->intent_lost = false;
+	s->lives = 0;
+	new_life(w, s);
 }
 
 static void check_refused(struct world *w, const struct gen_plan *p)
@@ -343,8 +356,10 @@ static void connect_both(struct world *w)
 	w->copies[p.how]++;
 	if (p.how == GEN_DIVERGED || p.how == GEN_REFUSED) {
 		check_refused(w, &p);
-		if (p.how == GEN_DIVERGED && chance(w, 50))
+		if (p.how == GEN_DIVERGED && chance(w, 50)) {
+			w->s[rnd(w, 2)].g.runs_guest = false; /* the operator ends that one */
 			operator_chooses(w);
+		}
 		return;
 	}
 	if (p.direction == GEN_TO_NONE)
@@ -403,7 +418,9 @@ static void start_guest(struct world *w, struct side *s)
 		if (s->g.state == GEN_EMPTY && (w->s[0].g.gen.current || w->s[1].g.gen.current))
 			return;
 		be_alone(w, s);
-	} else if (s->g.state == GEN_CONSISTENT || (s->g.state == GEN_OUTDATED && chance(w, 10))) {
+	} else if (s->g.state == GEN_CONSISTENT ||
+		   (s->g.state == GEN_OUTDATED && !gen_is_surrendered(&s->g.gen) &&
+		    chance(w, 10))) {
 		gen_activate(&s->g.gen, fresh(w));
 		new_life(w, s);
 		/* What is marked from now on counts from the generation before. */
@@ -464,6 +481,11 @@ static void step(struct world *w)
 		go_alone(w, s);
 	else if (chance(w, !w->s[!i].g.runs_guest ? 20 : 8))
 		start_guest(w, s);
+	/* Whether there was a need or not. */
+	else if (chance(w, 1) && !w->linked)
+		operator_chooses(w);
+	else if (chance(w, 1))
+		make_it_count(w, s);
 	else if (chance(w, 30) && !w->linked && w->s[0].up && w->s[1].up)
 		connect_both(w);
 }
@@ -518,6 +540,7 @@ static void broken_rules_are_seen(void **state)
 		{DISK_MUTANT_TRUST_LOST_INTENT, "trust-lost-intent"},
 		{DISK_MUTANT_FINISH_AFTER_PEER, "finish-after-peer"},
 		{DISK_MUTANT_ACTIVATE_KEEPS_BASE, "activate-keeps-base"},
+		{DISK_MUTANT_MARKS_OF_ANY_BASE, "marks-of-any-base"},
 		{DISK_MUTANT_SETTLE_WHEN_ACKED, "settle-when-acked"},
 	};
 	static struct world w;

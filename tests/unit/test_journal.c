@@ -510,6 +510,48 @@ static void activated_and_left(void **state)
 	rig_holds(r, 0, 512, 0x22);
 }
 
+/* Of a copy that nobody follows the generations may change, and nothing else; what was committed stays readable. */
+static void set_where_nobody_follows(void **state)
+{
+	struct rig *r = *state;
+	struct journal_gens gens = {.bitmap = 5};
+
+	assert_int_equal(journal_set(r->j, JOURNAL_CONSISTENT, &gens), -EPERM);
+	assert_int_equal(journal_begin(r->j, 2, 1), 0);
+	assert_int_equal(rig_write(r, 1, 0, 512, 0x22), 0);
+	rig_commit(r, 1);
+	assert_int_equal(journal_leave(r->j), 0);
+	rig_run(r, 100);
+	assert_int_equal(r->state, JOURNAL_OUTDATED);
+	assert_int_equal(journal_set(r->j, JOURNAL_ACTIVE, &gens), -EPERM);
+	assert_int_equal(journal_set(r->j, JOURNAL_OUTDATED, &gens), 0);
+	rig_run(r, 100);
+	assert_true(stats(r).gens.bitmap == 5 && !stats(r).gens.current);
+	/* Not under a session. */
+	assert_int_equal(journal_begin(r->j, 3, 0), 0);
+	assert_int_equal(journal_set(r->j, JOURNAL_OUTDATED, &gens), -EPERM);
+	assert_int_equal(rig_write(r, 0, 512, 512, 0x33), 0);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(stats(r).state, JOURNAL_OUTDATED);
+	assert_true(stats(r).gens.bitmap == 5);
+	rig_holds(r, 0, 512, 0x22);
+	rig_holds(r, 512, 512, 0x11);
+	assert_int_equal(journal_copy_begin(r->j, 4, 0), 0);
+	rig_run(r, 100);
+	assert_int_equal(r->state, JOURNAL_SYNCING);
+	assert_int_equal(journal_set(r->j, JOURNAL_SYNCING, &gens), -EPERM);
+	journal_drop(r->j);
+	gens.bitmap = 6;
+	assert_int_equal(journal_set(r->j, JOURNAL_OUTDATED, &gens), -EPERM);
+	assert_int_equal(journal_set(r->j, JOURNAL_SYNCING, &gens), 0);
+	rig_run(r, 100);
+	rig_close(r);
+	assert_int_equal(rig_open(r), 0);
+	assert_int_equal(stats(r).state, JOURNAL_SYNCING);
+	assert_true(stats(r).gens.bitmap == 6);
+}
+
 int main(void)
 {
 #define ON_NEW(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -537,6 +579,7 @@ int main(void)
 		ON_COPY(what_memory_lacks_the_ring_has),
 		ON_COPY(activated_until_something_is_set),
 		ON_COPY(activated_and_left),
+		ON_COPY(set_where_nobody_follows),
 	};
 
 	return RUN_TESTS("journal", tests);

@@ -419,6 +419,10 @@ static void usage_errors(void **state)
 	assert_int_equal(RUN(f, cmd_unprotect), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_failover), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_forget), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_surrender), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "db"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk=a/b"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk=a", "--disk=a"), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_cert), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_cert, "host"), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_cert, "ca", "x", "y"), TOOL_USAGE);
@@ -620,6 +624,139 @@ static void forgets(void **state)
 	tool_says(f->err, "nothing is known");
 }
 
+/* ---- surrender ---- */
+
+#define DISK(vm, given_up)                                                                     \
+	"{\"ok\":true,\"vm\":" vm ",\"state\":\"active\",\"generation\":\"00000000000000ab\"," \
+	"\"dirty_bytes\":3145728,\"surrendered\":" given_up "}"
+#define OF_WEB DISK("\"web\"", "false")
+
+static void fake_disk(struct fixture *f, const char *name, const struct answer *answers)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/disk", f->dir);
+	assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+	snprintf(path, sizeof(path), "disk/%s", name);
+	fake(f, path, answers);
+}
+
+static const struct answer disk_of_web[] = {
+	{"status", OF_WEB}, {"surrender dry-run", OF_WEB}, {"surrender\n", OF_WEB}, {0}};
+static const struct answer disk_of_db[] = {
+	{"status", DISK("\"db\"", "false")}, {"surrender dry-run", DISK("\"db\"", "false")}, {0}};
+static const struct answer disk_of_nobody[] = {{"status", DISK("null", "false")},
+					       {"surrender dry-run", DISK("null", "true")},
+					       {"surrender\n", DISK("null", "true")},
+					       {0}};
+
+/* Said first, and done with --yes: what its servers know as this VM's, and no other. */
+static void surrenders(void **state)
+{
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	fake_disk(f, "web-root", disk_of_web);
+	fake_disk(f, "web-data", disk_of_web);
+	fake_disk(f, "db-root", disk_of_db);
+	fake_disk(f, "other", disk_of_nobody);
+	assert_int_equal(RUN(f, cmd_surrender, "web"), TOOL_ERROR);
+	tool_says(
+		f->out,
+		"web: this host's copy of these disks is to be given up; the other host's overwrites it.");
+	tool_says(
+		f->out,
+		"  web-data: active, generation 00000000000000ab; 3.0 MiB are marked as written here");
+	tool_says(f->out, "What cannot be verified from here: that the other host has a copy");
+	tool_says(f->err, "nothing was done; with --yes it is");
+	assert_string_equal(asked(f, "disk/web-root", log), "status\nsurrender dry-run\n");
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_OK);
+	tool_says(f->out, "web-data: given up\nweb-root: given up\n");
+	assert_string_equal(asked(f, "disk/web-root", log),
+			    "status\nsurrender dry-run\nsurrender\n");
+	assert_string_equal(asked(f, "disk/db-root", log), "status\nstatus\n");
+	assert_string_equal(asked(f, "disk/other", log), "status\nstatus\n");
+}
+
+/* Named: those and no other, also when their servers were never told whose they are. */
+static void surrenders_what_is_named(void **state)
+{
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	fake_disk(f, "web-root", disk_of_web);
+	fake_disk(f, "other", disk_of_nobody);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk", "other", "--yes"), TOOL_OK);
+	tool_says(f->out, "  other: was given up before, and waits to be overwritten\n");
+	tool_says(f->out, "other: given up\n");
+	assert_string_equal(asked(f, "disk/web-root", log), "");
+}
+
+/* This host would not take the other's copy until that is forgotten as well. */
+static void surrender_of_what_was_active(void **state)
+{
+	static const struct answer alone[] = {
+		{"status",
+		 "{\"ok\":true,\"vms\":[{\"vm\":\"web\",\"role\":\"active\",\"peer\":\"hostb\"}]}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", alone);
+	fake_disk(f, "web-root", disk_of_web);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_OK);
+	tool_says(f->out, "web was activated here: romulus forget web");
+}
+
+static void surrender_in_vain(void **state)
+{
+	static const struct answer primary[] = {{"status", STATE("primary", "lost")}, {0}};
+	static const struct answer active[] = {{"status", STATE("backup", "active")}, {0}};
+	static const struct answer used[] = {
+		{"status", OF_WEB},
+		{"surrender dry-run",
+		 "{\"ok\":false,\"error\":\"a guest of this host has disk \\\"web-used\\\"\"}"},
+		{0}};
+	static const struct answer full[] = {
+		{"status", OF_WEB},
+		{"surrender dry-run", OF_WEB},
+		{"surrender\n",
+		 "{\"ok\":false,\"error\":\"disk \\\"web-z\\\" could not be given up\"}"},
+		{0}};
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_ERROR);
+	tool_says(f->err, "no disk of this host is known to be one of web");
+	fake_disk(f, "web-root", disk_of_web);
+	fake_disk(f, "db-root", disk_of_db);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk=gone", "--yes"), TOOL_ERROR);
+	tool_says(f->err, "no romulus-disk serves \"gone\" on this host");
+	/* All are asked before one is touched. */
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk=web-root", "--disk=db-root", "--yes"),
+			 TOOL_ERROR);
+	tool_says(f->err, "disk \"db-root\" is one of db, not of web");
+	fake_disk(f, "web-used", used);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_ERROR);
+	tool_says(f->err, "a guest of this host has disk \"web-used\"");
+	assert_null(strstr(asked(f, "disk/web-root", log), "surrender\n"));
+	/* And what was done is said when the rest cannot be. */
+	fake_disk(f, "web-z", full);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--disk=web-root", "--disk=web-z", "--yes"),
+			 TOOL_ERROR);
+	tool_says(f->out, "web-root: given up\n");
+	tool_says(f->err, "could not be given up; 1 of 2 disks are given up");
+	/* Where the VM runs it stands on that copy. */
+	fake(f, "web.backup", active);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_ERROR);
+	tool_says(f->err, "web runs here; end it first");
+	fake(f, "web.primary", primary);
+	assert_int_equal(RUN(f, cmd_surrender, "web", "--yes"), TOOL_ERROR);
+	tool_says(f->err, "web is protected from this host");
+}
+
 /* ---- failover ---- */
 
 static void failover_works(void **state)
@@ -796,6 +933,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(forgets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(verify_follows, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(verify_in_vain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(surrenders, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(surrenders_what_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(surrender_of_what_was_active, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(surrender_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_works, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_certificates, set_up, tear_down),
