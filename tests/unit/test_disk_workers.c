@@ -195,6 +195,22 @@ int __wrap_standby_start(struct standby **out, const struct standby_conf *conf, 
 	return __real_standby_start(out, &sc, stream_fd, e);
 }
 
+/* Where the test holds the builder up: before it says `built`, or before it obeys `run`. */
+#define GATE_BUILT "DISK_WORKERS_BUILT"
+#define GATE_RUN "DISK_WORKERS_RUN"
+
+/* False: given up meanwhile. */
+static bool pass_gate(const char *name)
+{
+	const char *path = getenv(name);
+	struct pollfd p = {.fd = 4, .events = POLLIN};
+
+	while (path && access(path, F_OK) < 0)
+		if (poll(&p, 1, 5) > 0)
+			return false;
+	return true;
+}
+
 static int child_main(void)
 {
 	static char buf[1 << 16];
@@ -207,9 +223,12 @@ static int child_main(void)
 		if (p[0].revents && read(3, buf, sizeof(buf)) <= 0)
 			break;
 	}
+	if (!pass_gate(GATE_BUILT))
+		return 3;
 	(void)!send(4, "built domid=12", 14, MSG_NOSIGNAL);
 	if (recv(4, buf, sizeof(buf), 0) != 3)
 		return 3;
+	(void)pass_gate(GATE_RUN);
 	(void)!send(4, "running domid=12", 16, MSG_NOSIGNAL);
 	(void)!recv(4, buf, sizeof(buf), 0);
 	return 0;
@@ -591,6 +610,8 @@ static int tear_down(void **state)
 {
 	char command[64];
 
+	unsetenv(GATE_BUILT);
+	unsetenv(GATE_RUN);
 	primary_stop();
 	backup_stop();
 	nbd_close(bed->nbd);
@@ -702,6 +723,81 @@ static void servers_die_at_the_primary(void **state)
 static void servers_die_at_the_backup(void **state)
 {
 	server_dies(&bed->b);
+}
+
+static void close_gate(const char *name, char path[64])
+{
+	snprintf(path, 64, "%s/gate", bed->dir);
+	setenv(name, path, 1);
+}
+
+static void open_gate(const char *path)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void fail_over(void)
+{
+	const struct backup_event failover = {.type = BEV_FAILOVER, .force = true};
+
+	write_some(10);
+	settle();
+	backup_shell_event(&bed->s, &failover);
+}
+
+/* P4: the VM was let run, nobody has seen it run yet, and its disk's server dies: it is the VM's own disk by now. */
+static void server_dies_as_the_vm_runs(void **state)
+{
+	char gate[64];
+
+	close_gate(GATE_RUN, gate);
+	protect();
+	fail_over();
+	UNTIL(bed->s.core.let_run);
+	slay(&bed->b);
+	UNTIL(bed->s.problem[0]);
+	assert_int_equal(bed->s.core.state, BACKUP_ACTIVATING);
+	assert_false(bed->s.abandoning);
+	open_gate(gate);
+	UNTIL(bed->s.core.state == BACKUP_ACTIVE);
+	serve(&bed->b);
+	assert_string_equal(server_state(&bed->b), "active");
+	check_content(&bed->b);
+	UNTIL(bed->p.finished);
+	assert_int_equal(bed->p.exit_code, WORKER_DEPOSED);
+}
+
+/* P3: active, and the VM is not let run yet: given up; whoever serves the disk by then is told to leave. */
+static void server_dies_before_the_vm_runs(void **state)
+{
+	unsigned int before;
+	char gate[64];
+
+	bed->policy = POLICY_HOLD;
+	close_gate(GATE_BUILT, gate);
+	protect();
+	fail_over();
+	UNTIL(bed->s.core.disks_active);
+	before = bed->sessions;
+	slay(&bed->b);
+	UNTIL(bed->s.standby_gone);
+	/* The disk is ACTIVE, as far as its journal goes. */
+	for (int i = 0; i < 100; i++)
+		turn();
+	assert_int_equal(bed->s.core.state, BACKUP_ABANDONING);
+	serve(&bed->b);
+	assert_string_equal(server_state(&bed->b), "active");
+	UNTIL(bed->sessions > before || !bed->s_live || bed->s.finished);
+	assert_string_equal(server_state(&bed->b), "outdated");
+	open_gate(gate);
+	UNTIL(bed->sessions > before && protects());
+	write_some(10);
+	fail_over();
+	UNTIL(bed->s.core.state == BACKUP_ACTIVE);
+	check_content(&bed->b);
 }
 
 /* As one that is being killed: both locks go late, the journal's after the disk's. */
@@ -901,6 +997,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_primary, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(servers_die_at_the_backup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(server_dies_as_the_vm_runs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(server_dies_before_the_vm_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(locks_stay_for_a_while, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error_unprotected, set_up, tear_down),
