@@ -30,5 +30,6 @@ sim-mutants_SRCS := tests/sim/mutants_main.c tests/sim/mutant_backup.c tests/sim
 sim-mutants_ARCHIVES := simlib core lib
 
 CHECKS += sim-scenarios=$(B)/bin/sim~--scenario~all \
+	sim-aimed=$(B)/bin/sim~--aimed~--seeds~50000 \
 	sim-regressions=$(B)/bin/sim~--file~tests/sim/regressions \
 	sim-mutants=$(B)/bin/sim-mutants
