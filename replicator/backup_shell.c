@@ -543,9 +543,13 @@ static void unwatched(struct backup_shell *s, const struct standby_event *ev)
 /* P4: as if we had died there. The durable role says that the VM may run here; no machine chooses between two copies. */
 static void lost_sight(struct backup_shell *s, const struct standby_event *ev)
 {
-	log_err("%s: it may run here as %s%s; look with xl, then `romulus forget %s` here if %s has the copy to "
-		"keep",
-		ev->text, s->state.vm, STANDBY_SUFFIX, s->state.vm, s->state.peer);
+	char hint[192];
+
+	snprintf(hint, sizeof(hint),
+		 "look with xl; `romulus forget %s` here if %s has the copy to keep", s->state.vm,
+		 s->state.peer);
+	problem(s, hint, "%s: it may run here, as %s or %s%s", ev->text, s->state.vm, s->state.vm,
+		STANDBY_SUFFIX);
 	backup_shell_leave(s);
 }
 

@@ -72,7 +72,7 @@ enum core_mutant {
 	MUTANT_FORCED_TERM,	 /* the operator's word has the term of a vote that was not heard */
 	MUTANT_ASKED_NOT_KEPT,	 /* the next session does not know that a term is used up */
 	MUTANT_ABANDON_OUTVOTED, /* destroys a good standby because of a refusal */
-	MUTANT_TAKE_DISKS_BACK,	      /* gives up a VM that was let run, for a disk of it */
+	MUTANT_TAKE_DISKS_BACK,	 /* gives up a VM that was let run, for a disk of it */
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */

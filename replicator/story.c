@@ -259,6 +259,8 @@ static const char *why_abandoned(const struct backup_event *cause)
 		return "the standby failed";
 	if (cause->type == BEV_DISK_FAILED)
 		return "a disk of the standby failed";
+	if (cause->type == BEV_BUILT)
+		return "the standby completed itself, unasked";
 	if (cause->type == BEV_LINK_DOWN)
 		return "the connection ended before anything was committed";
 	return backup_event_name(cause->type);
@@ -315,6 +317,11 @@ bool story_backup(struct story *st, const struct backup *was, const struct backu
 			tell_activating(ev, was, b, cause);
 		else
 			tell_backup_move(ev, was, b, cause);
+	} else if (b->let_run && !was->let_run) {
+		begin(ev, "let-run");
+		event_say(ev, "the standby is complete, ");
+		say_epoch(ev, b->committed, "committed");
+		event_say(ev, "; it is let run under term %" PRIu64, b->term);
 	} else if (tell_silence(st, b, ev)) {
 		/* It may have ended the connection in the same step. */
 	} else if (was->link_up && !b->link_up && b->state == BACKUP_STANDING) {

@@ -300,10 +300,12 @@ histories_diverge() {
 	expect "the operator lets that go" rom "$S" forget $G
 	expect "the disks are refused all the same" wait_for 60 rom_is "$P" $G ".problem | test(\"$DISK.*history that the other does not know.*given up\")"
 	expect "and go on being so" stays 5 unprotected_at_primary
+	expect "what gives one up says what is lost, and does nothing by itself" surrender_asks "$S"
 	expect "neither copy was touched" state_is "$S" active
 	expect "the client is served" client_still_flows client
-	expect "the operator gives up one copy" disk_anew "$S" || return
+	expect "the operator gives up one copy" rom "$S" surrender $G --yes || return
 	protected_again
+	expect "only what may differ was copied" copied_by_marks "$P"
 	client_lives
 	sound
 }

@@ -83,6 +83,15 @@ start_refused() { # host, words
 	printf '%s\n' "$out" | tail -n 3
 	grep -q "$2" <<<"$out" && wait_for 30 not_at "$1"
 }
+surrender_asks() { # host: `romulus surrender` without its --yes
+	local out
+	if out=$(rom "$1" surrender $G 2>&1); then
+		echo "it was given up"
+		return 1
+	fi
+	printf '%s\n' "$out" | tail -n 3
+	grep -q 'is lost when' <<<"$out" && grep -q 'with --yes' <<<"$out"
+}
 # A session to the other host is refused with these words, and goes on being refused.
 protect_refused() { # policy, words
 	local out

@@ -119,6 +119,7 @@ static void bed_in(struct bed *t, enum backup_state state)
 	}
 	if (state == BACKUP_ACTIVE) {
 		wait(t, 2000 * MS);
+		feed(t, BEV_BUILT, 0);
 		feed(t, BEV_ACTIVATED, 0);
 	}
 	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)

@@ -346,10 +346,26 @@ static void it_activates(void **state)
 	assert_int_equal(fact(&b.ev, "committed"), 123);
 	assert_int_equal(fact(&b.ev, "silent_ms"), 1020);
 	assert_string_equal(fact_text(&b.ev, "last_heard"), "2026-11-26T12:00:00.000000Z");
+	feed_backup(&b, &(const struct backup_event){.type = BEV_BUILT});
+	assert_string_equal(told(&b),
+			    "let-run: the standby is complete, epoch 123 committed; it is "
+			    "let run under term 2\n");
 	feed_backup(&b, &(const struct backup_event){.type = BEV_ACTIVATED});
 	assert_string_equal(told(&b),
 			    "active: activating -> active: the VM runs here under term 2; epoch "
 			    "123 committed\n");
+}
+
+/* Nobody has decided a second life. */
+static void it_completes_itself(void **state)
+{
+	struct bed b;
+
+	stand_by(&b, POLICY_HOLD);
+	feed_backup(&b, &(const struct backup_event){.type = BEV_BUILT});
+	assert_string_equal(told(&b), "abandoning: standing -> abandoning: the standby completed "
+				      "itself, unasked; epoch 123 committed\n");
+	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
 }
 
 static void it_stands_by(void **state)
@@ -422,6 +438,7 @@ int main(void)
 		cmocka_unit_test(deposed),
 		cmocka_unit_test(a_link_that_flaps_is_told_seldom),
 		cmocka_unit_test(the_operator_ends_it),
+		cmocka_unit_test(it_completes_itself),
 		cmocka_unit_test(it_activates),
 		cmocka_unit_test(it_stands_by),
 		cmocka_unit_test(the_operator_activates),
