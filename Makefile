@@ -239,7 +239,9 @@ check-long: check	## what is too long for check: more seeds, longer fuzzing, soa
 sim: $(if $(filter sim,$(BUILT)),$(B)/bin/sim)	## the simulator: SEEDS=n many, or SEED=n that one
 	$(Q)$(B)/bin/sim $(if $(SEED),--seed=$(SEED),--seeds=$(SEEDS))
 
-.PHONY: journal-prefixes journal-mutants
+.PHONY: sim-mutations journal-prefixes journal-mutants
+sim-mutations: $(B)/bin/sim-mutants	## each rule of the cores broken on purpose is caught
+	$(Q)$(B)/bin/sim-mutants
 journal-prefixes: $(B)/bin/journal-prefixes	## N losses of power in lives of a disk's journal
 	$(Q)$(B)/bin/journal-prefixes --prefixes $(if $(filter file,$(origin N)),10000,$(N))
 journal-mutants: $(B)/bin/journal-mutants	## journals with a broken rule are caught

@@ -3,7 +3,7 @@
  * sim-mutants: breaks one rule of the cores after the other and demands that the oracle sees it. An
  * oracle that is blind to a broken rule proves nothing about the rule.
  *
- *	sim-mutants [--seeds N]      all, by seeds, and some by a written plan; the last line is "mutants: n= caught= missed="
+ *	sim-mutants [--seeds N]      all, by seeds, and some by a written plan; the last line is "mutations: planted= caught="
  *	sim-mutants --mutate K [--seed S] [--trace]   that one; stops at the first violation
  *	sim-mutants --mutate K --scenario NAME|all    that one in a written plan (scenario.h)
  *
@@ -140,8 +140,7 @@ static int all(uint64_t n)
 
 	for (int k = MUTANT_NONE + 1; k < MUTANT_COUNT; k++)
 		count += caught(k, n);
-	printf("mutants: n=%d caught=%d missed=%d\n", MUTANT_COUNT - 1, count,
-	       MUTANT_COUNT - 1 - count);
+	printf("mutations: planted=%d caught=%d\n", MUTANT_COUNT - 1, count);
 	return count != MUTANT_COUNT - 1;
 }
 
