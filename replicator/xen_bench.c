@@ -34,8 +34,6 @@ int xen_bench_new(struct guest *g, struct xen_bench **out, struct err *e)
 		mem_free(b);
 		return rc;
 	}
-	/* Whoever measured before us may have been killed: xenstored is told at the end that the guest runs. */
-	b->x->store_stale = true;
 	/* The lock of the channel is taken for the whole run, if there is one. */
 	xen_channel_choose(b->x);
 	b->x->path_fixed = true;

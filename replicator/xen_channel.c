@@ -53,7 +53,8 @@ static void unbind(struct xen_guest *x)
 {
 	struct xen_channel *c = &x->channel;
 
-	if (c->subscribed)
+	/* Also one of a worker before us. Without the port it may be another toolstack's. */
+	if (c->subscribed || c->port >= 0)
 		xen_channel_forget(x);
 	if (c->port >= 0)
 		(void)xenevtchn_unbind(c->ev, (evtchn_port_t)c->port);

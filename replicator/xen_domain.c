@@ -204,7 +204,12 @@ static int attach(struct xen_guest *x, const struct xen_guest_conf *conf, struct
 
 static void detach(struct xen_guest *x)
 {
-	if (x->store_stale)
+	/*
+	 * xenstored notices a suspension by itself when some other domain ends just then, and a worker that was killed
+	 * in one could not tell it the end of that. It tells nobody of the next one while it believes in this one, and
+	 * xl save waits for the news. So it is told in any case.
+	 */
+	if (x->xs && x->g.info.domid)
 		(void)xs_resume_domain(x->xs, x->g.info.domid);
 	xen_buffer_free(x, &x->ext_buf);
 	xen_channel_fini(x);

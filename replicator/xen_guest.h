@@ -119,7 +119,6 @@ struct xen_guest {
 	bool captured;		    /* ... and `state` is of that moment */
 	struct suspend_claim claim; /* on suspensions to come, and those found */
 	uint64_t usual_ns;	    /* from request to suspension; follows the lowest seen */
-	bool store_stale;	    /* xenstored believes that the guest is suspended */
 	unsigned int cap;	    /* of ours, 0: none */
 	unsigned int own_cap;	    /* the operator's */
 	int sched;

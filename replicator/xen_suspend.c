@@ -437,8 +437,6 @@ static int set_running(struct xen_guest *x)
 		rc = xen_multi_result(x, i);
 	if (rc < 0)
 		return rc;
-	/* Without it, xenstored was told that the guest is suspended. */
-	x->store_stale = x->store_stale || !x->channel.subscribed;
 	x->channel.subscribed = false;
 	return still_suspended(x) ? 0 : -ESTALE;
 }

@@ -44,7 +44,6 @@ void xen_toolstack_fini(struct xen_guest *x)
 int xen_toolstack_prepare(struct xen_guest *x, struct err *e)
 {
 	(void)xs_resume_domain(x->toolstack_xs, x->g.info.domid);
-	x->store_stale = false;
 	return xen_request_free(x, e);
 }
 
@@ -151,7 +150,6 @@ int xen_toolstack_resume(struct xen_guest *x)
 	if (xc_domain_resume(x->xch, x->g.info.domid, 1) != 0)
 		return errno ? -errno : -EIO;
 	xen_runs(x);
-	x->store_stale = true;
 	return 0;
 }
 
