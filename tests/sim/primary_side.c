@@ -453,6 +453,7 @@ static void persist_term(struct sim *s, const struct primary_action *act)
 	if (!s->plan.no_persist || !cannot_persist(s)) {
 		s->a.durable_term = act->term;
 		s->a.durable_asked = act->asked;
+		s->a.durable_session_at = s->a.session_at;
 		return;
 	}
 	if (last)
@@ -660,7 +661,9 @@ void a_start(struct sim *s)
 		.durable_handed = a->durable_handed,
 		.durable_term = a->durable_term,
 		.durable_asked = a->durable_asked,
-		.session_at = a->session_at,
+		/* Of a session whose term was not durable yet nobody knows. */
+		.session_at = a->durable_session_at,
+		.durable_session_at = a->durable_session_at,
 		.n_connects = a->n_connects,
 	};
 	a->proc = (struct process){.alive = true, .gen = ++s->next_gen, .tick_at = NEVER};

@@ -268,9 +268,10 @@ struct primary_side {
 	bool durable_handed;
 	uint64_t durable_term;
 	uint64_t durable_asked;
-	uint64_t session_at;  /* when the newest session began */
-	uint64_t last_heard;  /* by the core */
-	uint64_t alone_after; /* it had heard nothing for so long when it went alone */
+	uint64_t session_at;	     /* when the newest session began */
+	uint64_t durable_session_at; /* ... whose term was made durable */
+	uint64_t last_heard;	     /* by the core */
+	uint64_t alone_after;	     /* it had heard nothing for so long when it went alone */
 	bool waited; /* ... for the failure timeout, and heard nothing since, awake or not */
 	bool alone_waited;
 	bool unasked; /* the operator wants to go on, and the arbiter has not failed to answer since */
