@@ -29,6 +29,10 @@ SHELL_SCRIPTS += \
 	tests/lab/disk.sh \
 	tests/lab/disk_scene.sh \
 	tests/lab/disk_faults.sh \
+	tests/lab/split \
+	tests/lab/split_scene.sh \
+	tests/lab/split_faults.sh \
+	tests/lab/witness.sh \
 	tests/lab/xstate \
 	tests/lab/module.sh \
 	tests/lab/romulus.sh \
