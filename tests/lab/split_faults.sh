@@ -8,7 +8,7 @@
 
 host_killed() { # [brief: without what comes after]
 	local delay=$((RANDOM % 3000))
-	arbiter_ready || return
+	arbiter_ready arbiter || return
 	expect "who owns the VM is watched" watch_owners || return
 	MARK=$(now_ms)
 	expect "host $P dies after $delay ms of load, the client is served by the other one" rom_failover client "$P" $delay || return
@@ -22,7 +22,7 @@ host_killed() { # [brief: without what comes after]
 	expect "under a newer term, granted to host $P" granted_since "$P" "$((TERM_BEFORE + 1))"
 }
 
-freeze_at_rest() { lab client owners -m $G1_MAC -f "$(pid_of "$LAB_RUN/$1.pid")" "$1=tap$1"; } # host
+freeze_at_rest() { lab client owners -m "$G1_MAC" -f "$(pid_of "$LAB_RUN/$1.pid")" "$1=tap$1"; } # host
 goes_on() { # host
 	local pid
 	pid=$(pid_of "$LAB_RUN/$1.pid") && kill -CONT "$pid" && wait_for 5 runs_not_stopped "$pid"
@@ -47,7 +47,7 @@ host_frozen() {
 	expect "and given up" wait_for 90 nothing_at "$P"
 	went_by_vote "$S"
 	expect "the client is served" wait_for 90 client_flows client
-	sleep $LISTEN_S
+	sleep "$LISTEN_S"
 	client_done client
 	owners_end A B
 	swap
@@ -89,7 +89,7 @@ cut_seen_by_both() {
 		expect "its copy is silent" held_and_silent
 	fi
 	expect "the client is served" wait_for 90 client_flows client
-	sleep $LISTEN_S
+	sleep "$LISTEN_S"
 	expect "and goes on being so" client_still_flows client 60
 	heals "$winner"
 }
@@ -138,7 +138,7 @@ cut_seen_by_none() {
 	expect "host $P asks in vain" wait_for 60 asked_in_vain "$P"
 	expect "host $S, too" wait_for 60 asked_in_vain "$S"
 	expect "nobody is served" wait_for 60 client_silent client $((2 * ROM_FAILURE_MS + 3000))
-	expect "nobody speaks" silence_for $LISTEN_S
+	expect "nobody speaks" silence_for "$LISTEN_S"
 	expect "host $P is silent" held_and_silent
 	expect "host $S runs nothing" stands_and_runs_nothing
 	expect "nothing was granted" record_is "$RECORD"
@@ -193,7 +193,7 @@ host_killed_without_witness() {
 	client_mark client
 	expect "host $P dies" lab kill "$P" || return
 	expect "host $S asks in vain" wait_for 60 asked_in_vain "$S"
-	expect "nobody speaks" silence_for $LISTEN_S
+	expect "nobody speaks" silence_for "$LISTEN_S"
 	expect "host $S stands by" rom_is "$S" g1 '.state == "standing" and (.arbiter.reachable | not)'
 	expect_not "nothing runs there" domain_at "$S" g1
 	expect "the witness starts again" witness_start "$WITNESS" || return
@@ -214,7 +214,7 @@ remembers() { # host, jq's condition on what its daemon knows of g1
 }
 quiet_host() { # host: for a while, with Romulus up
 	expect "nobody starts the VM there but the operator" wait_for 30 nothing_at "$1"
-	expect "nor in the next seconds" silence_for $LISTEN_S
+	expect "nor in the next seconds" silence_for "$LISTEN_S"
 	expect "nothing runs there" nothing_at "$1"
 }
 # xl gives each new domain another uuid unless it is told one.
@@ -226,7 +226,7 @@ no_backup_yet() { rom_is "$1" g1 '.role == "primary" and (.protected | not) and 
 
 power_cycled() { # primary|backup: who boots first
 	local first second uuid term
-	arbiter_ready || return
+	arbiter_ready arbiter || return
 	uuid=$UUID term=$TERM_BEFORE
 	first=$P second=$S
 	[ "$1" = primary ] || { first=$S second=$P; }
@@ -285,7 +285,7 @@ at_once() { # [cut]: with the link cut a moment before
 		tail -n 4 "$LAB_OUT/failover.log" "$LAB_OUT/unprotect.log"
 	expect "the other one says why" test -s "$LAB_OUT/$([ $rf = 0 ] && echo unprotect || echo failover).log"
 	expect "the client is served" wait_for 90 client_flows client
-	[ -z "${1:-}" ] || sleep $LISTEN_S
+	[ -z "${1:-}" ] || sleep "$LISTEN_S"
 	expect "the link is whole" lab restore rep "$S"
 	if [ $rf = 0 ]; then
 		expect "host $P gives its copy up" wait_for 90 nothing_at "$P"
@@ -295,7 +295,7 @@ at_once() { # [cut]: with the link cut a moment before
 		expect "and is not protected" test "$(rom_exit "$P" g1)" = 4
 	fi
 	expect "the client is served still" client_still_flows client 60
-	sleep $LISTEN_S
+	sleep "$LISTEN_S"
 	client_done client
 	if [ $rf = 0 ]; then
 		owners_end A B

@@ -34,7 +34,7 @@ end_sampler() { # host
 OWNERS=
 watch_ports() {
 	local h
-	client_bg owners owners -m $G1_MAC A=tapA B=tapB
+	client_bg owners owners -m "$G1_MAC" A=tapA B=tapB
 	OWNERS=1
 	for h in A B; do
 		sample_owner $h
@@ -155,9 +155,9 @@ arbiter_status() { # host, condition on .arbiter
 	rom_get "$1" g1 '.arbiter | tostring'
 	return 1
 }
-# [policy (arbiter), or '' for an unprotected g1]: as ready, and with the witness there.
+# policy, or '' for an unprotected g1: as ready, and with the witness there.
 arbiter_ready() {
-	local policy=${1-arbiter}
+	local policy=$1
 	watches_over
 	expect "the witness runs, both hosts reach it" all_reach_witness || return 1
 	ready "$policy" || return 1
@@ -171,7 +171,7 @@ arbiter_ready() {
 	MARK=$(now_ms)
 }
 owned_and_served() { # protected by the arbiter's policy, with all watches
-	arbiter_ready || return 1
+	arbiter_ready arbiter || return 1
 	expect "the client is served" client_start client || return 1
 	expect "who owns the VM is watched" watch_owners || return 1
 	client_mark client
@@ -211,7 +211,7 @@ heals() { # host that went alone
 		expect "one copy is left" domain_at "$S" g1
 	fi
 	expect "the client is served still" client_still_flows client 60
-	sleep $LISTEN_S
+	sleep "$LISTEN_S"
 	client_done client
 	if [ "$1" = "$P" ]; then
 		owners_end "$P"
