@@ -39,6 +39,8 @@ _romulus()
 		words='doctor protect status unprotect failover verify surrender events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='arbiter hold primary-wins backup-wins'
+	elif [ "$prev" = --reprotect ]; then
+		words='auto never'
 	elif [ "$prev" = --paths ]; then
 		words='toolstack xenstore channel channel-bare pause'
 	elif [ "$prev" = --disk ]; then
@@ -52,7 +54,7 @@ _romulus()
 		return
 	else
 		case $command in
-		protect) words='--to --on-peer-loss --epoch --heartbeat --failure-timeout --wait
+		protect) words='--to --on-peer-loss --epoch --heartbeat --failure-timeout --reprotect --wait
 			--no-wait --timeout --dry-run --skip-doctor --config --libexec-dir --run-dir' ;;
 		doctor) words='--to --json --config --run-dir --libexec-dir' ;;
 		status) words='--json --prometheus --watch --count --run-dir' ;;

@@ -40,6 +40,12 @@ struct conf_peer {
 	unsigned int line;		     /* of its group in the file */
 };
 
+/* What becomes of a VM that was activated. */
+enum conf_reprotect {
+	CONF_REPROTECT_AUTO, /* it is protected to its former host as soon as that is back */
+	CONF_REPROTECT_NEVER,
+};
+
 /* Who is asked before a side goes alone under the policy `arbiter`: docs/decisions/007. */
 enum conf_arbiter_kind {
 	CONF_ARBITER_NONE,
@@ -112,6 +118,7 @@ struct conf {
 	uint64_t arena_bytes;	     /* 0: a quarter of the guest's memory */
 	uint64_t delta_cache_bytes;  /* 0: an eighth of the guest's memory */
 	uint64_t netbuf_limit_bytes; /* held output per lane of a vif */
+	uint64_t reprotect;	     /* enum conf_reprotect */
 
 	uint64_t max_unauthenticated;  /* connections that have not shown a certificate yet */
 	uint64_t handshake_timeout_ns; /* after which such a connection is closed */
@@ -131,6 +138,7 @@ struct conf_vm {
 	char peer[NAME_SIZE];
 	char policy
 		[16]; /* hold, primary-wins, backup-wins, arbiter; empty: as the host has an arbiter or not */
+	char reprotect[16]; /* auto, never */
 	uint64_t epoch_period_ns;
 	uint64_t heartbeat_period_ns;
 	uint64_t failure_timeout_ns;

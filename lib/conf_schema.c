@@ -26,6 +26,9 @@ static const char *const disk_modes[] = {"memory", "flush", "epoch", NULL};
 static const char *const arbiters[] = {"none", "witness", "etcd", "fence", NULL};
 static const char *const policies[] = {"hold", "primary-wins", "backup-wins", "arbiter", NULL};
 
+/* In the order of enum conf_reprotect. */
+static const char *const reprotects[] = {"auto", "never", NULL};
+
 static const struct conf_key keys[] = {
 	{.name = "host.name",
 	 .type = CONF_NAME,
@@ -130,6 +133,12 @@ static const struct conf_key keys[] = {
 	 .dflt = "64MiB",
 	 FIELD(conf, netbuf_limit_bytes),
 	 .help = "Most output that one epoch of one network interface may hold; a checkpoint comes early at half of it. Up to four epochs are held; a small frame counts for 768 bytes."},
+	{.name = "defaults.reprotect",
+	 .type = CONF_ENUM,
+	 .values = reprotects,
+	 .dflt = "auto",
+	 FIELD(conf, reprotect),
+	 .help = "After a failover or a switchover the VM is protected to its former host again as soon as that is back: auto or never."},
 	{.name = "arbiter.kind",
 	 .type = CONF_ENUM,
 	 .values = arbiters,
@@ -354,6 +363,12 @@ static const struct conf_key vm_keys[] = {
 	 .dflt = "0",
 	 FIELD(conf_vm, failure_timeout_ns),
 	 .help = "Instead of defaults.failure-timeout."},
+	{.name = "reprotect",
+	 .type = CONF_WORD,
+	 .values = reprotects,
+	 .dflt = "",
+	 FIELD(conf_vm, reprotect),
+	 .help = "Instead of defaults.reprotect: auto or never."},
 };
 
 const struct conf_key *conf_keys(size_t *n)

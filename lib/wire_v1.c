@@ -103,7 +103,7 @@ static const char *hello_fault(const struct wire_hello *m)
 
 	if (!m->version_min || m->version_max < m->version_min)
 		return "version";
-	if (m->flags & ~WIRE_HELLO_ADOPT)
+	if (m->flags & ~(WIRE_HELLO_ADOPT | WIRE_HELLO_ALONE))
 		return "flags";
 	if (memcmp(m->uuid, no_uuid, sizeof(no_uuid)) == 0)
 		return "uuid";

@@ -56,6 +56,8 @@ enum wire_policy {
 
 /* The primary found held output of an earlier life of its worker. */
 #define WIRE_HELLO_ADOPT UINT32_C(1)
+/* Whoever takes the VM over does not protect it again by itself. */
+#define WIRE_HELLO_ALONE UINT32_C(2)
 
 struct wire_hello {
 	uint16_t version_min;

@@ -493,8 +493,21 @@ static void handle(struct backup *b, uint64_t now, const struct backup_event *ev
 
 /* ---- the interface ---- */
 
+static enum backup_welcome welcome_at_primary(const struct backup_found *f)
+{
+	if (f->other_vm)
+		return WELCOME_NAME_TAKEN;
+	if (f->newer && f->taken)
+		return f->vm_runs ? WELCOME_ACTIVATED : WELCOME_OPERATOR;
+	if (!f->older)
+		return WELCOME_PRIMARY;
+	return f->vm_runs || f->primary_worker ? WELCOME_DEPOSED : WELCOME_BUILD;
+}
+
 enum backup_welcome backup_welcome(const struct backup_found *f)
 {
+	if (f->role_primary)
+		return welcome_at_primary(f);
 	if (f->other_vm && (f->role_active || f->old_worker))
 		return WELCOME_NAME_TAKEN;
 	if (f->role_active)

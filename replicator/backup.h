@@ -205,6 +205,11 @@ struct backup_found {
 	bool vm_runs;	  /* a domain of this VM runs here */
 	bool old_worker;  /* an older worker of this VM lives */
 	bool other_vm; /* what is here, or was, is another VM of that name: another peer's, another uuid */
+	bool role_primary; /* durable: this host protects it */
+	bool taken; /* ... and has it by an activation, of which the other host may not know */
+	bool primary_worker; /* a worker of that lives */
+	bool newer;	     /* our durable term is above HELLO's */
+	bool older;	     /* ... below it */
 };
 
 enum backup_welcome {
@@ -212,6 +217,8 @@ enum backup_welcome {
 	WELCOME_SUPERSEDE, /* ask the older worker first: BEV_SUPERSEDE there */
 	WELCOME_ACTIVATED, /* REFUSE(ACTIVATED, durable term): the primary is deposed */
 	WELCOME_OPERATOR,  /* refuse: the VM has run here and does not now; no machine may choose */
+	WELCOME_DEPOSED, /* refuse for now: what is here is of an older term, and is being destroyed, or should be */
+	WELCOME_PRIMARY,    /* refuse: both protect it under the same term */
 	WELCOME_NAME_TAKEN, /* refuse: names are unique on a host only; neither VM is to suffer */
 };
 
@@ -221,6 +228,10 @@ enum backup_welcome {
  * A VM that ran here and is gone (this host died too, or the guest ended) leaves an older copy at the
  * primary: neither destroyed nor let out without the operator. Nothing of this is said or done to a VM that
  * only has the name of the one here.
+ *
+ * Two hosts that both believe to protect it: the newer term has it. The one that runs it under the newer one, by an
+ * activation, deposes the other; the one whose own VM is gone (its host was restarted) stands by for the newer one; a VM that
+ * is left of the older term is its own worker's to destroy.
  */
 enum backup_welcome backup_welcome(const struct backup_found *f);
 

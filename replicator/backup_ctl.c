@@ -81,7 +81,9 @@ static void put_problem(struct json *j, const struct backup_shell *s, uint64_t n
 		hint = "the primary connects again by itself";
 	} else if (b->state == BACKUP_ACTIVE && !*what) {
 		what = "the VM runs here, unprotected";
-		hint = "protect it to another host";
+		hint = s->state.alone
+			       ? "protect it to another host"
+			       : "it is protected again, to the host that it came from, by itself";
 	}
 	json_out_text(j, "problem", what);
 	json_out_text(j, "hint", hint);
@@ -109,6 +111,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	json_out_u64(j, "peer_heard_ms", clock_until(now, b->peer.heard_ns) / NS_PER_MS);
 	json_out_text(j, "policy", policy_name(b->conf.policy));
 	vote_shell_put(&s->vote, j);
+	json_out_text(j, "reprotect", s->state.alone ? "never" : "auto");
 	json_out_u64(j, "epochs", s->epochs);
 	put_figures(j, s);
 	put_disks(j, s);

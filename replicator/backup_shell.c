@@ -473,6 +473,7 @@ static void running(struct backup_shell *s, const struct standby_event *ev)
 	log_warn("the VM runs here as domain %u", ev->domid);
 	event_log_say(s->events, "running", s->state.vm, "the VM runs here as domain %u",
 		      ev->domid);
+	worker_say(s->status_fd, WORKER_SAYS_ACTIVE, "");
 	announce_vifs(s, ev);
 	backup_shell_event(s, &active);
 }
@@ -523,8 +524,13 @@ void backup_shell_leave(struct backup_shell *s)
 /* P4: its durable role stays; the primary may have an older copy, which only the operator may let run. */
 static void vm_ended(struct backup_shell *s)
 {
+	struct err e = ERR_INIT;
+
 	event_log_say(s->events, "vm-ended", s->state.vm,
 		      "the VM that was activated has ended here");
+	/* There is nothing to be protected again. */
+	if (vm_state_set_alone(s->conf->state_dir, s->state.vm, true, &e) < 0)
+		log_warn("%s", e.text);
 	log_warn(
 		"the VM has ended here; an older copy of it at %s may run only after `romulus forget %s`",
 		s->state.peer, s->state.vm);

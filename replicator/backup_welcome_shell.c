@@ -167,22 +167,22 @@ static int supersede(const struct backup_shell *s, const char *vm, struct bd_cmd
 	return 0;
 }
 
-/*
- * This host was the VM's primary, and died: nobody could tell it that its backup has activated. Now that backup does,
- * by a newer term. Only when nothing of the VM is left here that this could harm (P4).
- */
-static bool is_deposed(const struct backup_shell *s, const struct bd_msg *m)
+/* Both hosts believe to protect the VM: what backup_welcome() has to know to tell whose it is. */
+static void look_at_primary(const struct backup_shell *s, const struct bd_msg *m,
+			    struct backup_found *f)
 {
 	struct err e = ERR_INIT;
 	pid_t pid;
 	int pidfd, rc;
 
-	if (m->hello.term <= s->state.term || strcmp(m->peer_name, s->state.peer) != 0)
-		return false;
+	f->taken = s->state.taken != TAKEN_NOT;
+	f->newer = s->state.term > m->hello.term;
+	f->older = s->state.term < m->hello.term;
 	rc = worker_find(s->conf->run_dir, s->state.vm, WORKER_PRIMARY, &pid, &pidfd, &e);
 	if (rc == 0)
 		close(pidfd);
-	return rc == -ESRCH && !domain_exists(s, s->state.vm);
+	/* If it cannot be told, there may be one: the careful answer. */
+	f->primary_worker = rc != -ESRCH;
 }
 
 /*
@@ -207,14 +207,14 @@ static int look(struct backup_shell *s, const struct bd_msg *m, struct backup_fo
 	rc = vm_state_load(s->conf->state_dir, vm, &s->state, &e);
 	if (rc < 0 && rc != -ENOENT)
 		return refuse(r, WIRE_INTERNAL, 0, "%s", e.text);
-	if (s->state.role == VM_PRIMARY && !is_deposed(s, m))
-		return refuse(r, WIRE_NOT_ALLOWED, s->state.term, "%s protects %s from here",
-			      s->conf->host_name, vm);
 	f->role_active = s->state.role == VM_ACTIVE;
+	f->role_primary = s->state.role == VM_PRIMARY;
 	f->other_vm = vm_state_is_other(&s->state, m->peer_name, m->hello.uuid);
-	if (!alone || f->role_active)
+	if (f->role_primary)
+		look_at_primary(s, m, f);
+	if (!alone || f->role_active || f->role_primary)
 		f->vm_runs = domain_exists(s, vm);
-	if (f->vm_runs && !f->role_active && !f->old_worker)
+	if (f->vm_runs && !f->role_active && !f->role_primary && !f->old_worker)
 		return refuse(r, WIRE_BUSY, s->state.term,
 			      "a domain called %s runs here already, and Romulus did not start it",
 			      vm);
@@ -224,6 +224,7 @@ static int look(struct backup_shell *s, const struct bd_msg *m, struct backup_fo
 #define OTHER_ACTIVE                                                                          \
 	"another VM called %s was taken over from %s by %s: rename one of them, or, if that " \
 	"one has ended, `romulus forget %s` there"
+#define OTHER_PRIMARY "%s protects another VM called %s, to %s: rename one of them"
 #define OTHER_STANDBY                                                                         \
 	"the standby of another VM called %s, of %s, is here: rename one of them, unprotect " \
 	"%s there, or end its worker here"
@@ -246,7 +247,23 @@ static int judge(const struct backup_shell *s, const struct backup_found *f, str
 			"the VM has run at %s under term %" PRIu64
 			" and is gone: `romulus forget %s` there if the primary's copy is the one to keep",
 			s->conf->host_name, s->state.term, vm);
+	case WELCOME_DEPOSED:
+		return refuse(
+			r, WIRE_BUSY, s->state.term,
+			"%s has a copy of %s of the older term %" PRIu64
+			", which its worker destroys when it hears of the newer one; if it has no worker, "
+			"destroy that domain and `romulus forget %s` there",
+			s->conf->host_name, vm, s->state.term, vm);
+	case WELCOME_PRIMARY:
+		return refuse(
+			r, WIRE_NOT_ALLOWED, s->state.term,
+			"%s protects %s itself, under the same term or a newer one: `romulus forget %s` at the "
+			"host whose copy is not the one to keep",
+			s->conf->host_name, vm, vm);
 	case WELCOME_NAME_TAKEN:
+		if (f->role_primary)
+			return refuse(r, WIRE_NOT_ALLOWED, 0, OTHER_PRIMARY, s->conf->host_name, vm,
+				      s->state.peer);
 		if (f->role_active)
 			return refuse(r, WIRE_NOT_ALLOWED, 0, OTHER_ACTIVE, vm, s->state.peer,
 				      s->conf->host_name, vm);
@@ -299,6 +316,19 @@ static int destroy_rest(const struct backup_shell *s, const char *vm, struct bd_
 	return 0;
 }
 
+/* Whoever protects it again after a failover does so with the same times. */
+static void keep_times(struct backup_shell *s, const struct wire_hello *h)
+{
+	const struct conf *c = s->conf;
+	uint64_t heart = h->heartbeat_period_ms * NS_PER_MS;
+	uint64_t failure = h->failure_timeout_ms * NS_PER_MS;
+	uint64_t epoch = h->epoch_period_us * NS_PER_US;
+
+	s->state.heartbeat_period_ns = heart == c->heartbeat_period_ns ? 0 : heart;
+	s->state.failure_timeout_ns = failure == c->failure_timeout_ns ? 0 : failure;
+	s->state.epoch_period_ns = epoch == c->epoch_period_ns ? 0 : epoch;
+}
+
 static int settle(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd *r)
 {
 	struct err e = ERR_INIT;
@@ -306,7 +336,11 @@ static int settle(struct backup_shell *s, const struct bd_msg *m, struct bd_cmd 
 	int rc;
 
 	s->state.role = VM_BACKUP;
+	s->state.taken = TAKEN_NOT;
+	s->state.handed = false;
+	s->state.alone = m->hello.flags & WIRE_HELLO_ALONE;
 	s->state.term = MAX(s->state.term, m->hello.term);
+	keep_times(s, &m->hello);
 	s->state.policy = (enum peer_loss_policy)m->hello.policy;
 	snprintf(s->state.peer, sizeof(s->state.peer), "%s", m->peer_name);
 	memcpy(s->state.uuid, m->hello.uuid, sizeof(s->state.uuid));

@@ -26,6 +26,15 @@ struct wish {
 
 /* ---- protect ---- */
 
+static int take_reprotect(struct wish *w, const char *value, struct err *e)
+{
+	if (strcmp(value, "auto") != 0 && strcmp(value, "never") != 0)
+		return err_setx(e, -EINVAL, "reprotect is \"%.32s\", which is none of: auto, never",
+				value);
+	memcpy(w->vm.reprotect, value, strlen(value) + 1);
+	return 0;
+}
+
 static int take_word(struct wish *w, const char *word, struct err *e)
 {
 	const char *eq = strchr(word, '=');
@@ -52,6 +61,8 @@ static int take_word(struct wish *w, const char *word, struct err *e)
 		memcpy(w->vm.peer, value, strlen(value) + 1);
 		return 0;
 	}
+	if (eq && len == 9 && !strncmp(word, "reprotect", 9))
+		return take_reprotect(w, value, e);
 	if (eq && len == 6 && !strncmp(word, "policy", 6) && strlen(value) < sizeof(w->vm.policy)) {
 		memcpy(w->vm.policy, value, strlen(value) + 1);
 		return 0;
@@ -163,6 +174,11 @@ static int plan(const struct host *h, const char *vm, const struct wish *w, stru
 	new->role = VM_PRIMARY;
 	new->term = MAX(old->term, UINT64_C(1));
 	join_anew(old, w, new);
+	new->alone = *w->vm.reprotect ? !strcmp(w->vm.reprotect, "never")
+				      : h->conf->reprotect == CONF_REPROTECT_NEVER;
+	/* Who had it before may have a copy yet, and will not be asked now. */
+	if (old->taken && strcmp(old->peer, w->vm.peer) != 0)
+		new->taken = TAKEN_FROM_OTHER;
 	memcpy(new->peer, w->vm.peer, sizeof(new->peer));
 	new->epoch_period_ns = w->vm.epoch_period_ns;
 	new->heartbeat_period_ns = w->vm.heartbeat_period_ns;
@@ -180,6 +196,7 @@ static void report_plan(const struct host *h, const struct vm_state *s, struct j
 	json_out_text(reply, "vm", s->vm);
 	json_out_text(reply, "peer", s->peer);
 	json_out_text(reply, "policy", policy_name(s->policy));
+	json_out_text(reply, "reprotect", s->alone ? "never" : "auto");
 	json_out_u64(reply, "term", s->term);
 	json_out_text(reply, "ctl", ctl);
 	if (vm_state_timing(s, h->conf, &t, &ignored) < 0)
@@ -199,18 +216,27 @@ static void restore(const struct host *h, const struct vm_state *old)
 			old->vm, e.text, old->vm);
 }
 
-static void say_protect(const struct host *h, const struct vm_state *s)
+int host_protect__(struct host *h, const struct vm_state *old, const struct vm_state *new,
+		   struct err *e)
 {
-	log_info("vm %s: to be protected to %s, %s, term %llu", s->vm, s->peer,
-		 policy_name(s->policy), (unsigned long long)s->term);
-	event_log_say(h->events, "protect", s->vm,
-		      "the operator has the VM protected to %s, policy %s, term %llu", s->peer,
-		      policy_name(s->policy), (unsigned long long)s->term);
+	/* Durable before it runs: what crashes from here on is found again and adopted. */
+	int rc = vm_state_save(h->conf->state_dir, new, e);
+
+	if (rc < 0)
+		return rc;
+	/* A primary without a worker: whatever the last one left is taken over. */
+	rc = supervisor_protect(h->workers, new->vm, old->role == VM_PRIMARY, clock_now(), e);
+	if (rc < 0)
+		restore(h, old);
+	else
+		log_info("vm %s: to be protected to %s, %s, term %llu", new->vm, new->peer,
+			 policy_name(new->policy), (unsigned long long)new->term);
+	return rc;
 }
 
 static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 {
-	const struct host *h = ctx;
+	struct host *h = ctx;
 	const char *vm = rq->argv[0];
 	struct wish w = {.dry_run = false};
 	struct vm_state old = {.role = VM_NONE};
@@ -228,16 +254,12 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 	report_plan(h, &new, rq->reply);
 	if (w.dry_run)
 		return 0;
-	/* Durable before it runs: what crashes from here on is found again and adopted. */
-	rc = vm_state_save(h->conf->state_dir, &new, e);
-	if (rc < 0)
-		return rc;
-	/* A primary without a worker: whatever the last one left is taken over. */
-	rc = supervisor_protect(h->workers, vm, old.role == VM_PRIMARY, clock_now(), e);
-	if (rc < 0)
-		restore(h, &old);
-	else
-		say_protect(h, &new);
+	reprotect_drop(&h->again, vm);
+	rc = host_protect__(h, &old, &new, e);
+	if (rc == 0)
+		event_log_say(h->events, "protect", vm,
+			      "the operator has the VM protected to %s, policy %s, term %llu",
+			      new.peer, policy_name(new.policy), (unsigned long long)new.term);
 	return rc;
 }
 
@@ -245,8 +267,9 @@ static int on_protect(void *ctx, struct ctl_request *rq, struct err *e)
 
 static int on_forget(void *ctx, struct ctl_request *rq, struct err *e)
 {
-	const struct host *h = ctx;
+	struct host *h = ctx;
 	const char *vm = rq->argv[0];
+	enum vm_role was;
 	struct vm_state s;
 	int rc;
 
@@ -267,13 +290,19 @@ static int on_forget(void *ctx, struct ctl_request *rq, struct err *e)
 			rq->reply, "hint",
 			"if output of this VM was held, it still is; protect it again to have "
 			"that taken over");
+	reprotect_drop(&h->again, vm);
+	was = s.role;
 	/* The term stays: an old one must never be used again. */
-	rc = vm_state_set_role(h->conf->state_dir, vm, VM_NONE, 0, e);
+	s.role = VM_NONE;
+	s.handed = false;
+	s.alone = false;
+	s.taken = TAKEN_NOT;
+	rc = vm_state_save(h->conf->state_dir, &s, e);
 	if (!rc) {
-		log_info("vm %s: forgotten, it was %s", vm, vm_role_name(s.role));
+		log_info("vm %s: forgotten, it was %s", vm, vm_role_name(was));
 		event_log_say(h->events, "forget", vm,
 			      "the operator has this host forget the VM; it was %s, term %llu",
-			      vm_role_name(s.role), (unsigned long long)s.term);
+			      vm_role_name(was), (unsigned long long)s.term);
 	}
 	return rc;
 }
@@ -293,6 +322,7 @@ static int add_state(void *ctx, const struct vm_state *s, int rc, const struct e
 	json_out_u64(one, "term", s->term);
 	json_out_text(one, "peer", s->peer);
 	json_out_text(one, "policy", s->policy ? policy_name(s->policy) : "");
+	json_out_text(one, "reprotect", s->alone ? "never" : "auto");
 	return 0;
 }
 
@@ -345,8 +375,9 @@ int host_ctl_add(struct ctl_server *s, struct host *h)
 	const struct ctl_command commands[] = {
 		{"protect",
 		 "VM [to=HOST] [policy=POLICY] [epoch-period=TIME] [heartbeat-period=TIME] "
-		 "[failure-timeout=TIME] [dry-run]  start to protect a VM that runs here",
-		 1, 7, on_protect, h},
+		 "[failure-timeout=TIME] [reprotect=auto|never] [dry-run]  start to protect a VM that "
+		 "runs here",
+		 1, 8, on_protect, h},
 		{"forget", "VM  what is remembered of a VM that has no worker, its term excepted",
 		 1, 1, on_forget, h},
 		{"list", " workers and remembered VMs", 0, 0, on_list, h},
@@ -383,13 +414,18 @@ bool host_wanted(void *ctx, const char *vm)
  */
 void host_ended(void *ctx, const char *vm, int code, bool fresh)
 {
-	const struct host *h = ctx;
+	struct host *h = ctx;
 	struct err e = ERR_INIT;
+	struct vm_state s;
 
 	if ((code == WORKER_REFUSED && !fresh) || !host_wanted(ctx, vm))
 		return;
-	if (vm_state_set_role(h->conf->state_dir, vm, VM_NONE, 0, &e) < 0)
+	/* P4: of a VM that was activated here, an older copy elsewhere is not forgotten. */
+	if (vm_state_load(h->conf->state_dir, vm, &s, &e) < 0 ||
+	    vm_state_set_role(h->conf->state_dir, vm, vm_state_role_after(&s), 0, &e) < 0)
 		log_err("vm %s: %s; use romulus forget %s", vm, e.text, vm);
+	if (code == WORKER_REFUSED)
+		host_refused_again__(h, vm, clock_now());
 }
 
 void host_told(void *ctx, const char *vm, const char *kind, const char *text)
@@ -401,7 +437,7 @@ void host_told(void *ctx, const char *vm, const char *kind, const char *text)
 
 static int adopt_one(void *ctx, const struct vm_state *s, int rc, const struct err *e)
 {
-	const struct host *h = ctx;
+	struct host *h = ctx;
 	struct err mine = ERR_INIT;
 
 	if (rc < 0)
@@ -409,6 +445,8 @@ static int adopt_one(void *ctx, const struct vm_state *s, int rc, const struct e
 	else if (s->role == VM_PRIMARY &&
 		 supervisor_adopt(h->workers, s->vm, WORKER_PRIMARY, clock_now(), &mine) < 0)
 		log_err("vm %s: its worker cannot be started: %s", s->vm, mine.text);
+	else
+		host_want_again__(h, s, clock_now());
 	return 0;
 }
 

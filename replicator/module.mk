@@ -68,7 +68,9 @@ replicator_SRCS := \
 	replicator/primary_shell.c \
 	replicator/primary_verify.c \
 	replicator/host_ctl.c \
+	replicator/host_reprotect.c \
 	replicator/launch.c \
+	replicator/reprotect.c \
 	replicator/standby.c \
 	replicator/story.c \
 	replicator/supervisor.c \

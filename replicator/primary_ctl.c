@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The primary's control commands. Control thread. The answers' shape is in romulus-status(8). */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/clock.h"
@@ -173,6 +174,7 @@ static void put_disks(struct json *j, const struct primary_shell *s, uint64_t no
 static void put_problem(struct json *j, const struct primary_shell *s, uint64_t now)
 {
 	const char *what = s->problem, *hint = s->hint;
+	char waits[SHELL_TEXT_SIZE + 256];
 
 	if (s->core.state == PRIMARY_PROTECTED && !primary_is_protected(&s->core, now)) {
 		what = "nothing was heard from the backup for two heartbeats";
@@ -182,6 +184,15 @@ static void put_problem(struct json *j, const struct primary_shell *s, uint64_t 
 		if (!s->core.outvoted)
 			hint = "the guest runs, its output is held: the arbiter is asked when the failure timeout has passed, "
 			       "again and again; if you know that the backup does not run this VM, `romulus unprotect --force`";
+	} else if (s->core.state == PRIMARY_CONNECTING && s->state.taken == TAKEN_FROM_PEER) {
+		snprintf(
+			waits, sizeof(waits),
+			"it runs here since it was taken over from %s, and waits for %s to return to protect it "
+			"again%s%s",
+			s->state.peer, s->state.peer, *what ? ": " : "", what);
+		what = waits;
+		hint = "nothing is to be done when that host is on its way; `romulus protect` to another one after "
+		       "`romulus unprotect`";
 	} else if (s->core.state == PRIMARY_LOST && s->core.conf.policy != POLICY_PRIMARY_WINS) {
 		hint = "the guest runs, its output is held: bring the backup back, or, if you know that it does not "
 		       "run this VM, `romulus unprotect --force`";
@@ -210,6 +221,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	json_out_u64(j, "peer_heard_ms", clock_until(now, p->peer.heard_ns) / NS_PER_MS);
 	json_out_text(j, "policy", policy_name(p->conf.policy));
 	vote_shell_put(&s->vote, j);
+	json_out_text(j, "reprotect", s->state.alone ? "never" : "auto");
 	json_out_double(j, "rate_hz", rate_hz(&s->fig, now));
 	json_out_double(j, "epoch_period_ms",
 			(double)p->conf.timing.epoch_period_ns / (double)NS_PER_MS);

@@ -116,6 +116,7 @@ struct pd_conf {
 	const char *vm;
 	struct timing timing;
 	enum peer_loss_policy policy;
+	bool alone; /* who takes the VM over does not protect it again by itself */
 	uint32_t arena_pages;
 	uint32_t cache_slots;
 	struct tls_ctx *tls; /* borrowed */

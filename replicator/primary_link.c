@@ -18,7 +18,7 @@ static void fill_hello(struct wire_hello *m, const struct pd_conf *c, const stru
 	memset(m, 0, sizeof(*m));
 	m->version_min = FRAME_VERSION_MIN;
 	m->version_max = FRAME_VERSION_MAX;
-	m->flags = cmd->adopt ? WIRE_HELLO_ADOPT : 0;
+	m->flags = (cmd->adopt ? WIRE_HELLO_ADOPT : 0) | (c->alone ? WIRE_HELLO_ALONE : 0);
 	memcpy(m->uuid, g->uuid, sizeof(m->uuid));
 	m->term = cmd->term;
 	m->mem_pages = g->p2m_pages;

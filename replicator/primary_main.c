@@ -342,6 +342,7 @@ static int make_data(struct main_ctx *m, uint32_t *arena_pages, struct err *e)
 		.vm = m->shell.state.vm,
 		.timing = m->timing,
 		.policy = m->shell.state.policy,
+		.alone = m->shell.state.alone,
 		.arena_pages = share(m->conf->arena_bytes, pages / 4, MIN_ARENA_PAGES),
 		.cache_slots = share(m->conf->delta_cache_bytes, pages / 8, 1),
 		.tls = m->tls,
@@ -367,18 +368,40 @@ static int make_control(struct main_ctx *m, struct err *e)
 	return rc < 0 ? rc : primary_ctl_register(&m->shell, m->ctl, e);
 }
 
-/* If the VM was activated here, the backup's worker of that session has nothing left to do. */
-static void retire_backup(const struct main_ctx *m)
+/*
+ * If the VM was activated here, the backup's worker of that session has nothing left to do. One that is still at the
+ * activation has, and says so: then this is too early.
+ */
+static int retire_backup(const struct main_ctx *m, struct err *e)
 {
 	const char *const argv[] = {"retire", NULL};
 	char path[WORKER_PATH_SIZE];
 	struct json_in *reply;
-	struct err e = ERR_INIT;
+	struct err ignored = ERR_INIT;
+	int rc;
 
 	worker_ctl_path(path, m->conf->run_dir, m->opt.vm, WORKER_BACKUP);
-	if (ctl_client_call(path, argv, RETIRE_TIMEOUT_NS, &reply, &e) == 0)
-		log_info("the worker that activated the VM here has retired");
+	rc = ctl_client_call(path, argv, RETIRE_TIMEOUT_NS, &reply, &ignored);
 	json_in_free(reply);
+	if (rc == 0)
+		log_info("the worker that activated the VM here has retired");
+	/* Nobody is there, or nobody answers: a pid file keeps two primaries apart, and a backup that is ACTIVE does nothing. */
+	return rc == -EREMOTEIO ? err_setx(e, -EBUSY, "%s", ignored.text) : 0;
+}
+
+/* By its uuid it is known among VMs of its name; what was taken over was another one, if that was. */
+static int note_uuid(struct main_ctx *m, struct err *e)
+{
+	static const uint8_t unknown[VM_UUID_SIZE];
+	const uint8_t *uuid = m->guest->info.uuid;
+	struct vm_state *s = &m->shell.state;
+
+	if (!memcmp(s->uuid, uuid, VM_UUID_SIZE))
+		return 0;
+	if (memcmp(s->uuid, unknown, VM_UUID_SIZE) != 0)
+		s->taken = TAKEN_NOT;
+	memcpy(s->uuid, uuid, VM_UUID_SIZE);
+	return vm_state_save(m->conf->state_dir, s, e);
 }
 
 /*
@@ -429,15 +452,17 @@ static int set_up(struct main_ctx *m, struct err *e)
 	if (rc < 0)
 		return rc;
 	begin_events(m);
-	retire_backup(m);
 	rc = sd_event_new(&m->loop);
 	if (rc < 0)
 		return err_set(e, rc, "event loop");
 	rc = xen_guest_open(&m->guest, &gc, e);
 	m->gone = rc == -ENOENT;
-	if (rc < 0)
-		return rc;
-	rc = join(m, e);
+	if (rc == 0)
+		rc = note_uuid(m, e);
+	if (rc == 0)
+		rc = join(m, e);
+	if (rc == 0)
+		rc = retire_backup(m, e);
 	if (rc < 0)
 		return rc;
 	m->shell.conf = m->conf;

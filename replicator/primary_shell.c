@@ -105,6 +105,19 @@ static void update_heartbeats(struct primary_shell *s)
 		hb_shell_tell(&s->hb, &v);
 }
 
+/* HELLO_OK: whoever had the VM before it was activated here stands by for us, its older copy is gone. */
+static void taken_is_known(struct primary_shell *s)
+{
+	struct err e = ERR_INIT;
+
+	if (s->state.taken != TAKEN_FROM_PEER)
+		return;
+	if (vm_state_set_taken(s->conf->state_dir, s->state.vm, TAKEN_NOT, &e) < 0)
+		log_warn("%s", e.text); /* it is told once more than is needed */
+	else
+		s->state.taken = TAKEN_NOT;
+}
+
 static void begin_session(struct primary_shell *s, const struct pd_msg *up)
 {
 	s->session = *up;
@@ -113,6 +126,7 @@ static void begin_session(struct primary_shell *s, const struct pd_msg *up)
 	s->lapsed = false;
 	s->fig.ktls = up->ktls;
 	flight_session(s->flight);
+	taken_is_known(s);
 }
 
 static void end_session(struct primary_shell *s)
@@ -401,11 +415,30 @@ static void end_guest(struct primary_shell *s, enum leave_reason reason)
 	(void)domain_tool(s, argv);
 }
 
+/*
+ * P4: as long as a host may have an older copy of what was activated here, it must not hear that this is a VM like any
+ * other. But nobody protects it again against the operator's will, or when it has ended.
+ */
+static int forget_role(struct primary_shell *s, struct err *e)
+{
+	const char *dir = s->conf->state_dir, *vm = s->state.vm;
+	enum vm_role role;
+	int rc = 0;
+
+	if (s->deposed && s->state.taken == TAKEN_FROM_PEER) {
+		s->state.taken = TAKEN_NOT; /* the peer has it */
+		rc = vm_state_set_taken(dir, vm, TAKEN_NOT, e);
+	}
+	role = vm_state_role_after(&s->state);
+	if (rc == 0 && role == VM_ACTIVE)
+		rc = vm_state_set_alone(dir, vm, true, e);
+	return rc < 0 ? rc : vm_state_set_role(dir, vm, role, s->core.conf.term, e);
+}
+
 static void finish(struct primary_shell *s)
 {
 	struct err e = ERR_INIT;
-	enum vm_role role = VM_NONE;
-	int rc = vm_state_set_role(s->conf->state_dir, s->state.vm, role, s->core.conf.term, &e);
+	int rc = forget_role(s, &e);
 
 	if (rc < 0)
 		log_err("%s", e.text);

@@ -157,6 +157,7 @@ static int on_workers(sd_event_source *source, int fd, uint32_t events, void *ar
 
 	supervisor_dispatch(d->host.workers, clock_now());
 	disk_launch_dispatch(d->disks, clock_now());
+	host_dispatch(&d->host, clock_now());
 	return 0;
 }
 
@@ -172,6 +173,7 @@ static int arm_worker_timer(sd_event_source *source, void *arg)
 	uint64_t at = MIN(supervisor_deadline(d->host.workers), disk_launch_deadline(d->disks));
 	int r;
 
+	at = MIN(at, host_deadline(&d->host));
 	if (at == CLOCK_NEVER)
 		return sd_event_source_set_enabled(d->worker_timer, SD_EVENT_OFF);
 	r = sd_event_source_set_time(d->worker_timer, at / NS_PER_US + 1);
@@ -248,6 +250,7 @@ static int set_up(struct daemon *d, const struct options *o, struct err *e)
 		.wanted = host_wanted,
 		.ended = host_ended,
 		.told = host_told,
+		.activated = host_activated,
 	};
 	const struct disk_launch_conf dc = {
 		.libexec_dir = o->libexec_dir, .conf_path = o->conf_path, .conf = c};

@@ -438,6 +438,11 @@ static void hear(struct supervisor *s, struct slot *slot)
 			if (slot->w.side == WORKER_BACKUP)
 				backup_ready(s, slot->w.vm);
 			break;
+		case WORKER_SAYS_ACTIVE:
+			if (slot->w.side == WORKER_BACKUP && slot->authenticated && *slot->w.vm &&
+			    s->conf.activated)
+				s->conf.activated(s->conf.ctx, slot->w.vm);
+			break;
 		case WORKER_SAYS_PROBLEM:
 			memcpy(slot->w.problem, text, sizeof(text));
 			slot->said = true;

@@ -55,6 +55,8 @@ struct supervisor_conf {
 	void (*ended)(void *ctx, const char *vm, int code, bool fresh);
 	/* Something that somebody may ask about later; NULL: nobody will. */
 	void (*told)(void *ctx, const char *vm, const char *kind, const char *text);
+	/* A backup's worker has activated its VM. NULL: nobody wants to know. */
+	void (*activated)(void *ctx, const char *vm);
 };
 
 /* conf's strings are borrowed. 0 or negative errno. */

@@ -3,7 +3,8 @@
  * See vm_state.h. What lib/persist wraps, 256 bytes, little-endian:
  *
  *	  0  4  magic "vms1"
- *	  4  2  version, 2, or 3 when it is handed over, or 4 with an arbiter; 1, without a uuid, is read as well
+ *	  4  2  version, 2, or 3 when it is handed over, 4 with an arbiter, 5 with what is said of 5 here; 1, without a
+ *	        uuid, is read as well
  *	  6  1  role
  *	  7  1  policy
  *	  8  8  term
@@ -13,10 +14,12 @@
  *	 40 64  vm, zero-padded
  *	104 64  peer, zero-padded
  *	168 16  uuid; 0: not known
- *	184  1  version 3: 1, version 4: 0 or 1, the VM may have been handed over
- *	185  1  version 4: 0 or 1, the arbiter knows the pair
- *	186  6  reserved, 0
- *	192  8  version 4: newest term that the arbiter was asked for, 0: none
+ *	184  1  version 3: 1, from 4 on: 0 or 1, the VM may have been handed over
+ *	185  1  from 4 on: 0 or 1, the arbiter knows the pair
+ *	186  1  version 5: 0 or 1, it is not protected again by itself
+ *	187  1  version 5: 0 to 2, who had it before, enum vm_taken
+ *	188  4  reserved, 0
+ *	192  8  from 4 on: newest term that the arbiter was asked for, 0: none
  *	200 56  reserved, 0
  */
 #include "replicator/vm_state.h"
@@ -44,6 +47,7 @@
 #define FORMAT_WITHOUT_UUID 1
 #define FORMAT_HANDED 3 /* an older program must not go alone with it */
 #define FORMAT_VOTES 4	/* nor this one */
+#define FORMAT_TAKEN 5	/* nor protect it again, or forget that it was taken over, with this */
 #define RESERVED 56
 #define SUFFIX ".state"
 #define TIME_MAX (3600 * NS_PER_SEC)
@@ -70,11 +74,18 @@ static bool is_known(const uint8_t uuid[VM_UUID_SIZE])
 
 bool vm_state_is_other(const struct vm_state *s, const char *peer, const uint8_t uuid[VM_UUID_SIZE])
 {
-	if (s->role != VM_BACKUP && s->role != VM_ACTIVE)
+	if (s->role == VM_NONE)
 		return false;
-	if (strcmp(s->peer, peer) != 0)
+	/* A VM that was taken over has one uuid, whoever had it before. */
+	if (strcmp(s->peer, peer) != 0 &&
+	    !(s->role == VM_PRIMARY && s->taken && is_known(s->uuid) && is_known(uuid)))
 		return true;
 	return is_known(s->uuid) && is_known(uuid) && memcmp(s->uuid, uuid, VM_UUID_SIZE) != 0;
+}
+
+enum vm_role vm_state_role_after(const struct vm_state *s)
+{
+	return s->taken ? VM_ACTIVE : VM_NONE;
 }
 
 /* ---- bytes ---- */
@@ -89,6 +100,8 @@ static void put_name(struct wr *w, const char name[NAME_SIZE])
 
 static uint16_t version_of(const struct vm_state *s)
 {
+	if (s->alone || s->taken)
+		return FORMAT_TAKEN;
 	if (s->policy == POLICY_ARBITER || s->joined || s->asked)
 		return FORMAT_VOTES;
 	return s->handed ? FORMAT_HANDED : FORMAT_VERSION;
@@ -112,7 +125,9 @@ void vm_state_encode(const struct vm_state *s, void *buf)
 	wr_bytes(&w, s->uuid, sizeof(s->uuid));
 	wr_u8(&w, s->handed);
 	wr_u8(&w, s->joined);
-	wr_zero(&w, 6);
+	wr_u8(&w, s->alone);
+	wr_u8(&w, (uint8_t)s->taken);
+	wr_zero(&w, 4);
 	wr_u64(&w, s->asked);
 	wr_zero(&w, RESERVED);
 	ok = wr_ok(&w) && wr_used(&w) == VM_STATE_BYTES;
@@ -148,14 +163,18 @@ static void get_flags(struct rd *r, struct vm_state *s)
 {
 	uint8_t handed = rd_u8(r);
 	uint8_t joined = rd_u8(r);
+	uint8_t alone = rd_u8(r);
+	uint8_t taken = rd_u8(r);
 
-	rd_zero(r, 6);
+	rd_zero(r, 4);
 	s->asked = rd_u64(r);
 	rd_zero(r, RESERVED);
-	if (handed > 1 || joined > 1)
+	if (handed > 1 || joined > 1 || alone > 1 || taken > TAKEN_FROM_OTHER)
 		rd_set_bad(r);
 	s->handed = handed;
 	s->joined = joined;
+	s->alone = alone;
+	s->taken = (enum vm_taken)taken;
 }
 
 int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err *e)
@@ -167,7 +186,7 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 	if (rd_u32(&r) != MAGIC)
 		return err_setx(e, -EBADMSG, "not the state of a VM");
 	version = rd_u16(&r);
-	if (version < FORMAT_WITHOUT_UUID || version > FORMAT_VOTES)
+	if (version < FORMAT_WITHOUT_UUID || version > FORMAT_TAKEN)
 		return err_setx(e, -EBADMSG, "written by another version of Romulus");
 	s->role = (enum vm_role)rd_u8(&r);
 	s->policy = (enum peer_loss_policy)rd_u8(&r);
@@ -187,6 +206,9 @@ int vm_state_decode(struct vm_state *s, const void *buf, size_t len, struct err 
 		rd_set_bad(&r);
 	if (!rd_done(&r) || !makes_sense(s))
 		return err_setx(e, -EBADMSG, "it contradicts itself");
+	/* Older versions did not say so. */
+	if (s->role == VM_ACTIVE && s->taken == TAKEN_NOT)
+		s->taken = TAKEN_FROM_PEER;
 	return 0;
 }
 
@@ -278,6 +300,8 @@ int vm_state_set_role(const char *state_dir, const char *vm, enum vm_role role, 
 	s.role = role;
 	s.term = MAX(s.term, term);
 	s.handed = false;
+	if (role == VM_ACTIVE && s.taken == TAKEN_NOT)
+		s.taken = TAKEN_FROM_PEER;
 	return vm_state_save(state_dir, &s, e);
 }
 
@@ -303,6 +327,28 @@ int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term, uin
 	s.term = MAX(s.term, term);
 	s.asked = MAX(s.asked, asked);
 	s.joined = joined;
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_set_alone(const char *state_dir, const char *vm, bool alone, struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0)
+		return rc;
+	s.alone = alone;
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_set_taken(const char *state_dir, const char *vm, enum vm_taken taken, struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0)
+		return rc;
+	s.taken = taken;
 	return vm_state_save(state_dir, &s, e);
 }
 

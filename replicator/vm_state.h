@@ -32,6 +32,13 @@ enum vm_role {
 	VM_ACTIVE = 3,	/* activated here: the VM runs on this host, alone */
 };
 
+/* Who had the VM before it was activated here, and whether it knows. Values are on disk. */
+enum vm_taken {
+	TAKEN_NOT = 0,	      /* it was not, or the other host has stood by for us since */
+	TAKEN_FROM_PEER = 1,  /* `peer` had it, and may have a copy of the older term */
+	TAKEN_FROM_OTHER = 2, /* so had another host, from before the VM was protected to `peer` */
+};
+
 struct vm_state {
 	char vm[NAME_SIZE];
 	enum vm_role role;
@@ -41,6 +48,8 @@ struct vm_state {
 	uint8_t uuid[VM_UUID_SIZE];   /* of the VM whose standby is, or was, here; 0: not known */
 	bool handed;		      /* VM_PRIMARY: a HANDOVER may be with the peer (primary.h) */
 	bool joined;		      /* the arbiter knows the pair */
+	bool alone;		      /* after an activation it is not protected again by itself */
+	enum vm_taken taken;	      /* VM_ACTIVE, and a VM_PRIMARY that followed it */
 	uint64_t asked;		      /* newest term that the arbiter was asked for, 0 if none */
 	/* 0: as in romulus.conf. */
 	uint64_t epoch_period_ns;
@@ -57,6 +66,12 @@ struct vm_state {
 bool vm_state_is_other(const struct vm_state *s, const char *peer,
 		       const uint8_t uuid[VM_UUID_SIZE]);
 
+/*
+ * The role of a VM whose protection from here has ended. P4: as long as another host may have an older copy of what was
+ * activated here, that it was must not be forgotten: nobody but the operator may let that copy run.
+ */
+enum vm_role vm_state_role_after(const struct vm_state *s);
+
 /* A VM of which nothing is known: role none, term 0. vm must be name_ok(). */
 void vm_state_init(struct vm_state *s, const char *vm);
 
@@ -68,7 +83,10 @@ MUST_CHECK int vm_state_load(const char *state_dir, const char *vm, struct vm_st
 			     struct err *e);
 /* Durable when it returns 0. Creates the folder when needed. */
 MUST_CHECK int vm_state_save(const char *state_dir, const struct vm_state *s, struct err *e);
-/* Load (a missing one is fine), raise the term to at least `term`, set the role, forget `handed`, save. */
+/*
+ * Load (a missing one is fine), raise the term to at least `term`, set the role, forget `handed`, save. VM_ACTIVE: it was
+ * taken from the peer.
+ */
 MUST_CHECK int vm_state_set_role(const char *state_dir, const char *vm, enum vm_role role,
 				 uint64_t term, struct err *e);
 /* The same for `handed`; the role is left as it is. */
@@ -77,6 +95,10 @@ MUST_CHECK int vm_state_set_handed(const char *state_dir, const char *vm, bool h
 /* The same for the terms, neither of which is lowered. joined: the arbiter has confirmed `term`. */
 MUST_CHECK int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term,
 				  uint64_t asked, bool joined, struct err *e);
+/* The same for `alone` and `taken`. */
+MUST_CHECK int vm_state_set_alone(const char *state_dir, const char *vm, bool alone, struct err *e);
+MUST_CHECK int vm_state_set_taken(const char *state_dir, const char *vm, enum vm_taken taken,
+				  struct err *e);
 /* A missing file is fine. */
 MUST_CHECK int vm_state_remove(const char *state_dir, const char *vm, struct err *e);
 

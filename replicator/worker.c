@@ -274,7 +274,7 @@ int worker_hear(int status_fd, enum worker_word *word, char text[WORKER_TEXT_SIZ
 	if (n == 0)
 		return -EPIPE;
 	if (n > WORKER_TEXT_SIZE || packet[0] < WORKER_SAYS_AUTHENTICATED ||
-	    packet[0] > WORKER_SAYS_PROBLEM || memchr(packet + 1, 0, (size_t)n - 1))
+	    packet[0] > WORKER_SAYS_ACTIVE || memchr(packet + 1, 0, (size_t)n - 1))
 		return -EBADMSG;
 	*word = (enum worker_word)packet[0];
 	memcpy(text, packet + 1, (size_t)n - 1);

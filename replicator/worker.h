@@ -70,6 +70,7 @@ enum worker_word {
 	WORKER_SAYS_READY = 2, /* control socket is there */
 	WORKER_SAYS_PROBLEM =
 		3, /* text: one sentence; said before ending without having been ready */
+	WORKER_SAYS_ACTIVE = 4, /* the backup's: the VM was activated, and runs here */
 };
 
 #define WORKER_TEXT_SIZE 240

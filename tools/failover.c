@@ -140,6 +140,9 @@ static bool is_active(const struct report *r)
 	for (size_t i = 0; i < r->n; i++) {
 		if (!strcmp(r->vm[i].state, "active") || !strcmp(r->vm[i].state, "alone"))
 			return true;
+		/* It is protected again by itself, so soon. */
+		if (!strcmp(r->vm[i].role, "primary"))
+			return true;
 	}
 	return false;
 }

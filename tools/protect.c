@@ -23,6 +23,7 @@ enum {
 	OPT_EPOCH,
 	OPT_HEARTBEAT,
 	OPT_FAILURE,
+	OPT_REPROTECT,
 	OPT_WAIT,
 	OPT_NO_WAIT,
 	OPT_TIMEOUT,
@@ -59,6 +60,8 @@ static const struct argp_option option_list[] = {
 	{"epoch", OPT_EPOCH, "TIME", 0, "Time between two checkpoints", 0},
 	{"heartbeat", OPT_HEARTBEAT, "TIME", 0, "Time between two heartbeats", 0},
 	{"failure-timeout", OPT_FAILURE, "TIME", 0, "A peer silent for so long is lost", 0},
+	{"reprotect", OPT_REPROTECT, "WHEN", 0,
+	 "After a failover: auto, protect it again by itself when this host is back; or never", 0},
 	{"wait", OPT_WAIT, NULL, 0, "Follow the first copy until the VM is protected (default)", 0},
 	{"no-wait", OPT_NO_WAIT, NULL, 0, "Return at once; romulus status tells the rest", 0},
 	{"timeout", OPT_TIMEOUT, "TIME", 0, "With --wait: stop waiting after TIME (30m)", 0},
@@ -146,6 +149,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FAILURE:
 		add_time(state, "failure-timeout", arg);
+		return 0;
+	case OPT_REPROTECT:
+		if (strcmp(arg, "auto") != 0 && strcmp(arg, "never") != 0)
+			argp_error(state, "--reprotect=%s is none of: auto, never", arg);
+		add_word(state, "reprotect", arg);
 		return 0;
 	case OPT_WAIT:
 	case OPT_NO_WAIT:

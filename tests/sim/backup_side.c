@@ -180,6 +180,8 @@ static void welcome(struct sim *s, int slot)
 		refuse(s, slot, MSG_ACTIVATED);
 		break;
 	case WELCOME_OPERATOR:
+	case WELCOME_DEPOSED:
+	case WELCOME_PRIMARY:
 	case WELCOME_NAME_TAKEN:
 		refuse(s, slot, MSG_REFUSE);
 		break;

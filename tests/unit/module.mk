@@ -81,6 +81,7 @@ UNIT_TESTS += \
 	tests/unit/test_queue.c \
 	tests/unit/test_range_lock.c \
 	tests/unit/test_rd.c \
+	tests/unit/test_reprotect.c \
 	tests/unit/test_sm.c \
 	tests/unit/test_spawn.c \
 	tests/unit/test_standby.c \
@@ -96,6 +97,7 @@ UNIT_TESTS += \
 	tests/unit/test_tls.c \
 	tests/unit/test_tools.c \
 	tests/unit/test_tracker.c \
+	tests/unit/test_two_owners.c \
 	tests/unit/test_vm_state.c \
 	tests/unit/test_vote_ask_shell.c \
 	tests/unit/test_vote_line.c \

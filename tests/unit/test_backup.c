@@ -619,23 +619,51 @@ static void welcome(void **state)
 		struct backup_found found;
 		enum backup_welcome welcome;
 	} cases[] = {
-		{{false, false, false, false}, WELCOME_BUILD},
-		{{false, false, true, false}, WELCOME_SUPERSEDE},
-		{{false, true, false, false}, WELCOME_BUILD}, /* never let run: a leftover */
-		{{false, true, true, false}, WELCOME_SUPERSEDE},
-		{{true, true, false, false}, WELCOME_ACTIVATED},
-		{{true, true, true, false}, WELCOME_ACTIVATED},
-		{{true, false, false, false}, WELCOME_OPERATOR},
-		{{true, false, true, false}, WELCOME_OPERATOR},
-		{{false, false, false, true}, WELCOME_BUILD},
-		{{false, true, false, true}, WELCOME_BUILD},
-		{{false, false, true, true}, WELCOME_NAME_TAKEN},
-		{{true, true, false, true}, WELCOME_NAME_TAKEN},
-		{{true, false, false, true}, WELCOME_NAME_TAKEN},
+		{{.old_worker = false}, WELCOME_BUILD},
+		{{.old_worker = true}, WELCOME_SUPERSEDE},
+		{{.vm_runs = true}, WELCOME_BUILD}, /* never let run: a leftover */
+		{{.vm_runs = true, .old_worker = true}, WELCOME_SUPERSEDE},
+		{{.role_active = true, .vm_runs = true}, WELCOME_ACTIVATED},
+		{{.role_active = true, .vm_runs = true, .old_worker = true}, WELCOME_ACTIVATED},
+		{{.role_active = true}, WELCOME_OPERATOR},
+		{{.role_active = true, .old_worker = true}, WELCOME_OPERATOR},
+		{{.other_vm = true}, WELCOME_BUILD},
+		{{.other_vm = true, .vm_runs = true}, WELCOME_BUILD},
+		{{.other_vm = true, .old_worker = true}, WELCOME_NAME_TAKEN},
+		{{.other_vm = true, .role_active = true, .vm_runs = true}, WELCOME_NAME_TAKEN},
+		{{.other_vm = true, .role_active = true}, WELCOME_NAME_TAKEN},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_int_equal(backup_welcome(&cases[i].found), cases[i].welcome);
+}
+
+/* Both hosts believe to protect it. */
+static void welcome_at_a_primary(void **state)
+{
+	struct backup_found f = {.role_primary = true};
+
+	for (unsigned int bits = 0; bits < 64; bits++) {
+		enum backup_welcome w;
+
+		f.vm_runs = bits & 1;
+		f.taken = bits & 2;
+		f.primary_worker = bits & 4;
+		f.newer = bits & 8;
+		f.older = bits & 16;
+		f.other_vm = bits & 32;
+		if (f.newer && f.older)
+			continue;
+		w = backup_welcome(&f);
+		/* P4: the word that destroys the other copy is said of a VM that runs, was taken over, and is newer. */
+		assert_int_equal(w == WELCOME_ACTIVATED,
+				 f.vm_runs && f.taken && f.newer && !f.other_vm);
+		/* A standby is built where nothing of the older term is left. */
+		assert_int_equal(w == WELCOME_BUILD,
+				 f.older && !f.vm_runs && !f.primary_worker && !f.other_vm);
+		assert_int_equal(w == WELCOME_NAME_TAKEN, f.other_vm);
+		assert_true(w != WELCOME_SUPERSEDE);
+	}
 }
 
 static void names(void **state)
@@ -981,6 +1009,7 @@ int main(void)
 		cmocka_unit_test(no_hello),
 		cmocka_unit_test(runs_only_when_decided),
 		cmocka_unit_test(welcome),
+		cmocka_unit_test(welcome_at_a_primary),
 		cmocka_unit_test(names),
 	};
 

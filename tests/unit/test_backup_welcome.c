@@ -244,7 +244,7 @@ static void somebody_elses_domain(void **state)
 	put_tool(f, true);
 	assert_int_equal(welcome(f, "Romulus did not start it"), WIRE_BUSY);
 	left_behind(f, VM_PRIMARY);
-	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "hostb protects web itself"), WIRE_NOT_ALLOWED);
 }
 
 /* This host was the primary when it died; hosta, its backup, has activated and runs the VM. */
@@ -260,6 +260,8 @@ static void a_primary_that_was_rebooted_is_deposed(void **state)
 	assert_int_equal(vm_state_load(f->dir, "web", &s, NULL), 0);
 	assert_int_equal(s.role, VM_BACKUP);
 	assert_int_equal(s.term, 3);
+	assert_int_equal(s.taken, TAKEN_NOT);
+	assert_false(s.alone);
 }
 
 /* ... but by nobody else, by no older term, and not while anything of the VM is left here. */
@@ -270,18 +272,63 @@ static void a_primary_is_not_deposed_by_a_word(void **state)
 
 	left_behind(f, VM_PRIMARY);
 	f->m.hello.term = 2;
-	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "hostb protects web itself"), WIRE_NOT_ALLOWED);
 	f->m.hello.term = 3;
 	put_tool(f, true);
-	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "of the older term 2"), WIRE_BUSY);
 	put_tool(f, false);
 	assert_int_equal(worker_claim(f->dir, "web", WORKER_PRIMARY, &lock, NULL), 0);
-	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "of the older term 2"), WIRE_BUSY);
 	worker_unclaim(f->dir, "web", WORKER_PRIMARY, &lock);
 	strcpy(f->m.peer_name, "hostc");
 	strcpy(f->m.hello.host, "hostc");
-	assert_int_equal(welcome(f, "protects web from here"), WIRE_NOT_ALLOWED);
+	assert_int_equal(welcome(f, "protects another VM called web, to hosta"), WIRE_NOT_ALLOWED);
 	assert_null(strstr(traced(f), "destroy"));
+}
+
+/* It was taken over from hosta, and is protected from here already, which hosta cannot know: it is told (P3). */
+static void a_survivor_that_protects_again_deposes(void **state)
+{
+	struct fixture *f = *state;
+
+	left_behind(f, VM_PRIMARY);
+	put_tool(f, true);
+	assert_int_equal(vm_state_set_taken(f->dir, "web", TAKEN_FROM_PEER, NULL), 0);
+	f->m.hello.term = 1;
+	assert_int_equal(welcome(f, "runs here under term 2"), WIRE_ACTIVATED);
+	assert_int_equal(f->answer.term, 2);
+	/* Neither ever hears that of itself. */
+	f->m.hello.term = 2;
+	assert_int_equal(welcome(f, "hostb protects web itself"), WIRE_NOT_ALLOWED);
+	/* P4: here it is gone as well; the older copy is for the operator. */
+	f->m.hello.term = 1;
+	put_tool(f, false);
+	assert_int_equal(welcome(f, "has run at hostb under term 2 and is gone"), WIRE_BUSY);
+	/* Protected to another host meanwhile; and another VM. */
+	put_tool(f, true);
+	assert_int_equal(vm_state_set_taken(f->dir, "web", TAKEN_FROM_OTHER, NULL), 0);
+	strcpy(f->m.peer_name, "hostc");
+	strcpy(f->m.hello.host, "hostc");
+	assert_int_equal(welcome(f, "runs here under term 2"), WIRE_ACTIVATED);
+	f->m.hello.uuid[0] = 8;
+	assert_int_equal(welcome(f, "protects another VM"), WIRE_NOT_ALLOWED);
+	assert_null(strstr(traced(f), "destroy"));
+}
+
+/* What the survivor of a failover needs to protect it again came with the session. */
+static void times_and_wish_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s;
+
+	f->conf->epoch_period_ns = f->m.hello.epoch_period_us * NS_PER_US;
+	f->m.hello.flags = WIRE_HELLO_ALONE;
+	assert_int_equal(welcome(f, ""), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &s, NULL), 0);
+	assert_true(s.alone);
+	assert_int_equal(s.epoch_period_ns, 0);
+	assert_int_equal(s.heartbeat_period_ns, f->m.hello.heartbeat_period_ms * NS_PER_MS);
+	assert_int_equal(s.failure_timeout_ns, f->m.hello.failure_timeout_ms * NS_PER_MS);
 }
 
 /* The HELLO comes from hostc, about a VM of its own. */
@@ -389,6 +436,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_primary_is_not_deposed_by_a_word, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_survivor_that_protects_again_deposes, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(times_and_wish_are_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_vm_is_not_deposed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_standby_is_not_superseded, set_up,
 						tear_down),

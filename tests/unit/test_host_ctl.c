@@ -284,10 +284,122 @@ static void keeps_terms(void **state)
 	assert_int_equal(ASK(f, "protect", "web", "to=hostc", "policy=hold"), 0);
 	assert_int_equal(state_of(f, "web").term, 5);
 	assert_string_equal(state_of(f, "web").peer, "hostc");
-	/* The worker unprotects it: nothing to do, the term stays. */
+	assert_int_equal(state_of(f, "web").taken, TAKEN_FROM_OTHER);
+	/* The worker unprotects it: nothing to do, the term stays; and that hostb may have an older copy. */
 	host_ended(&f->host, "web", WORKER_DONE, false);
-	assert_int_equal(state_of(f, "web").role, VM_NONE);
+	assert_int_equal(state_of(f, "web").role, VM_ACTIVE);
 	assert_int_equal(state_of(f, "web").term, 5);
+	kill(supervisor_find(f->host.workers, "web", WORKER_PRIMARY)->pid, SIGKILL);
+	supervisor_free(f->host.workers);
+	assert_int_equal(supervisor_new(&(struct supervisor_conf){.run_dir = f->dir},
+					&f->host.workers, &e),
+			 0);
+	assert_int_equal(ASK(f, "forget", "web"), 0);
+	assert_int_equal(state_of(f, "web").role, VM_NONE);
+	assert_int_equal(state_of(f, "web").taken, TAKEN_NOT);
+	assert_int_equal(state_of(f, "web").term, 5);
+}
+
+/* ---- protected again ---- */
+
+static void activated_here(const struct fixture *f, bool alone)
+{
+	struct err e = ERR_INIT;
+	struct vm_state s;
+
+	vm_state_init(&s, "web");
+	s.role = VM_BACKUP;
+	s.term = 5;
+	s.policy = POLICY_BACKUP_WINS;
+	s.epoch_period_ns = 25 * NS_PER_MS;
+	s.alone = alone;
+	strcpy(s.peer, "hostb");
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_ACTIVE, 6, &e), 0);
+}
+
+static void protected_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at;
+	struct vm_state s;
+
+	activated_here(f, false);
+	host_activated(&f->host, "web");
+	at = host_deadline(&f->host);
+	assert_true(at != CLOCK_NEVER);
+	host_dispatch(&f->host, at - 1);
+	assert_null(supervisor_find(f->host.workers, "web", WORKER_PRIMARY));
+	host_dispatch(&f->host, at);
+	assert_int_equal(supervisor_find(f->host.workers, "web", WORKER_PRIMARY)->state,
+			 SUPERVISED_RUNNING);
+	/* As its session was, and as one that was taken over. */
+	s = state_of(f, "web");
+	assert_int_equal(s.role, VM_PRIMARY);
+	assert_int_equal(s.term, 6);
+	assert_string_equal(s.peer, "hostb");
+	assert_int_equal(s.policy, POLICY_BACKUP_WINS);
+	assert_int_equal(s.epoch_period_ns, 25 * NS_PER_MS);
+	assert_int_equal(s.taken, TAKEN_FROM_PEER);
+	assert_true(host_deadline(&f->host) == CLOCK_NEVER);
+}
+
+/* By a romulusd that was not there when it was activated. */
+static void protected_again_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+
+	activated_here(f, false);
+	host_adopt_all(&f->host, clock_now());
+	assert_true(host_deadline(&f->host) != CLOCK_NEVER);
+	host_dispatch(&f->host, host_deadline(&f->host));
+	assert_int_equal(state_of(f, "web").role, VM_PRIMARY);
+}
+
+static void not_protected_again(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = ERR_INIT;
+
+	activated_here(f, true);
+	host_activated(&f->host, "web");
+	host_adopt_all(&f->host, clock_now());
+	assert_true(host_deadline(&f->host) == CLOCK_NEVER);
+	/* The operator was faster. */
+	assert_int_equal(vm_state_set_alone(f->dir, "web", false, &e), 0);
+	host_activated(&f->host, "web");
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_NONE, 0, &e), 0);
+	host_dispatch(&f->host, host_deadline(&f->host));
+	assert_null(supervisor_find(f->host.workers, "web", WORKER_PRIMARY));
+	assert_true(host_deadline(&f->host) == CLOCK_NEVER);
+	/* ... and says whether, for the next time. */
+	assert_int_equal(ASK(f, "protect", "web", "to=hostb", "policy=hold", "reprotect=never"), 0);
+	assert_string_equal(text_at(f, "v.reprotect"), "never");
+	assert_true(state_of(f, "web").alone);
+	refused(f, ASK(f, "protect", "db", "to=hostb", "policy=hold", "reprotect=soon"),
+		"none of: auto, never");
+}
+
+/* P4: a worker that cannot start is tried again; that the VM was taken over is not forgotten meanwhile. */
+static void refused_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first, second;
+
+	activated_here(f, false);
+	put(f->dir, "romulus-primary", "#!/bin/sh\nexit 11\n", 0755);
+	host_activated(&f->host, "web");
+	first = host_deadline(&f->host);
+	host_dispatch(&f->host, first);
+	until_ended(f, SUPERVISED_REFUSED, false);
+	assert_int_equal(state_of(f, "web").role, VM_ACTIVE);
+	second = host_deadline(&f->host);
+	assert_true(second != CLOCK_NEVER);
+	put(f->dir, "romulus-primary", "#!/bin/sh\nexec sleep 30\n", 0755);
+	host_dispatch(&f->host, second);
+	assert_int_equal(supervisor_find(f->host.workers, "web", WORKER_PRIMARY)->state,
+			 SUPERVISED_RUNNING);
+	assert_int_equal(state_of(f, "web").role, VM_PRIMARY);
 }
 
 static void with_an_arbiter(struct fixture *f)
@@ -465,6 +577,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keeps_terms, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_arbiter_is_the_default, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(joins_under_a_new_term, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protected_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(protected_again_after_a_restart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(not_protected_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(refused_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ends_and_refusals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(start_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_state, set_up, tear_down),

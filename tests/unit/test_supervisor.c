@@ -35,6 +35,8 @@ struct fixture {
 	int last_code;
 	bool last_fresh;
 	char last_vm[NAME_SIZE];
+	int n_activated;
+	char activated_vm[NAME_SIZE];
 };
 
 static bool wanted(void *ctx, const char *vm)
@@ -50,6 +52,14 @@ static void ended(void *ctx, const char *vm, int code, bool fresh)
 	f->last_code = code;
 	f->last_fresh = fresh;
 	snprintf(f->last_vm, sizeof(f->last_vm), "%s", vm);
+}
+
+static void activated(void *ctx, const char *vm)
+{
+	struct fixture *f = ctx;
+
+	f->n_activated++;
+	snprintf(f->activated_vm, sizeof(f->activated_vm), "%s", vm);
 }
 
 static void put_program(const struct fixture *f, const char *name, const char *script)
@@ -78,6 +88,7 @@ static int set_up(void **state)
 		.ctx = f,
 		.wanted = wanted,
 		.ended = ended,
+		.activated = activated,
 	};
 	struct err e = ERR_INIT;
 
@@ -386,7 +397,7 @@ static void connections(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	snprintf(
 		script, sizeof(script),
-		"echo \"$*\" >%s/args; echo hello >&4; read word <&4; printf '\\001web' >&3; read word <&4",
+		"echo \"$*\" >%s/args; echo hello >&4; read word <&4; printf '\\001web' >&3; read word <&4; printf '\\004' >&3; read word <&4",
 		f->dir);
 	put_program(f, "romulus-backup", script);
 	assert_int_equal(supervisor_connection(f->s, pair[0], now, &e), 0);
@@ -402,6 +413,10 @@ static void connections(void **state)
 	assert_int_equal(supervisor_deadline(f->s), CLOCK_NEVER);
 	supervisor_dispatch(f->s, now + 60 * NS_PER_SEC);
 	assert_non_null(supervisor_find(f->s, "web", WORKER_BACKUP));
+	assert_int_equal(f->n_activated, 0);
+	assert_int_equal(write(pair[1], "go\n", 3), 3);
+	UNTIL(f, now, f->n_activated == 1);
+	assert_string_equal(f->activated_vm, "web");
 	/* Ends with its connection, and is not started again. */
 	close(pair[1]);
 	UNTIL(f, now, !supervisor_at(f->s, 0));

@@ -179,6 +179,58 @@ static void with_an_arbiter(void **state)
 	assert_memory_equal(&s, &back, sizeof(s));
 }
 
+/* Version 5 is written only where an older program must not forget what it says. */
+static void taken_over(void **state)
+{
+	struct vm_state back, s = example();
+	uint8_t buf[VM_STATE_BYTES];
+
+	for (int taken = TAKEN_NOT; taken <= TAKEN_FROM_OTHER; taken++) {
+		for (int alone = 0; alone < 2; alone++) {
+			s.taken = (enum vm_taken)taken;
+			s.alone = alone;
+			vm_state_encode(&s, buf);
+			assert_int_equal(buf[4], taken || alone ? 5 : 2);
+			assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), 0);
+			assert_memory_equal(&s, &back, sizeof(s));
+		}
+	}
+	buf[187] = 3;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	buf[187] = 1;
+	buf[186] = 2;
+	assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	buf[186] = 1;
+	for (int version = 1; version < 5; version++) {
+		buf[4] = (uint8_t)version;
+		assert_int_equal(vm_state_decode(&back, buf, sizeof(buf), NULL), -EBADMSG);
+	}
+}
+
+/* P4: that it was taken over outlives its protection, until the operator says so or the other host has a standby. */
+static void not_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s = example();
+	struct err e = ERR_INIT;
+
+	s.role = VM_BACKUP;
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(vm_state_set_role(f->dir, "web", VM_ACTIVE, 0, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &s, &e), 0);
+	assert_int_equal(s.taken, TAKEN_FROM_PEER);
+	s.role = VM_PRIMARY;
+	assert_int_equal(vm_state_role_after(&s), VM_ACTIVE);
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(vm_state_set_alone(f->dir, "web", true, &e), 0);
+	assert_int_equal(vm_state_set_taken(f->dir, "web", TAKEN_NOT, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &s, &e), 0);
+	assert_true(s.alone);
+	assert_int_equal(s.role, VM_PRIMARY);
+	assert_int_equal(vm_state_role_after(&s), VM_NONE);
+	assert_int_equal(vm_state_remove(f->dir, "web", &e), 0);
+}
+
 static void knows_others(void **state)
 {
 	static const uint8_t unknown[VM_UUID_SIZE];
@@ -188,7 +240,7 @@ static void knows_others(void **state)
 	memcpy(uuid, s.uuid, sizeof(uuid));
 	uuid[15] ^= 1;
 	for (int role = VM_NONE; role <= VM_ACTIVE; role++) {
-		bool is_here = role == VM_BACKUP || role == VM_ACTIVE;
+		bool is_here = role != VM_NONE;
 
 		s.role = (enum vm_role)role;
 		assert_false(vm_state_is_other(&s, "hostb", s.uuid));
@@ -197,6 +249,14 @@ static void knows_others(void **state)
 		assert_int_equal(vm_state_is_other(&s, "hostc", unknown), is_here);
 		assert_int_equal(vm_state_is_other(&s, "hostb", uuid), is_here);
 	}
+	/* Whoever had it before, of a VM that was taken over the uuid tells. */
+	s.role = VM_PRIMARY;
+	s.taken = TAKEN_FROM_OTHER;
+	assert_false(vm_state_is_other(&s, "hostc", s.uuid));
+	assert_true(vm_state_is_other(&s, "hostc", uuid));
+	assert_true(vm_state_is_other(&s, "hostc", unknown));
+	s.role = VM_ACTIVE;
+	s.taken = TAKEN_FROM_PEER;
 	/* Written by version 1. */
 	memset(s.uuid, 0, sizeof(s.uuid));
 	assert_false(vm_state_is_other(&s, "hostb", uuid));
@@ -384,6 +444,8 @@ int main(void)
 		cmocka_unit_test(handed_over),
 		cmocka_unit_test(with_an_arbiter),
 		cmocka_unit_test(refuses_bytes),
+		cmocka_unit_test(taken_over),
+		cmocka_unit_test_setup_teardown(not_forgotten, set_up, tear_down),
 		cmocka_unit_test(knows_others),
 		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_files, set_up, tear_down),

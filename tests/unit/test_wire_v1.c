@@ -94,7 +94,7 @@ static const struct {
 } bad[] = {
 	{"hello", 0, 2, 0, "version"},
 	{"hello", 2, 2, 0, "version"},
-	{"hello", 4, 1, 2, "flags"},
+	{"hello", 4, 1, 4, "flags"},
 	{"hello", 7, 1, 1, "flags"},
 	{"hello", 8, 16, 0, "uuid"},
 	{"hello", 24, 8, 0, "term"},
