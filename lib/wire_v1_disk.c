@@ -496,7 +496,7 @@ void wire_handover_encode(struct wr *w, const struct wire_handover *m)
 {
 	size_t len = strnlen(m->text, WIRE_TEXT_MAX);
 
-	assert(m->reason == WIRE_HANDOVER_DISK);
+	assert(m->reason <= WIRE_HANDOVER_PLANNED);
 	wr_u16(w, m->reason);
 	wr_u16(w, (uint16_t)len);
 	wr_zero(w, 4);
@@ -513,7 +513,7 @@ int wire_handover_decode(const struct frame *f, struct wire_handover *m, struct 
 	rd_zero(&r, 4);
 	if (!wire_get_text__(&r, len, m->text))
 		return wire_bad__(e, f, "text");
-	if (m->reason != WIRE_HANDOVER_DISK)
+	if (m->reason > WIRE_HANDOVER_PLANNED)
 		return wire_bad__(e, f, "reason");
 	return wire_done__(e, f, &r);
 }

@@ -212,7 +212,8 @@ MUST_CHECK int wire_disk_verified_decode(const struct frame *f, const struct wir
 					 struct wire_disk_verified *m, struct err *e);
 
 enum wire_handover_reason {
-	WIRE_HANDOVER_DISK = 0, /* P's disk fails: the guest's next answer would be an error */
+	WIRE_HANDOVER_DISK = 0,	   /* P's disk fails: the guest's next answer would be an error */
+	WIRE_HANDOVER_PLANNED = 1, /* the operator moves the VM; P could go on with it */
 };
 
 struct wire_handover {

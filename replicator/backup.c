@@ -248,6 +248,14 @@ static void disk_failed(struct backup *b, uint64_t now, struct backup_actions *o
 	}
 }
 
+static void take_over(struct backup *b, uint64_t now, bool planned, struct backup_actions *out)
+{
+	b->takes_over = true;
+	b->planned = planned;
+	if (!by_vote(b))
+		backup_decide__(b, now, out);
+}
+
 /* The primary gives the VM away: nobody's silence has to be waited for, and no policy asked. */
 static void handover(struct backup *b, uint64_t now, const struct backup_event *ev,
 		     struct backup_actions *out)
@@ -257,10 +265,8 @@ static void handover(struct backup *b, uint64_t now, const struct backup_event *
 	/* P2: it has let out what it says we committed. */
 	if (ev->epoch == EPOCH_NONE || !epoch_reached(b->acked, ev->epoch))
 		backup_protocol_error__(b, now, out);
-	else if (by_vote(b))
-		b->takes_over = true;
 	else
-		backup_decide__(b, now, out);
+		take_over(b, now, ev->planned, out);
 }
 
 static void standby_failed(struct backup *b, uint64_t now, struct backup_actions *out)
@@ -587,6 +593,10 @@ bool backup_may_run(const struct backup *b)
 
 bool backup_heartbeats(const struct backup *b)
 {
+	/* P4: who handed the VM over waits for as long as we are at it. */
+	if (b->state == BACKUP_ACTIVATING && b->takes_over &&
+	    !MUTANT(MUTANT_SILENT_WHILE_ACTIVATING))
+		return true;
 	return b->state == BACKUP_BUILDING || (b->state == BACKUP_STANDING && !b->outvoted) ||
 	       (b->state == BACKUP_ABANDONING && b->bye_wanted);
 }

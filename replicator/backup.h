@@ -73,9 +73,13 @@ enum backup_event_type {
 	BEV_DISK_DURABLE, /* port: DURABLE; disk, epoch */
 	BEV_DISK_FAILED,  /* port: ERROR or its end; disk */
 	BEV_DISKS_ACTIVE, /* port: every disk has answered ACTIVE; epoch */
-	BEV_HANDOVER, /* the primary wants us to run the VM; epoch: the newest whose ACK it has */
-	BEV_VOTE,     /* as PEV_VOTE */
-	BEV_BUILT,    /* the standby is complete and could run, perhaps unasked */
+	/*
+	 * The primary wants us to run the VM; epoch: the newest whose ACK it has; `planned`: it could go on with it as well, so
+	 * nothing is waited for that does not come at once.
+	 */
+	BEV_HANDOVER,
+	BEV_VOTE,  /* as PEV_VOTE */
+	BEV_BUILT, /* the standby is complete and could run, perhaps unasked */
 	BEV_COUNT
 };
 
@@ -90,6 +94,7 @@ struct backup_event {
 	uint8_t n_disks;
 	enum backup_ack_mode ack_mode;
 	bool flush;
+	bool planned;
 	enum vote vote;
 	uint64_t asked;
 };
@@ -189,6 +194,7 @@ struct backup {
 	bool asking;	    /* BACT_ASK_VOTE given, BEV_VOTE not seen */
 	bool outvoted;	    /* refused: the primary went alone, or will */
 	bool takes_over;    /* the primary has handed the VM over, in this session */
+	bool planned;	    /* ... as the operator wanted it */
 	bool forced;	    /* the operator wants it activated, whatever the arbiter cannot say */
 	bool failover_owed; /* a FAILOVER waits for the arbiter's answer */
 	bool lease_runs;    /* ACTIVATING: the primary may still let out what we acknowledged */

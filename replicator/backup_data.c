@@ -332,6 +332,7 @@ static int on_handover(struct backup_data *d, const struct frame *f, struct err 
 
 	if (rc < 0)
 		return rc;
+	m.reason = handover.reason;
 	snprintf(m.text, sizeof(m.text), "%.400s", handover.text);
 	post(d, &m);
 	return 0;

@@ -72,7 +72,7 @@ enum bd_msg_type {
 	BD_BYE,	      /* reason */
 	BD_LINK_DOWN, /* text */
 	BD_STOPPED,
-	BD_HANDOVER,	 /* epoch, text */
+	BD_HANDOVER,	 /* epoch, reason, text */
 	BD_DISKS,	 /* n_disks, ack_mode: DISKS_OK was said */
 	BD_DISK_HELD,	 /* disk, epoch, waits */
 	BD_DISK_DURABLE, /* disk, epoch */

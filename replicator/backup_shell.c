@@ -672,7 +672,9 @@ static void disk_failed(struct backup_shell *s, const struct bd_msg *m)
 
 static void handover(struct backup_shell *s, const struct bd_msg *m)
 {
-	const struct backup_event ev = {.type = BEV_HANDOVER, .epoch = m->epoch};
+	const struct backup_event ev = {.type = BEV_HANDOVER,
+					.epoch = m->epoch,
+					.planned = m->reason == WIRE_HANDOVER_PLANNED};
 
 	log_warn("the primary hands the VM over: %s", m->text);
 	backup_shell_event(s, &ev);

@@ -65,6 +65,9 @@ static void no_answer(struct backup *b, uint64_t now, struct backup_actions *out
 {
 	if (!b->forced && !MUTANT(MUTANT_ACTIVATE_WITHOUT_VOTE)) {
 		answer_owed(b, REFUSED_NO_VOTE, out);
+		/* P4: the guest stands still at the primary, which can go on with it. */
+		if (b->takes_over && b->planned)
+			backup_protocol_error__(b, now, out);
 		return;
 	}
 	/*

@@ -110,6 +110,10 @@ static enum checkpoint_outcome paused(struct checkpoint *c, uint64_t epoch, int 
 	ph->state_ns = t2 - t1;
 	if (*cause < 0)
 		return give_up(c, epoch, CHECKPOINT_ABORTED);
+	if (c->stay) {
+		ph->pause_ns = t2 - t0;
+		return CHECKPOINT_TAKEN;
+	}
 	*cause = resume(c);
 	t1 = clock_now();
 	ph->resume_ns = t1 - t2;
@@ -203,7 +207,16 @@ enum checkpoint_outcome checkpoint_take(struct checkpoint *c, uint64_t epoch, ui
 	if (dirty_next(c->dirty, words, 0) != UINT64_MAX)
 		out = holes(c, e);
 	dirty_clear(c->dirty, words);
+	if (c->stay && out != CHECKPOINT_TAKEN && !runs(resume(c)))
+		return CHECKPOINT_STUCK;
 	return out;
+}
+
+int checkpoint_resume(struct checkpoint *c)
+{
+	int rc = resume(c);
+
+	return runs(rc) ? 0 : rc;
 }
 
 /* ---- afterwards ---- */

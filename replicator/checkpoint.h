@@ -9,6 +9,7 @@
 #ifndef REPLICATOR_CHECKPOINT_H
 #define REPLICATOR_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,8 @@ struct checkpoint {
 	 */
 	int (*before_end)(void *arg, uint64_t epoch, struct err *e);
 	void *arg;
+	/* The next checkpoint that is TAKEN leaves the guest suspended, for checkpoint_resume(). With all else it runs. */
+	bool stay;
 	struct page_counters
 		told; /* private: the encoder's at the last EPOCH_END; 0 when a session begins */
 
@@ -75,6 +78,12 @@ struct checkpoint {
 /* e is filled for every outcome but CHECKPOINT_TAKEN. deadline_ns: for the suspend. */
 MUST_CHECK enum checkpoint_outcome checkpoint_take(struct checkpoint *c, uint64_t epoch,
 						   uint64_t deadline_ns, struct err *e);
+
+/*
+ * The guest that `stay` has left suspended goes on, in the next epoch. 0, also when somebody else has resumed it; or a
+ * negative errno: -ESRCH when it is gone.
+ */
+MUST_CHECK int checkpoint_resume(struct checkpoint *c);
 
 /* Encodes and sends the taken epoch with its EPOCH_END. Errors as of conn_send(): the session is over. */
 MUST_CHECK int checkpoint_send(struct checkpoint *c, uint64_t epoch, struct page_enc *enc,

@@ -32,6 +32,7 @@ const char *primary_event_name(enum primary_event_type t)
 		[PEV_DISKS_SYNCED] = "disks-synced",
 		[PEV_DISK_DROPPED] = "disk-dropped",
 		[PEV_DISK_ERROR] = "disk-error",
+		[PEV_SWITCHOVER] = "switchover",
 		[PEV_VOTE] = "vote",
 	};
 
@@ -58,9 +59,27 @@ const char *primary_action_name(enum primary_action_type t)
 		[PACT_PERSIST_HANDOVER] = "persist-handover",
 		[PACT_PERSIST_TERM] = "persist-term",
 		[PACT_ASK_VOTE] = "ask-vote",
+		[PACT_RESUME] = "resume",
+		[PACT_SWITCHOVER_FAILED] = "switchover-failed",
 	};
 
 	return (unsigned int)t < ARRAY_SIZE(names) ? names[t] : "?";
+}
+
+const char *switchover_refusal_text(enum switchover_refusal r)
+{
+	static const char *const texts[] = {
+		[SWITCHOVER_MAY] = "",
+		[SWITCHOVER_NOT_PROTECTED] =
+			"it is not protected now, so the backup has nothing that it could run",
+		[SWITCHOVER_SUSPECT] =
+			"nothing was heard from the backup just now; it may be gone, or busy",
+		[SWITCHOVER_LEAVING] = "its protection is about to end",
+		[SWITCHOVER_HANDED] = "the backup takes it over already",
+		[SWITCHOVER_BUSY] = "a switchover is under way already",
+	};
+
+	return (unsigned int)r < ARRAY_SIZE(texts) ? texts[r] : "?";
 }
 
 const char *leave_reason_name(enum leave_reason r)

@@ -13,6 +13,7 @@ core_SRCS := \
 	replicator/liveness.c \
 	replicator/primary.c \
 	replicator/primary_disks.c \
+	replicator/primary_switchover.c \
 	replicator/primary_vote.c \
 	replicator/throttle.c
 
@@ -66,6 +67,7 @@ replicator_SRCS := \
 	replicator/disk_status.c \
 	replicator/primary_link.c \
 	replicator/primary_shell.c \
+	replicator/primary_switchover_shell.c \
 	replicator/primary_verify.c \
 	replicator/host_ctl.c \
 	replicator/host_reprotect.c \

@@ -44,6 +44,10 @@ enum core_mutant {
 	MUTANT_TERM_NOT_KEPT,	/* the session's term is not durable before there is a standby */
 	MUTANT_ASKED_FORGOTTEN, /* HELLO does not say that a term is used up */
 	MUTANT_OVERTAKEN,	/* a session under a term that was left behind goes on */
+	MUTANT_LAST_UNDRAINED,	/* the last checkpoint is taken while older ones are outstanding */
+	MUTANT_LEFT_PARKED,	/* a guest that is not moved after all stays suspended */
+	MUTANT_HANDOVER_EARLY,	/* handed over before the last epoch is acknowledged */
+	MUTANT_HANDOVER_RUNNING, /* handed over while the guest runs on */
 	/* backup */
 	MUTANT_ACK_AHEAD,	    /* ACK(n + 1) with ACK(n) */
 	MUTANT_ACK_AFTER_DECISION,  /* still commits while it activates */
@@ -73,6 +77,7 @@ enum core_mutant {
 	MUTANT_ASKED_NOT_KEPT,	 /* the next session does not know that a term is used up */
 	MUTANT_ABANDON_OUTVOTED, /* destroys a good standby because of a refusal */
 	MUTANT_TAKE_DISKS_BACK,	 /* gives up a VM that was let run, for a disk of it */
+	MUTANT_SILENT_WHILE_ACTIVATING, /* who handed the VM over does not hear that it is being taken */
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */

@@ -4,7 +4,8 @@
  *
  * Every step does the same four things: notice that we slept, let pass what the time has decided
  * (before the event: an event that comes too late must find that it is too late), handle the event,
- * start what can be started. What disks add is in primary_disks.c, what an arbiter does in primary_vote.c.
+ * start what can be started. What disks add is in primary_disks.c, what an arbiter does in primary_vote.c,
+ * the planned move in primary_switchover.c.
  */
 #include "replicator/primary.h"
 
@@ -115,6 +116,7 @@ void primary_go_alone__(struct primary *p, uint64_t now)
 static void lost(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	disconnect(p, out);
+	primary_stays__(p, out);
 	primary_disks_leave__(p, out);
 	primary_throttle__(p, THROTTLE_NONE, out);
 	if (p->leave_force && !by_vote(p))
@@ -146,6 +148,7 @@ static void set_leaving(struct primary *p, enum leave_reason reason)
 static void send_bye(struct primary *p, uint64_t now, struct primary_actions *out)
 {
 	act(out, PACT_SEND_BYE)->leave = p->leave;
+	primary_stays__(p, out);
 	primary_disks_leave__(p, out);
 	primary_throttle__(p, THROTTLE_NONE, out);
 	go(p, PRIMARY_LEAVING, now);
@@ -195,11 +198,19 @@ static bool lease_expired(const struct primary *p, uint64_t now)
 	return p->sent != p->acked && now >= lease_end(p);
 }
 
+static uint64_t send_end(const struct primary *p)
+{
+	const struct timing *t = &p->conf.timing;
+
+	/* P4: a parked guest waits for it. */
+	return p->busy_since_ns + (p->parked ? t->failure_timeout_ns : t->send_timeout_ns);
+}
+
 static bool stuck(const struct primary *p, uint64_t now)
 {
 	if (p->checkpointing)
 		return now >= p->busy_since_ns + 2 * p->conf.timing.suspend_timeout_ns;
-	return p->sent != p->taken && now >= p->busy_since_ns + p->conf.timing.send_timeout_ns;
+	return p->sent != p->taken && now >= send_end(p);
 }
 
 static bool may_go_alone(const struct primary *p, uint64_t now)
@@ -230,6 +241,8 @@ static void expire(struct primary *p, uint64_t now, struct primary_actions *out)
 	case PRIMARY_PROTECTED:
 		if (silent || lease_expired(p, now) || stuck(p, now))
 			lost(p, now, out);
+		else if (primary_switchover_late__(p, now))
+			primary_stays__(p, out);
 		break;
 	case PRIMARY_LEAVING:
 		if (!will_open(p) &&
@@ -343,13 +356,18 @@ static void output_opened(struct primary *p, uint64_t now, struct primary_action
 
 static void order_checkpoint(struct primary *p, uint64_t now, struct primary_actions *out)
 {
+	struct primary_action *a;
+
 	p->checkpointing = true;
 	p->ordered = p->next_epoch;
+	p->last = primary_is_last__(p);
 	p->pressure = false;
 	p->busy_since_ns = now;
 	/* From start to start; a missed beat is not caught up. */
 	p->next_checkpoint_ns = now + p->conf.timing.epoch_period_ns;
-	act(out, PACT_CHECKPOINT)->epoch = p->next_epoch;
+	a = act(out, PACT_CHECKPOINT);
+	a->epoch = p->next_epoch;
+	a->last = p->last;
 }
 
 static void copy_done(struct primary *p, uint64_t now, struct primary_actions *out)
@@ -371,16 +389,20 @@ static void checkpoint_taken(struct primary *p, uint64_t now, const struct prima
 	if (!p->checkpointing || ev->epoch != p->ordered)
 		return;
 	p->checkpointing = false;
-	if (!guarded(p))
+	/* Too late for whatever it was ordered for. */
+	if (!guarded(p)) {
+		primary_parked__(p, now, out);
 		return;
+	}
 	p->taken = ev->epoch;
 	p->next_epoch = epoch_next(ev->epoch);
 	/* P4: the guest runs for at least as long as it took to have it suspended and copied. */
 	p->next_checkpoint_ns = MAX(p->next_checkpoint_ns, now + (now - p->busy_since_ns));
 	p->busy_since_ns = now;
 	p->aborts = 0;
+	primary_parked__(p, now, out);
 	/* Epoch 0 is the whole memory. */
-	if (!ev->epoch)
+	if (!ev->epoch || p->parked)
 		return;
 	primary_throttle__(
 		p, throttle_next(p->throttle_percent, &p->calm, ev->pages, p->conf.arena_pages),
@@ -396,6 +418,7 @@ static void checkpoint_aborted(struct primary *p, uint64_t now, const struct pri
 	if (!p->checkpointing || ev->epoch != p->ordered)
 		return;
 	p->checkpointing = false;
+	p->last = false;
 	if (!guarded(p))
 		return;
 	p->next_checkpoint_ns = now + soon;
@@ -460,6 +483,7 @@ static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
 	p->acked = ev->epoch;
 	if (p->sent != p->acked)
 		p->oldest_unacked_since_ns = lease_of(p, epoch_next(p->acked));
+	primary_switchover_acked__(p, now, out);
 	if (p->state == PRIMARY_SYNCING)
 		go(p, PRIMARY_PROTECTED, now);
 	else if (MUTANT(MUTANT_RELEASE_AFTER_HANDOVER) && p->state == PRIMARY_HANDING)
@@ -506,6 +530,14 @@ static void unprotect(struct primary *p, uint64_t now, const struct primary_even
 		primary_want_open__(p);
 	if (by_vote(p) && p->state == PRIMARY_LOST)
 		primary_vote_force__(p, now);
+}
+
+static void guest_gone(struct primary *p, uint64_t now, struct primary_actions *out)
+{
+	if (p->state != PRIMARY_DEPOSED)
+		return;
+	act(out, PACT_END);
+	go(p, PRIMARY_ENDED, now);
 }
 
 static void handle(struct primary *p, uint64_t now, const struct primary_event *ev,
@@ -560,10 +592,7 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 		unprotect(p, now, ev, out);
 		break;
 	case PEV_GUEST_GONE_DONE:
-		if (p->state == PRIMARY_DEPOSED) {
-			act(out, PACT_END);
-			go(p, PRIMARY_ENDED, now);
-		}
+		guest_gone(p, now, out);
 		break;
 	case PEV_DISKS_SYNCED:
 		primary_disks_synced__(p, out);
@@ -576,6 +605,9 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 		break;
 	case PEV_VOTE:
 		primary_vote__(p, now, ev, out);
+		break;
+	case PEV_SWITCHOVER:
+		primary_switchover__(p, now);
 		break;
 	case PEV_COUNT:
 		break;
@@ -596,7 +628,10 @@ static bool wants_connect(const struct primary *p)
 /* P6: one checkpoint at a time, one epoch on the link, so many unacknowledged. */
 static bool can_checkpoint(const struct primary *p)
 {
-	if (!guarded(p) || p->checkpointing || p->sent != p->taken)
+	if (!guarded(p) || p->checkpointing || p->sent != p->taken || p->parked)
+		return false;
+	/* The last one waits for all others, and none comes between. */
+	if (p->moving && !primary_is_last__(p))
 		return false;
 	/* The leases of later epochs begin when the backup keeps pace. */
 	if (p->state == PRIMARY_SYNCING && p->taken != EPOCH_NONE)
@@ -672,7 +707,7 @@ static uint64_t guarded_deadline(const struct primary *p)
 	if (p->checkpointing)
 		d = MIN(d, p->busy_since_ns + 2 * t->suspend_timeout_ns);
 	else if (p->sent != p->taken)
-		d = MIN(d, p->busy_since_ns + t->send_timeout_ns);
+		d = MIN(d, send_end(p));
 	if (can_checkpoint(p))
 		d = MIN(d, p->next_checkpoint_ns);
 	return d;
@@ -692,6 +727,7 @@ uint64_t primary_next_deadline(const struct primary *p)
 	case PRIMARY_SYNCING:
 	case PRIMARY_PROTECTED:
 		d = MIN(guarded_deadline(p), listen);
+		d = MIN(d, primary_switchover_deadline__(p));
 		break;
 	case PRIMARY_LEAVING:
 		if (!will_open(p))
@@ -746,6 +782,9 @@ void primary_check(const struct primary *p)
 	assert(p->state != PRIMARY_LEAVING || p->held);
 	assert(p->state != PRIMARY_HANDING || (p->held && p->handed && !will_open(p)));
 	assert(p->state != PRIMARY_CONNECTING || !p->held || will_open(p));
+	/* P4: nobody but who moves it leaves it suspended. */
+	assert(!p->parked || p->state == PRIMARY_PROTECTED || p->state == PRIMARY_HANDING ||
+	       p->state == PRIMARY_DEPOSED || p->state == PRIMARY_ENDED);
 	/* P5: epochs are counted of disks that are in sync, and of no others. */
 	assert(!guarded(p) || !p->conf.disks || (p->streaming && p->synced));
 	assert(!p->streaming || guarded(p) || p->state == PRIMARY_COPYING ||

@@ -84,6 +84,7 @@ enum primary_event_type {
 	PEV_DISKS_SYNCED,    /* every disk is in sync, and stays so by its stream */
 	PEV_DISK_DROPPED, /* port: DROPPED, or its server died: a disk has left the stream by itself */
 	PEV_DISK_ERROR, /* port: ERROR: a local disk failed the guest, whose answer is kept back */
+	PEV_SWITCHOVER, /* operator: the peer is to run the VM; ignored when primary_may_switch_over() says no */
 	PEV_VOTE, /* the arbiter's `vote` on the term `asked`; refused: `term` is the one that it has */
 	PEV_COUNT
 };
@@ -107,7 +108,12 @@ enum primary_action_type {
 	/* CONFIG, STATIC; log-dirty on, live rounds; then PEV_COPY_DONE or _FAILED. After PACT_DISKS_SYNC
 	   the set-up frames are sent already. */
 	PACT_START_COPY,
-	PACT_CHECKPOINT, /* epoch: hold output from the pause on; then TAKEN or ABORTED, then SENT */
+	/*
+	 * epoch: hold output from the pause on; then TAKEN or ABORTED, then SENT. `last`: when it is TAKEN the guest is still
+	 * suspended, and stays so until PACT_RESUME or PACT_DESTROY_GUEST. The worker's end resumes it, as it does after any
+	 * checkpoint.
+	 */
+	PACT_CHECKPOINT,
 	/*
 	 * epoch: let the output of this epoch out (P1); port: ACKED(epoch). Only before `until_ns`, which is looked at as late
 	 * as can be; else the session is ended in its place (PEV_LINK_DOWN): whoever slept since it was decided may be too
@@ -135,7 +141,7 @@ enum primary_action_type {
 	 * dirty, an error that was kept back is answered.
 	 */
 	PACT_DISKS_LEAVE,
-	PACT_SEND_HANDOVER, /* epoch: HANDOVER; then PEV_PEER_ACTIVATED or PEV_LINK_DOWN */
+	PACT_SEND_HANDOVER, /* epoch, planned: HANDOVER; then PEV_PEER_ACTIVATED or PEV_LINK_DOWN */
 	/*
 	 * `handed`: a HANDOVER may be with the peer, durable before the next action. If it cannot be made so, the
 	 * session is ended in place of the next action (PEV_LINK_DOWN): the disk that fails may be this one. A worker
@@ -149,6 +155,10 @@ enum primary_action_type {
 	 */
 	PACT_PERSIST_TERM,
 	PACT_ASK_VOTE, /* term: may we have it? Then PEV_VOTE */
+	/* The guest, suspended since its last checkpoint, goes on. Not told back: what cannot be resumed ends the worker. */
+	PACT_RESUME,
+	/* Nothing comes of the switchover: answer who wanted it. After a HANDOVER (`handed`) the peer may take the VM yet. */
+	PACT_SWITCHOVER_FAILED,
 };
 
 struct primary_action {
@@ -160,6 +170,8 @@ struct primary_action {
 	uint32_t percent;
 	enum leave_reason leave;
 	bool handed;
+	bool last;
+	bool planned;
 };
 
 #define PRIMARY_MAX_ACTIONS 10
@@ -226,12 +238,26 @@ struct primary {
 	bool synced;	    /* ... and in sync */
 	bool handed;	    /* HANDOVER may be with a peer that has not stood down since */
 	enum leave_reason leave;
+	bool moving; /* the operator wants the VM at the peer, and nothing has come in between */
+	bool last;   /* the checkpoint under way is the last one */
+	bool parked; /* the guest is suspended since then */
+	uint64_t moving_since_ns;
 	bool asking;		/* PACT_ASK_VOTE given, PEV_VOTE not seen */
 	bool outvoted;		/* refused: the peer may run the VM, or will */
 	uint64_t asked;		/* newest term asked for; conf.asked from before */
 	uint64_t outvoted_term; /* the arbiter's */
 	uint64_t over;		/* a term that the operator overrides, 0 none */
 	uint64_t vote_retry_ns; /* not before this instant is the next question */
+};
+
+/* Why a switchover is refused; the tool shows the sentence. */
+enum switchover_refusal {
+	SWITCHOVER_MAY, /* not refused */
+	SWITCHOVER_NOT_PROTECTED,
+	SWITCHOVER_SUSPECT, /* nothing was heard from the peer just now */
+	SWITCHOVER_LEAVING,
+	SWITCHOVER_HANDED, /* the peer has it, or is about to */
+	SWITCHOVER_BUSY,   /* one is under way */
 };
 
 /* now: any monotonic nanosecond clock, the same one for all calls. First actions come from a PEV_TICK. */
@@ -246,6 +272,9 @@ void primary_step(struct primary *p, uint64_t now, const struct primary_event *e
 
 /* When PEV_TICK is wanted at the latest; UINT64_MAX if never. */
 uint64_t primary_next_deadline(const struct primary *p);
+
+/* Would PEV_SWITCHOVER be obeyed now? */
+enum switchover_refusal primary_may_switch_over(const struct primary *p, uint64_t now);
 
 /* P5. True only while P1 and P2 hold and the peer was heard within two heartbeats. */
 bool primary_is_protected(const struct primary *p, uint64_t now);
@@ -264,5 +293,6 @@ const char *primary_state_name(enum primary_state s);
 const char *primary_event_name(enum primary_event_type t);
 const char *primary_action_name(enum primary_action_type t);
 const char *leave_reason_name(enum leave_reason r);
+const char *switchover_refusal_text(enum switchover_refusal r);
 
 #endif

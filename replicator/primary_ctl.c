@@ -232,6 +232,7 @@ static int cmd_status(void *ctx, struct ctl_request *rq, struct err *e)
 	put_counters(j, s);
 	put_disks(j, s, now);
 	json_out_u64(j, "throttle_percent", p->throttle_percent);
+	json_out_bool(j, "switching_over", p->moving);
 	put_problem(j, s, now);
 	return 0;
 }
@@ -261,6 +262,11 @@ static int cmd_unprotect(void *ctx, struct ctl_request *rq, struct err *e)
 	return 0;
 }
 
+static int cmd_switchover(void *ctx, struct ctl_request *rq, struct err *e)
+{
+	return primary_switchover(ctx, rq, e);
+}
+
 static int cmd_verify(void *ctx, struct ctl_request *rq, struct err *e)
 {
 	struct primary_shell *s = ctx;
@@ -278,6 +284,8 @@ int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct
 		{"verify", "compare the backup's disks with those here", 0, 0, cmd_verify, s},
 		{"unprotect", "[force]  leave protection, the VM runs on alone", 0, 1,
 		 cmd_unprotect, s},
+		{"switchover", "have the backup run the VM, nothing is lost", 0, 0, cmd_switchover,
+		 s},
 	};
 	int rc = ctl_std_add(ctl, "romulus-primary");
 

@@ -55,6 +55,7 @@ struct primary_data {
 	enum guest_health health_said;
 	uint64_t ext_lost; /* so often was told */
 	bool stop;
+	bool parked; /* the guest is suspended since the last checkpoint, until RESUME */
 	struct primary_ports *disks; /* NULL: the VM has none */
 	bool head_sent;		     /* CONFIG and STATIC of this session are, with DISKS */
 	uint64_t figures_at_ns;
@@ -127,9 +128,13 @@ static void post_guest(struct primary_data *d, enum leave_reason leave, const ch
 static void check_health(struct primary_data *d)
 {
 	enum guest_shutdown reason = GUEST_SHUTDOWN_OTHER;
-	enum guest_health h = guest_health(d->guest, &reason);
+	enum guest_health h;
 
 	d->health_at_ns = clock_now() + HEALTH_NS;
+	/* One that is found suspended is resumed. */
+	if (d->parked)
+		return;
+	h = guest_health(d->guest, &reason);
 	if (h == d->health_said)
 		return;
 	d->health_said = h;
@@ -389,11 +394,12 @@ static void do_handover(struct primary_data *d, const struct pd_cmd *cmd)
 {
 	struct err e = ERR_INIT;
 
-	guest_logdirty_disable(d->guest);
 	if (d->link.conn &&
-	    primary_link_send_handover(&d->link, cmd->epoch, "a disk of the primary fails",
+	    primary_link_send_handover(&d->link, cmd->epoch, cmd->planned,
 				       clock_now() + d->conf.timing.send_timeout_ns, &e) < 0)
 		drop_link(d, e.text);
+	/* It takes a while, for which a guest that is moved would stand still. */
+	guest_logdirty_disable(d->guest);
 }
 
 /* ---- first copy ---- */
@@ -565,9 +571,11 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 	struct pd_msg taken = {.type = PD_TAKEN, .epoch = cmd->epoch};
 	struct err e = ERR_INIT;
 
+	d->cp.stay = cmd->last;
 	switch (checkpoint_take(&d->cp, cmd->epoch, clock_now() + d->conf.timing.suspend_timeout_ns,
 				&e)) {
 	case CHECKPOINT_TAKEN:
+		d->parked = cmd->last;
 		taken.pages = (uint32_t)d->cp.dirty_pages;
 		taken.phases = d->cp.phases;
 		taken.suspend_path = d->cp.suspend.path;
@@ -597,6 +605,19 @@ static void do_checkpoint(struct primary_data *d, const struct pd_cmd *cmd)
 		/* The supervisor starts us again, and a fresh handle resumes it. */
 		die("the guest cannot be resumed: %s", e.text);
 	}
+}
+
+static void do_resume(struct primary_data *d)
+{
+	int rc;
+
+	if (!d->parked)
+		return;
+	d->parked = false;
+	rc = checkpoint_resume(&d->cp);
+	/* That it is gone is seen with its health. */
+	if (rc < 0 && rc != -ESRCH)
+		die("the guest cannot be resumed: %s", strerror(-rc));
 }
 
 static void do_throttle(struct primary_data *d, const struct pd_cmd *cmd)
@@ -653,6 +674,9 @@ static void obey(struct primary_data *d, const struct pd_cmd *cmd)
 		break;
 	case PD_HANDOVER:
 		do_handover(d, cmd);
+		break;
+	case PD_RESUME:
+		do_resume(d);
 		break;
 	}
 }

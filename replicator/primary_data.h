@@ -42,8 +42,9 @@ enum pd_cmd_type {
 	PD_DISKS_ALONE,	  /* answer: DISKS_ALONE_DONE */
 	PD_DISKS_DEPOSED, /* answer: DISKS_DEPOSED_DONE */
 	PD_DISKS_VERIFY,  /* pass; what comes of it: DISK */
-	PD_HANDOVER,	  /* epoch */
-	PD_STOP,	  /* the thread ends */
+	PD_HANDOVER,	  /* epoch, planned */
+	PD_RESUME, /* after a CHECKPOINT that was `last`; for any other guest of no meaning */
+	PD_STOP,   /* the thread ends */
 };
 
 struct pd_cmd {
@@ -54,6 +55,8 @@ struct pd_cmd {
 	uint32_t percent;
 	enum leave_reason leave;
 	bool adopt;
+	bool last; /* CHECKPOINT: TAKEN leaves the guest suspended until RESUME, or the thread's end */
+	bool planned;
 };
 
 enum pd_msg_type {

@@ -74,8 +74,7 @@ void primary_disk_error__(struct primary *p, uint64_t now, struct primary_action
 		primary_disk_dropped__(p, now, out);
 		return;
 	}
-	primary_set_handed__(p, true, out);
-	act(out, PACT_SEND_HANDOVER)->epoch = p->acked;
+	primary_unpark__(p, out);
+	primary_hand_over__(p, now, false, out);
 	primary_throttle__(p, THROTTLE_NONE, out);
-	go(p, PRIMARY_HANDING, now);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of the primary's core share among themselves: primary.c, primary_disks.c, primary_vote.c. Pure. */
+/* What the files of the primary's core share among themselves: primary.c, primary_disks.c, primary_vote.c,
+   primary_switchover.c. Pure. */
 #ifndef REPLICATOR_PRIMARY_IMPL_H
 #define REPLICATOR_PRIMARY_IMPL_H
 
@@ -49,6 +50,25 @@ void primary_resync__(struct primary *p, uint64_t now, enum leave_reason reason,
 /* Its own decision, or the arbiter's, or the operator's: output is opened as soon as that may be. */
 void primary_want_open__(struct primary *p);
 void primary_go_alone__(struct primary *p, uint64_t now);
+
+/* primary_switchover.c */
+void primary_switchover__(struct primary *p, uint64_t now);
+/* The next checkpoint is the one after which the guest stays suspended. */
+bool primary_is_last__(const struct primary *p);
+/* It was taken. */
+void primary_parked__(struct primary *p, uint64_t now, struct primary_actions *out);
+/* If the guest is parked, it goes on. */
+void primary_unpark__(struct primary *p, struct primary_actions *out);
+/* The same, and nothing comes of a switchover. */
+void primary_stays__(struct primary *p, struct primary_actions *out);
+/* From here on only the peer's word says who runs the VM. planned: the guest could go on here as well, and is parked. */
+void primary_hand_over__(struct primary *p, uint64_t now, bool planned,
+			 struct primary_actions *out);
+/* An epoch was acknowledged, and its output is out. */
+void primary_switchover_acked__(struct primary *p, uint64_t now, struct primary_actions *out);
+/* It did not come to its last checkpoint in time. */
+bool primary_switchover_late__(const struct primary *p, uint64_t now);
+uint64_t primary_switchover_deadline__(const struct primary *p);
 
 /* primary_vote.c */
 void primary_vote__(struct primary *p, uint64_t now, const struct primary_event *ev,

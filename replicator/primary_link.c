@@ -190,16 +190,17 @@ int primary_link_send_bye(struct primary_link *link, enum leave_reason reason, u
 	return conn_flush(link->conn, deadline_ns, e);
 }
 
-int primary_link_send_handover(struct primary_link *link, uint64_t epoch, const char *text,
+int primary_link_send_handover(struct primary_link *link, uint64_t epoch, bool planned,
 			       uint64_t deadline_ns, struct err *e)
 {
-	struct wire_handover m = {.reason = WIRE_HANDOVER_DISK};
+	struct wire_handover m = {.reason = planned ? WIRE_HANDOVER_PLANNED : WIRE_HANDOVER_DISK};
 	struct wr w;
 	int rc = conn_begin(link->conn, FRAME_HANDOVER, epoch, &w, deadline_ns, e);
 
 	if (rc < 0)
 		return rc;
-	snprintf(m.text, sizeof(m.text), "%s", text);
+	snprintf(m.text, sizeof(m.text), "%s",
+		 planned ? "the operator moves it" : "a disk of the primary fails");
 	wire_handover_encode(&w, &m);
 	rc = conn_end(link->conn, &w, e);
 	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);

@@ -38,9 +38,9 @@ MUST_CHECK int primary_link_send_config(struct primary_link *link, const char *j
 MUST_CHECK int primary_link_send_bye(struct primary_link *link, enum leave_reason reason,
 				     uint64_t deadline_ns, struct err *e);
 
-/* epoch: the newest one whose ACK was read. */
-MUST_CHECK int primary_link_send_handover(struct primary_link *link, uint64_t epoch,
-					  const char *text, uint64_t deadline_ns, struct err *e);
+/* epoch: the newest one whose ACK was read. planned: no disk fails, the operator moves the VM. */
+MUST_CHECK int primary_link_send_handover(struct primary_link *link, uint64_t epoch, bool planned,
+					  uint64_t deadline_ns, struct err *e);
 
 /*
  * The next frame from the peer, without waiting: 1 and *msg filled (PD_ACK, PD_BYE_OK, PD_PEER_ACTIVATED

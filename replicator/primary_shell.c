@@ -168,15 +168,17 @@ static void command(struct primary_shell *s, enum pd_cmd_type type, const struct
 		.percent = a->percent,
 		.leave = a->leave,
 		.adopt = s->core.held,
+		.last = a->last,
+		.planned = a->planned,
 	};
 
 	primary_data_command(s->data, &cmd);
 }
 
 /* Asks the devices first: a lane must be free. If none is, on_timer() asks again. */
-static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
+static void order_checkpoint(struct primary_shell *s, uint64_t epoch, bool last)
 {
-	const struct primary_action a = {.type = PACT_CHECKPOINT, .epoch = epoch};
+	const struct primary_action a = {.type = PACT_CHECKPOINT, .epoch = epoch, .last = last};
 	int rc = 0;
 
 	for (unsigned int i = 0; rc == 0 && i < s->n_devices; i++)
@@ -184,6 +186,7 @@ static void order_checkpoint(struct primary_shell *s, uint64_t epoch)
 	s->pending_checkpoint = EPOCH_NONE;
 	if (rc == -EAGAIN) {
 		s->pending_checkpoint = epoch;
+		s->pending_last = last;
 		return;
 	}
 	if (rc < 0)
@@ -451,6 +454,7 @@ static void finish(struct primary_shell *s)
 			      s->state.vm, s->state.peer);
 	if (s->unprotect.id && s->ctl)
 		ctl_server_finish(s->ctl, s->unprotect, rc, &e);
+	primary_switchover_done(s);
 	sd_event_exit(s->loop, 0);
 }
 
@@ -468,7 +472,7 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 		command(s, PD_START_COPY, a);
 		break;
 	case PACT_CHECKPOINT:
-		order_checkpoint(s, a->epoch);
+		order_checkpoint(s, a->epoch, a->last);
 		break;
 	case PACT_RELEASE:
 		if (!release_lapsed(s, a))
@@ -505,6 +509,12 @@ static void execute(struct primary_shell *s, const struct primary_action *a)
 	case PACT_PERSIST_HANDOVER:
 	case PACT_PERSIST_TERM:
 		break; /* execute_all() */
+	case PACT_RESUME:
+		command(s, PD_RESUME, a);
+		break;
+	case PACT_SWITCHOVER_FAILED:
+		primary_switchover_failed(s);
+		break;
 	case PACT_ASK_VOTE:
 		vote_shell_ask(&s->vote, a->term);
 		break;
@@ -636,7 +646,7 @@ static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 
 	netbuf_poll(s->net, clock_now());
 	if (s->pending_checkpoint != EPOCH_NONE && s->core.checkpointing)
-		order_checkpoint(s, s->pending_checkpoint);
+		order_checkpoint(s, s->pending_checkpoint, s->pending_last);
 	check_opened(s);
 	check_pressure(s);
 	if (!s->finished)

@@ -83,6 +83,7 @@ struct primary_shell {
 	struct story story;
 	uint64_t problem_told_ns;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
+	bool pending_last;	     /* ... its `last` */
 	bool lapsed;  /* a release came too late: this session lets nothing out any more */
 	bool opening; /* the lanes are being opened */
 	bool pressure_told;
@@ -92,7 +93,8 @@ struct primary_shell {
 	bool finished;
 	int exit_code;
 	struct ctl_token unprotect; /* who waits for the end */
-	uint64_t verify_pass;	    /* the newest that was asked for, 0 none */
+	struct ctl_token switchover;
+	uint64_t verify_pass; /* the newest that was asked for, 0 none */
 	char problem[SHELL_TEXT_SIZE];
 	char hint[SHELL_TEXT_SIZE];
 };
@@ -116,8 +118,17 @@ void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave,
 /* P1: somebody took the lanes away, or what leads output into them. */
 void primary_shell_tampered(struct primary_shell *s, const char *text);
 
-/* Registers status, verify and unprotect, and what ctl_std.h has. */
+/* Registers status, verify, unprotect and switchover, and what ctl_std.h has. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
+
+/*
+ * The VM is to run at the peer: refused with the reason, or answered later, by one of the two below. -EBUSY.
+ */
+MUST_CHECK int primary_switchover(struct primary_shell *s, struct ctl_request *rq, struct err *e);
+/* The worker ends: deposed, as it was to be, or not. Fine when nobody waits. */
+void primary_switchover_done(struct primary_shell *s);
+/* Nothing comes of it, the guest goes on here (P4). What was wrong, if anybody knows, is in `problem`. */
+void primary_switchover_failed(struct primary_shell *s);
 
 /*
  * Has the peer's disks compared with those here; what comes of it is in the figures, by the pass's number. -ENODEV: there

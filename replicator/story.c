@@ -145,8 +145,8 @@ static void tell_move(struct event *ev, const struct primary *was, const struct 
 	if (p->state == PRIMARY_PROTECTED)
 		event_say(ev, ": the backup holds epoch 0, output is released epoch by epoch");
 	else if (p->state == PRIMARY_HANDING)
-		event_say(ev,
-			  ": a disk fails here, the backup is asked to run the VM; output held");
+		event_say(ev, ": %s, the backup is asked to run the VM; output held",
+			  p->parked ? "the operator moves it" : "a disk fails here");
 	else if (p->state == PRIMARY_LEAVING)
 		event_say(ev, ": protection is left (%s)", leave_reason_name(p->leave));
 	/* Left, or broken off, by whatever it was. */
@@ -238,8 +238,9 @@ static void tell_activating(struct event *ev, const struct backup *was, const st
 	if (cause->type == BEV_FAILOVER) {
 		event_say(ev, "the operator says failover%s, ", cause->force ? " --force" : "");
 		say_heard(ev, &was->peer);
-	} else if (cause->type == BEV_HANDOVER) {
-		event_say(ev, "the primary hands the VM over: a disk fails there");
+	} else if (b->takes_over) {
+		event_say(ev, "the primary hands the VM over: %s",
+			  b->planned ? "the operator moves it" : "a disk fails there");
 	} else {
 		say_silent(ev, "primary", &was->peer);
 	}

@@ -225,7 +225,8 @@ static void leave_guest(struct xen_guest *x)
 
 	for (int i = 0; x->suspended && i < CLOSE_TRIES; i++)
 		rc = xen_resume_anyhow(x);
-	if (rc < 0)
+	/* One that is gone was destroyed as it was. */
+	if (rc < 0 && rc != -ESRCH)
 		log_err("cannot resume %s: %s; it stays suspended. Try again with: romulus unprotect "
 			"--force %s",
 			x->g.info.name, strerror(-rc), x->g.info.name);

@@ -247,7 +247,8 @@ static void take(struct sim *s, int slot, const struct msg *m)
 		.term = m->term,
 	};
 	const struct backup_event bye = {.type = BEV_BYE, .leave = m->leave};
-	const struct backup_event handover = {.type = BEV_HANDOVER, .epoch = m->epoch};
+	const struct backup_event handover = {
+		.type = BEV_HANDOVER, .epoch = m->epoch, .planned = m->whole};
 
 	switch (m->type) {
 	case MSG_PARTIAL:

@@ -168,6 +168,43 @@ static void plot_terms(struct rng *r, struct plan *p, uint64_t at)
 	add(p, FAULT_ARBITER_CUT, rng_below(r, 2), again, rng_between(r, f, 3 * f));
 }
 
+/* As ARBITER_PLANS. */
+#define SWITCHOVER_PLANS (UINT64_C(2718) << 32)
+
+/* The VM is to be moved, more often than not when something breaks. */
+static void plan_switchover(uint64_t seed, struct plan *p)
+{
+	static const enum fault_type beside[] = {
+		FAULT_CUT,	 FAULT_TCP_STALL,   FAULT_RESET,     FAULT_KILL_AT,
+		FAULT_STOP_AT,	 FAULT_KILL_WORKER, FAULT_KILL_HOST, FAULT_STANDBY,
+		FAULT_FAILOVER,	 FAULT_UNPROTECT,   FAULT_GUEST,     FAULT_NO_SUSPEND,
+		FAULT_SLOW,	 FAULT_SLOW_APPLY,  FAULT_DIRTY,     FAULT_DISK_ERROR,
+		FAULT_DISK_DROP, FAULT_DISK_SERVER, FAULT_DISK_SLOW, FAULT_FREEZE_HOST,
+	};
+	struct rng r;
+	struct fault *f;
+	uint64_t at;
+
+	rng_seed(&r, seed ^ SWITCHOVER_PLANS);
+	if (!rng_percent(&r, 20) || p->n + 3 > MAX_FAULTS)
+		return;
+	at = rng_below(&r, p->end_of_faults);
+	p->well = rng_percent(&r, 20);
+	if (p->well) {
+		p->n = 0;
+		p->loss = 0;
+		p->no_persist = 0;
+	}
+	add(p, FAULT_SWITCHOVER, SIDE_A, at, 0);
+	for (int i = 0; i < 2 && !p->well && rng_percent(&r, 60); i++) {
+		f = add(p, beside[rng_below(&r, ARRAY_SIZE(beside))], rng_below(&r, 2),
+			at + rng_below(&r, 2 * p->timing.epoch_period_ns + 500 * MS),
+			random_duration(&r, &p->timing));
+		f->arg = random_arg(&r, f->type);
+		f->flag = rng_percent(&r, 50);
+	}
+}
+
 static void plan_arbiter(uint64_t seed, struct plan *p, uint64_t begin)
 {
 	uint64_t hb = p->timing.heartbeat_period_ns;
@@ -245,6 +282,7 @@ void plan_random(struct sim *s, struct plan *p)
 	if (p->n_disks && p->n >= 3 && rng_percent(r, 20))
 		plot_handover(r, p, begin);
 	plan_arbiter(s->seed, p, begin);
+	plan_switchover(s->seed, p);
 }
 
 /* Random numbers of its own: what a seed means without it does not change. */
@@ -283,6 +321,7 @@ const char *fault_name(enum fault_type t)
 		[FAULT_KILL_DAEMON] = "kill-romulusd",
 		[FAULT_UNPROTECT] = "unprotect",
 		[FAULT_FAILOVER] = "failover",
+		[FAULT_SWITCHOVER] = "switchover",
 		[FAULT_GUEST] = "guest-event",
 		[FAULT_NO_SUSPEND] = "guest-does-not-suspend",
 		[FAULT_BURST] = "output-burst",
@@ -400,12 +439,15 @@ static void set_trap(struct sim *s, const struct fault *f)
 static void operator_says(struct sim *s, const struct fault *f)
 {
 	const struct primary_event unprotect = {.type = PEV_UNPROTECT, .force = f->arg};
+	const struct primary_event switchover = {.type = PEV_SWITCHOVER};
 	const struct backup_event failover = {.type = BEV_FAILOVER, .force = f->arg};
 	int cur = b_current(s);
 
 	if (f->type == FAULT_UNPROTECT && s->a.proc.alive) {
 		s->operator_forced = s->operator_forced || f->arg;
 		a_post(s, &unprotect);
+	} else if (f->type == FAULT_SWITCHOVER && s->a.proc.alive) {
+		a_post(s, &switchover);
 	} else if (f->type == FAULT_FAILOVER && cur >= 0) {
 		s->operator_forced = s->operator_forced || f->arg;
 		b_post(s, cur, &failover);
@@ -497,14 +539,17 @@ static void guest_fault(struct sim *s, const struct fault *f, uint64_t until)
 	}
 }
 
+/* And of what it is fed with. */
 static void standby_fault(struct sim *s, const struct fault *f, uint64_t until)
 {
 	if (f->type == FAULT_SLOW_APPLY) {
 		s->slow_apply_until = until;
-		return;
+	} else if (f->type == FAULT_SKIP_EPOCH) {
+		s->skip_epoch = true;
+	} else {
+		s->fail_standby = f->arg == 0;
+		s->complete_standby = f->arg == 1;
 	}
-	s->fail_standby = f->arg == 0;
-	s->complete_standby = f->arg == 1;
 }
 
 static void disk_fault(struct sim *s, const struct fault *f, uint64_t until)
@@ -631,6 +676,7 @@ void fault_strike(struct sim *s, int n)
 		break;
 	case FAULT_UNPROTECT:
 	case FAULT_FAILOVER:
+	case FAULT_SWITCHOVER:
 		operator_says(s, f);
 		break;
 	case FAULT_GUEST:
@@ -641,14 +687,12 @@ void fault_strike(struct sim *s, int n)
 		break;
 	case FAULT_STANDBY:
 	case FAULT_SLOW_APPLY:
+	case FAULT_SKIP_EPOCH:
 		standby_fault(s, f, until);
 		break;
 	case FAULT_FALSE_ACK:
 	case FAULT_FALSE_ACTIVATED:
 		false_word(s, f);
-		break;
-	case FAULT_SKIP_EPOCH:
-		s->skip_epoch = true;
 		break;
 	case FAULT_DISK_ERROR:
 	case FAULT_DISK_SERVER:

@@ -114,6 +114,46 @@ void oracle_open(struct sim *s)
 
 /* ---- P2: a VM begins to run at host B ---- */
 
+/* P4: the guest stands still for one epoch, not for all that are on their way. */
+void oracle_last(struct sim *s)
+{
+	const struct primary *p = &s->a.core;
+
+	if (p->taken != p->acked)
+		sim_fail(s, "P4", "the last checkpoint is taken while %llu epochs are outstanding",
+			 U(epoch_distance(p->taken, p->acked)));
+}
+
+/* P2: whatever it did from here on would be lost. */
+void oracle_hands_over(struct sim *s)
+{
+	if (!s->guest.parked || !s->guest.suspended)
+		sim_fail(s, "P2", "the guest is handed over as planned, and runs on");
+}
+
+void oracle_stays(struct sim *s)
+{
+	if (s->plan.well && s->guest.exists && !s->guest.ended)
+		sim_fail(s, "P4", "nothing comes of a switchover in a world that is well");
+}
+
+/* P2, and more than that: of a guest that was parked for it nothing at all is lost, and what it sent is out. */
+static void check_moved(struct sim *s)
+{
+	int cur = b_current(s);
+
+	/* Else it is a failover that came in between. */
+	if (!s->guest.parked || cur < 0 || !s->b[cur].core.takes_over || !s->b[cur].core.planned)
+		return;
+	s->pause_ns = s->now - s->guest.suspended_at;
+	if (s->standby.state != s->guest.state)
+		sim_fail(s, "P2", "the guest was parked at %llu, %llu is what was moved",
+			 U(s->guest.state), U(s->standby.state));
+	if (s->out.frames)
+		sim_fail(s, "P1", "%u frames of a guest that was moved are still held",
+			 s->out.frames);
+}
+
 void oracle_activated(struct sim *s)
 {
 	const struct standby *d = &s->standby;
@@ -128,6 +168,7 @@ void oracle_activated(struct sim *s)
 	if (s->plain_newest > d->state)
 		sim_fail(s, "P2", "frame %llu was let out, state %llu is activated",
 			 U(s->plain_newest), U(d->state));
+	check_moved(s);
 	if (s->alone_newest > d->state && by_vote(s) && !s->forced_over)
 		sim_fail(s, "P3", "frame %llu was let out alone, state %llu is activated",
 			 U(s->alone_newest), U(d->state));
@@ -156,15 +197,22 @@ void oracle_abandon(struct sim *s, const struct backup_side *b)
 		sim_fail(s, "P4", "a good standby is destroyed and nobody asked for it");
 }
 
+/* Its last epoch is sent, acknowledged, the peer takes it; and the worker may be slow to give it up. */
+uint64_t oracle_park_max(const struct sim *s)
+{
+	return 2 * s->t.failure_timeout_ns + s->t.bye_timeout_ns + 10 * MS;
+}
+
 static void check_pause(struct sim *s)
 {
 	const struct guest *g = &s->guest;
+	uint64_t max = g->parked ? oracle_park_max(s) : 10 * MS;
 
 	if (!g->exists || !g->suspended || g->dying || !s->a.proc.alive || s->a.proc.frozen ||
 	    s->host[SIDE_A].frozen)
 		return;
-	if (s->now > MAX(g->suspended_at, s->a.proc.thawed_at) + 10 * MS &&
-	    s->now > s->host[SIDE_A].thaw + 10 * MS)
+	if (s->now > MAX(g->suspended_at, s->a.proc.thawed_at) + max &&
+	    s->now > s->host[SIDE_A].thaw + max)
 		sim_fail(s, "P4", "the guest is suspended for %llu ms",
 			 U((s->now - g->suspended_at) / MS));
 }

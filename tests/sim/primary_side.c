@@ -79,7 +79,8 @@ static void data_start(struct sim *s)
 	struct primary_side *a = &s->a;
 	const struct msg bye = {.type = MSG_BYE, .leave = a->cmd.leave};
 	const struct msg disks = {.type = MSG_DISKS};
-	const struct msg handover = {.type = MSG_HANDOVER, .epoch = a->cmd.epoch};
+	const struct msg handover = {
+		.type = MSG_HANDOVER, .epoch = a->cmd.epoch, .whole = a->cmd.planned};
 	struct ev synced = worker_event(s, EV_A_SYNCED);
 	uint64_t copy = s->t.heartbeat_period_ns * (s->now < s->net.slow_until ? 4 : 1);
 
@@ -114,6 +115,11 @@ static void data_start(struct sim *s)
 		s->handed = s->handed || a->conn;
 		net_send(s, a->conn, SIDE_B, &handover);
 		break;
+	case CMD_RESUME:
+		s->guest.suspended = s->guest.dying;
+		s->guest.parked = false;
+		s->guest.dirty_since = s->now;
+		break;
 	}
 }
 
@@ -143,6 +149,8 @@ static void command(struct sim *s, enum cmd_type type, const struct primary_acti
 		.epoch = act->epoch,
 		.term = act->term,
 		.leave = act->leave,
+		.last = act->last,
+		.planned = act->planned,
 	};
 	data_next(s);
 }
@@ -198,7 +206,8 @@ static void pause_ends(struct sim *s)
 	};
 	uint64_t send = taken.pages * 10 * US;
 
-	s->guest.suspended = s->guest.dying;
+	s->guest.parked = a->cmd.last;
+	s->guest.suspended = s->guest.dying || s->guest.parked;
 	s->guest.dirty_since = s->now;
 	a_post(s, &taken);
 	if (!a->conn) {
@@ -493,6 +502,8 @@ static void execute(struct sim *s, const struct primary_action *act)
 		command(s, CMD_START_COPY, act);
 		break;
 	case PACT_CHECKPOINT:
+		if (act->last)
+			oracle_last(s);
 		command(s, CMD_CHECKPOINT, act);
 		break;
 	case PACT_RELEASE:
@@ -523,6 +534,8 @@ static void execute(struct sim *s, const struct primary_action *act)
 		disks_a_leave(s);
 		break;
 	case PACT_SEND_HANDOVER:
+		if (act->planned)
+			oracle_hands_over(s);
 		disks_a_asked(s);
 		command(s, CMD_HANDOVER, act);
 		break;
@@ -534,6 +547,13 @@ static void execute(struct sim *s, const struct primary_action *act)
 		break;
 	case PACT_ASK_VOTE:
 		arbiter_ask(s, SIDE_A, 0, act->term);
+		break;
+	case PACT_RESUME:
+		command(s, CMD_RESUME, act);
+		break;
+	case PACT_SWITCHOVER_FAILED:
+		s->moves_failed++;
+		oracle_stays(s);
 		break;
 	}
 }
@@ -670,6 +690,7 @@ void a_start(struct sim *s)
 	a->started = s->now;
 	a->last_heard = s->now;
 	s->guest.suspended = false;
+	s->guest.parked = false;
 	s->guest.dying = false;
 	/* Who had asked a worker that died must ask again. */
 	s->wants_out = s->guest.ended;

@@ -13,6 +13,10 @@
 #define FAILURE SEC
 /* From the last word of a dead primary to its VM running here, the domain's completion included. */
 #define FAILOVER_MAX (FAILURE + 500 * MS)
+/* From the last act of a guest at A to its first one at B: its last epoch, three words, the domain's completion. */
+#define MOVE_MAX (600 * MS)
+/* How far apart are the instants at which a sweep strikes that has no action to strike at. */
+#define STEP (5 * MS)
 
 enum outcome {
 	PROTECTED,    /* both sides work */
@@ -23,6 +27,8 @@ enum outcome {
 	ENDED,	      /* no protection, nothing left behind */
 	ONE_SERVES,   /* at A, protected or not, or at B */
 	UNTOUCHED,    /* both sides work, and have never stopped */
+	MOVED,	      /* the VM was moved to B: nothing is lost, it hardly stood still */
+	STAYED,	      /* it was not, and both sides work */
 	WORLD_IS_WELL /* whatever the oracle accepts */
 };
 
@@ -414,9 +420,105 @@ static const struct disk_scenario {
 	{2, MEMORY, {"disk-unprotect", BACKUP, ENDED, {FAULT(UNPROTECT, A, .at = T5)}}},
 };
 
+#define MOVE(...) FAULT(SWITCHOVER, A, .at = T5, __VA_ARGS__)
+
+static const struct disk_scenario switchover_scenarios[] = {
+	{0, MEMORY, {"switchover", BACKUP, MOVED, {MOVE()}}},
+	{0, MEMORY, {"switchover-hold", HOLD, MOVED, {MOVE()}}},
+	{0, MEMORY, {"switchover-primary-wins", PRIMARY, MOVED, {MOVE()}}},
+	{0, MEMORY, {"switchover-arbiter", ARBITER, MOVED, {MOVE()}}},
+	{2, MEMORY, {"switchover-disks", BACKUP, MOVED, {MOVE()}}},
+	{2, FLUSH, {"switchover-disks-flush", HOLD, MOVED, {MOVE()}}},
+	{3, EPOCH, {"switchover-disks-epoch", PRIMARY, MOVED, {MOVE()}}},
+	{0,
+	 MEMORY,
+	 {"switchover-slow-link",
+	  BACKUP,
+	  WORLD_IS_WELL,
+	  {FAULT(SLOW, A, .at = T5 - SEC, .duration = 6 * SEC), MOVE()}}},
+	{0,
+	 MEMORY,
+	 {"switchover-refused",
+	  HOLD,
+	  UNTOUCHED,
+	  {FAULT(SWITCHOVER, A, .at = 20 * MS), FAULT(SWITCHOVER, A, .at = 60 * MS)}}},
+	{0,
+	 MEMORY,
+	 {"switchover-refused-suspect",
+	  HOLD,
+	  UNTOUCHED,
+	  {FAULT(UDP_CUT, A, .at = T5 - 350 * MS, .duration = 600 * MS), MOVE()}}},
+	/* The guest does not suspend. */
+	{0,
+	 MEMORY,
+	 {"switchover-guest-does-not-suspend",
+	  HOLD,
+	  STAYED,
+	  {FAULT(NO_SUSPEND, A, .at = T5, .duration = 6 * SEC), MOVE()}}},
+	{0,
+	 MEMORY,
+	 {"switchover-arbiter-dead",
+	  ARBITER,
+	  STAYED,
+	  {ARBITER_IS(DIES, .duration = 4 * SEC), MOVE()}}},
+	{0,
+	 MEMORY,
+	 {"switchover-grant-lost",
+	  ARBITER,
+	  STAYED,
+	  {ARBITER_IS(MUTE, .duration = 4 * SEC), MOVE()}}},
+	/* Nothing of it arrives, or no word comes back. */
+	{1,
+	 MEMORY,
+	 {"switchover-link-stalls",
+	  HOLD,
+	  STAYED,
+	  {FAULT(TCP_STALL, B, .at = T5, .duration = 3 * SEC), MOVE()}}},
+	{1,
+	 MEMORY,
+	 {"switchover-acks-stall",
+	  HOLD,
+	  STAYED,
+	  {FAULT(TCP_STALL, A, .at = T5, .duration = 3 * SEC), MOVE()}}},
+	{1,
+	 MEMORY,
+	 {"switchover-during-failover",
+	  HOLD,
+	  TAKEN_OVER,
+	  {MOVE(), FAULT(FAILOVER, B, .at = T5 + MS, .arg = 1)}}},
+	{1,
+	 MEMORY,
+	 {"switchover-after-failover",
+	  HOLD,
+	  TAKEN_OVER,
+	  {FAULT(FAILOVER, B, .at = T5 - 5 * MS, .arg = 1), MOVE()}}},
+	{1, MEMORY, {"switchover-twice", HOLD, MOVED, {MOVE(), MOVE()}}},
+	{1,
+	 MEMORY,
+	 {"switchover-unprotect",
+	  HOLD,
+	  WORLD_IS_WELL,
+	  {MOVE(), FAULT(UNPROTECT, A, .at = T5 + 5 * MS)}}},
+	{1,
+	 MEMORY,
+	 {"switchover-disk-error", HOLD, TAKEN_OVER, {DISK(ERROR, A, .at = T5), MOVE()}}},
+	{1,
+	 MEMORY,
+	 {"switchover-disk-fails-backup",
+	  HOLD,
+	  WORLD_IS_WELL,
+	  {MOVE(), DISK(ERROR, B, .at = T5 + 20 * MS)}}},
+	{0,
+	 MEMORY,
+	 {"switchover-guest-ends",
+	  HOLD,
+	  WORLD_IS_WELL,
+	  {MOVE(), FAULT(GUEST, A, .at = T5 + 5 * MS, .arg = LEAVE_GUEST_DESTROYED)}}},
+};
+
 /*
  * Plans that strike each of a worker's actions in turn, from its first one on and in the steady state, or from the
- * instant of the first fault on.
+ * instant of the first fault on; or, if it is not an action that is struck, one instant after the other.
  */
 static const struct sweep {
 	const char *name;
@@ -472,6 +574,52 @@ static const struct sweep vote_sweeps[] = {
 	{"vote-backup-killed-at-any-action-of-failover",
 	 ARBITER,
 	 {FAULT(KILL_AT, B, .at = 3 * SEC), FAULT(FAILOVER, B, .at = 3 * SEC, .arg = 1)}},
+};
+
+#define T3 (3 * SEC)
+#define MOVE3 FAULT(SWITCHOVER, A, .at = T3)
+
+/* Without and with a disk. */
+static const struct sweep switchover_sweeps[] = {
+	{"switchover-primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .at = T3), MOVE3}},
+	{"switchover-primary-killed-at-any-action-primary-wins",
+	 PRIMARY,
+	 {FAULT(KILL_AT, A, .at = T3), MOVE3}},
+	{"switchover-primary-killed-at-any-action-in-a-cut",
+	 PRIMARY,
+	 {FAULT(KILL_AT, A, .at = T3), MOVE3, FAULT(CUT, A, .at = T3 + 20 * MS, .duration = T3)}},
+	{"switchover-primary-killed-at-any-action-arbiter",
+	 ARBITER,
+	 {FAULT(KILL_AT, A, .at = T3), MOVE3}},
+	{"switchover-backup-killed-at-any-action", BACKUP, {FAULT(KILL_AT, B, .at = T3), MOVE3}},
+	{"switchover-backup-killed-at-any-action-hold", HOLD, {FAULT(KILL_AT, B, .at = T3), MOVE3}},
+	{"switchover-backup-killed-at-any-action-arbiter",
+	 ARBITER,
+	 {FAULT(KILL_AT, B, .at = T3), MOVE3}},
+	{"switchover-primary-stopped-at-any-action",
+	 BACKUP,
+	 {FAULT(STOP_AT, A, .at = T3, .duration = T3), MOVE3}},
+	{"switchover-backup-stopped-at-any-action",
+	 HOLD,
+	 {FAULT(STOP_AT, B, .at = T3, .duration = T3), MOVE3}},
+	{"switchover-peer-dies", HOLD, {FAULT(KILL_HOST, B, .at = T3), MOVE3}},
+	{"switchover-peer-dies-primary-wins", PRIMARY, {FAULT(KILL_HOST, B, .at = T3), MOVE3}},
+	{"switchover-peer-dies-arbiter", ARBITER, {FAULT(KILL_HOST, B, .at = T3), MOVE3}},
+	{"switchover-peer-reboots",
+	 BACKUP,
+	 {FAULT(KILL_HOST, B, .at = T3, .duration = SEC, .flag = true), MOVE3}},
+	{"switchover-primary-dies", BACKUP, {FAULT(KILL_HOST, A, .at = T3), MOVE3}},
+	{"switchover-primary-dies-arbiter", ARBITER, {FAULT(KILL_HOST, A, .at = T3), MOVE3}},
+	{"switchover-link-cut", BACKUP, {FAULT(CUT, A, .at = T3, .duration = T3, .arg = 1), MOVE3}},
+	{"switchover-link-cut-primary-wins",
+	 PRIMARY,
+	 {FAULT(CUT, A, .at = T3, .duration = T3, .arg = 1), MOVE3}},
+	{"switchover-link-cut-to-primary", HOLD, {FAULT(CUT, A, .at = T3, .duration = T3), MOVE3}},
+	{"switchover-link-cut-to-backup",
+	 ARBITER,
+	 {FAULT(CUT, B, .at = T3, .duration = T3), MOVE3}},
+	{"switchover-link-reset", HOLD, {FAULT(RESET, A, .at = T3), MOVE3}},
+	{"switchover-standby-fails", HOLD, {FAULT(STANDBY, B, .at = T3), MOVE3}},
 };
 
 /* With one disk. */
@@ -537,6 +685,11 @@ static bool came_to(const struct sim *s, enum outcome o)
 		       (s->guest.exists && (!s->out.held || p->state == PRIMARY_PROTECTED));
 	case UNTOUCHED:
 		return s->a.n_connects == 1 && p->state == PRIMARY_PROTECTED;
+	case MOVED:
+		return s->standby.runs && !s->a.proc.alive && s->pause_ns &&
+		       s->pause_ns <= MOVE_MAX && !s->moves_failed;
+	case STAYED:
+		return s->a.proc.alive && p->state == PRIMARY_PROTECTED && s->moves_failed == 1;
 	case WORLD_IS_WELL:
 		return true;
 	}
@@ -580,6 +733,18 @@ static bool run_one(struct sim *s, const struct scenario *c, const struct disk_s
 	return true;
 }
 
+/* The fault of round i. */
+static void aim(struct fault *f, const struct fault *c, unsigned int i)
+{
+	f->at = c->at ? c->at : 30 * MS;
+	if (c->type != FAULT_KILL_AT && c->type != FAULT_STOP_AT) {
+		f->at += i * STEP;
+		return;
+	}
+	f->arg = i / 2 + 1;
+	f->flag = i % 2;
+}
+
 static bool sweep_one(struct sim *s, const struct sweep *c, int disks)
 {
 	for (unsigned int i = 0; i < 2 * ACTIONS; i++) {
@@ -590,9 +755,7 @@ static bool sweep_one(struct sim *s, const struct sweep *c, int disks)
 		plan.n_disks = disks;
 		plan.ack_mode = i % 2 ? EPOCH : MEMORY;
 		add(&plan, c->fault, ARRAY_SIZE(c->fault));
-		plan.fault[0].arg = i / 2 + 1;
-		plan.fault[0].at = c->fault[0].at ? c->fault[0].at : 30 * MS;
-		plan.fault[0].flag = i % 2;
+		aim(&plan.fault[0], &c->fault[0], i);
 		for (uint64_t seed = 1; seed <= 3; seed++) {
 			if (sim_run_plan(s, seed, &plan, false))
 				continue;
@@ -612,8 +775,12 @@ int scenario_list(void)
 		puts(vote_scenarios[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++)
 		puts(disk_scenarios[i].s.name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_scenarios); i++)
+		puts(switchover_scenarios[i].s.name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++)
 		puts(sweeps[i].name);
+	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_sweeps); i++)
+		puts(switchover_sweeps[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(vote_sweeps); i++)
 		puts(vote_sweeps[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_sweeps); i++)
@@ -656,9 +823,20 @@ int scenario_run(struct sim *s, const char *name, bool trace)
 		if (wanted(&t, d->s.name))
 			count(&t, run_one(s, &d->s, d, trace));
 	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_scenarios); i++) {
+		const struct disk_scenario *d = &switchover_scenarios[i];
+
+		if (wanted(&t, d->s.name))
+			count(&t, run_one(s, &d->s, d, trace));
+	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
 		if (wanted(&t, sweeps[i].name))
 			count(&t, sweep_one(s, &sweeps[i], 0));
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_sweeps); i++) {
+		if (wanted(&t, switchover_sweeps[i].name))
+			count(&t, sweep_one(s, &switchover_sweeps[i], 0) &&
+					  sweep_one(s, &switchover_sweeps[i], 1));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(vote_sweeps); i++) {
 		if (wanted(&t, vote_sweeps[i].name))

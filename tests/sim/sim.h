@@ -59,7 +59,7 @@ enum msg_type {
 	MSG_DISKS,	   /* a session of a VM with disks */
 	MSG_DISK_END,	   /* disk, epoch, state: its newest write, flush */
 	MSG_DISK_PROGRESS, /* disk, epoch, state: durable at B */
-	MSG_HANDOVER,	   /* epoch */
+	MSG_HANDOVER,	   /* epoch; whole: planned */
 };
 
 struct msg {
@@ -229,7 +229,8 @@ enum cmd_type {
 	CMD_CHECKPOINT,
 	CMD_BYE,
 	CMD_DISKS_SYNC,
-	CMD_HANDOVER
+	CMD_HANDOVER,
+	CMD_RESUME
 };
 
 struct cmd {
@@ -237,6 +238,8 @@ struct cmd {
 	uint64_t epoch;
 	uint64_t term;
 	enum leave_reason leave;
+	bool last;
+	bool planned;
 };
 
 enum data_phase {
@@ -307,7 +310,8 @@ struct output {
 struct guest {
 	bool exists;
 	bool suspended;
-	bool dying; /* being destroyed: does not run again */
+	bool parked; /* ... after its last checkpoint */
+	bool dying;  /* being destroyed: does not run again */
 	bool ended;
 	enum leave_reason reason;
 	uint64_t state; /* rises with all that it does */
@@ -479,6 +483,7 @@ enum fault_type {
 	FAULT_KILL_DAEMON,
 	FAULT_UNPROTECT,  /* arg: force */
 	FAULT_FAILOVER,	  /* arg: force */
+	FAULT_SWITCHOVER, /* the operator wants the VM at B */
 	FAULT_GUEST,	  /* arg: leave reason */
 	FAULT_NO_SUSPEND, /* the guest does not suspend in time */
 	FAULT_BURST,	  /* the guest says very much */
@@ -531,6 +536,7 @@ struct plan {
 	struct timing_conf timing;
 	struct fault fault[MAX_FAULTS];
 	int n;
+	bool well; /* nothing goes wrong: what is in `fault` are wishes of the operator */
 	uint64_t end_of_faults;
 	uint32_t max_outstanding;
 	unsigned int loss;	  /* of heartbeats, percent */
@@ -581,11 +587,14 @@ struct sim {
 	/* what the oracle remembers */
 	bool vm_ran_at_b;
 	bool operator_forced;
-	bool forced_over;  /* ... without a vote, or against one */
-	bool b_duty;	   /* host A died and a standby could go on */
-	bool wants_out;	   /* somebody asked for the end of protection */
-	bool host_a_slept; /* with its clock stopped */
-	bool handed;	   /* HANDOVER was sent, and nobody has stood down since */
+	bool forced_over;	   /* ... without a vote, or against one */
+	bool b_duty;		   /* host A died and a standby could go on */
+	bool wants_out;		   /* somebody asked for the end of protection */
+	bool host_a_slept;	   /* with its clock stopped */
+	unsigned int moves_failed; /* switchovers of which nothing came, as the operator was told */
+	uint64_t
+		pause_ns; /* of the guest that was moved: from its last act at A to its first at B */
+	bool handed;	  /* HANDOVER was sent, and nobody has stood down since */
 	uint64_t b_activated_at;
 	uint64_t plain_newest; /* newest state that was let out under P1 */
 	uint64_t alone_newest; /* ... and by a primary alone */
@@ -738,6 +747,12 @@ void oracle_decided(struct sim *s, const struct backup_side *w);
 uint64_t oracle_silence(const struct sim *s, enum side side, const struct process *p,
 			uint64_t heard);
 void oracle_activated(struct sim *s);
+/* Its last checkpoint is ordered; it is handed over; nothing comes of it. */
+void oracle_last(struct sim *s);
+void oracle_hands_over(struct sim *s);
+void oracle_stays(struct sim *s);
+/* A guest that is to be moved does not stand still for longer. */
+uint64_t oracle_park_max(const struct sim *s);
 void oracle_destroy(struct sim *s);
 void oracle_abandon(struct sim *s, const struct backup_side *b);
 bool standby_can_run(const struct sim *s);

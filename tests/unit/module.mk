@@ -77,6 +77,7 @@ UNIT_TESTS += \
 	tests/unit/test_port_conn.c \
 	tests/unit/test_primary.c \
 	tests/unit/test_primary_shell.c \
+	tests/unit/test_primary_switchover.c \
 	tests/unit/test_primary_vote.c \
 	tests/unit/test_queue.c \
 	tests/unit/test_range_lock.c \

@@ -946,6 +946,8 @@ static void handed_over(void **state)
 		bed_with_disks(&t, policies[i], BACKUP_ACK_MEMORY);
 		assert_string_equal(feed(&t, BEV_HANDOVER, 0),
 				    "drop-partial persist-term:t8 disks-activate:1");
+		/* P4: it waits for as long as we are at it. */
+		assert_true(backup_heartbeats(&t.b));
 		assert_string_equal(feed(&t, BEV_HANDOVER, 0), "");
 		assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
 		assert_string_equal(feed(&t, BEV_BUILT, 0), "run");

@@ -309,6 +309,24 @@ static void handed_over(void **state)
 	assert_string_equal(vote(&t, VOTE_REFUSED, TERM + 1, TERM + 1), "disconnect drop-partial");
 }
 
+/* P4: a guest that is moved stands still at the primary, which could go on with it. */
+static void moved(void **state)
+{
+	const struct backup_event planned = {.type = BEV_HANDOVER, .epoch = 1, .planned = true};
+	struct bed t;
+
+	bed_in(&t, BACKUP_STANDING);
+	assert_string_equal(step(&t, &planned), "persist-term:8 ask-vote:8");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
+			    "drop-partial persist-term:8 activate");
+	assert_true(backup_heartbeats(&t.b));
+	bed_in(&t, BACKUP_STANDING);
+	step(&t, &planned);
+	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "disconnect drop-partial");
+	assert_int_equal(t.b.state, BACKUP_STANDING);
+	assert_false(t.b.takes_over);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +339,7 @@ int main(void)
 		cmocka_unit_test(forced),
 		cmocka_unit_test(not_forced),
 		cmocka_unit_test(handed_over),
+		cmocka_unit_test(moved),
 	};
 
 	return RUN_TESTS("backup-vote", tests);

@@ -335,14 +335,55 @@ static void resumed_by_others(void **state)
 	rig_fini(&r);
 }
 
+/* A guest that is moved: nothing that it does is missing in the epoch, because it does nothing. */
+static void stays_suspended(void **state)
+{
+	struct err e = ERR_INIT;
+	struct rig r;
+
+	rig_init(&r);
+	r.writes = 20;
+	for (uint64_t n = 0; n < 20; n++) {
+		assert_int_equal(take(&r, 2 * n), CHECKPOINT_TAKEN);
+		apply_and_compare(&r);
+		r.cp.stay = true;
+		assert_int_equal(checkpoint_take(&r.cp, 2 * n + 1, UINT64_MAX, &e),
+				 CHECKPOINT_TAKEN);
+		assert_true(fake_guest_suspended(r.guest));
+		apply_and_compare(&r);
+		assert_int_equal(fake_guest_digest_of(r.guest, r.copy), fake_guest_digest(r.guest));
+		assert_int_equal(checkpoint_resume(&r.cp), 0);
+		assert_false(fake_guest_suspended(r.guest));
+		r.cp.stay = false;
+	}
+	/* One that is given up runs, whoever wanted it to stay. */
+	r.cp.stay = true;
+	r.device.fail_preresume = -EIO;
+	assert_int_equal(take(&r, 100), CHECKPOINT_ABORTED);
+	r.device.fail_preresume = 0;
+	/* Somebody else resumed it: it runs, that is all that is wanted. */
+	assert_int_equal(checkpoint_take(&r.cp, 100, UINT64_MAX, &e), CHECKPOINT_TAKEN);
+	fake_guest_fail(r.guest, FAKE_RESUME, -ESTALE, 0, 1);
+	assert_int_equal(checkpoint_resume(&r.cp), 0);
+	assert_int_equal(checkpoint_take(&r.cp, 101, UINT64_MAX, &e), CHECKPOINT_TAKEN);
+	fake_guest_fail(r.guest, FAKE_RESUME, -EIO, 0, 100);
+	assert_int_equal(checkpoint_resume(&r.cp), -EIO);
+	guest_close(r.guest);
+	assert_true(r.report.was_suspended);
+	arena_fini(&r.arena);
+	mem_free(r.cp.dirty);
+	mem_free(r.copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_instant),	  cmocka_unit_test(aborted_pages_are_kept),
-		cmocka_unit_test(two_devices),	  cmocka_unit_test(overflow),
-		cmocka_unit_test(exactly_full),	  cmocka_unit_test(memory_that_appeared),
-		cmocka_unit_test(log_was_stolen), cmocka_unit_test(guest_is_not_to_be_had),
-		cmocka_unit_test(resume_fails),	  cmocka_unit_test(resumed_by_others),
+		cmocka_unit_test(one_instant),	   cmocka_unit_test(aborted_pages_are_kept),
+		cmocka_unit_test(two_devices),	   cmocka_unit_test(overflow),
+		cmocka_unit_test(exactly_full),	   cmocka_unit_test(memory_that_appeared),
+		cmocka_unit_test(log_was_stolen),  cmocka_unit_test(guest_is_not_to_be_had),
+		cmocka_unit_test(resume_fails),	   cmocka_unit_test(resumed_by_others),
+		cmocka_unit_test(stays_suspended),
 	};
 
 	return RUN_TESTS("checkpoint", tests);

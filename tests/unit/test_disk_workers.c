@@ -871,6 +871,53 @@ static void disk_error(void **state)
 	check_content(&bed->b);
 }
 
+static void switch_over(void)
+{
+	const struct primary_event ev = {.type = PEV_SWITCHOVER};
+
+	primary_shell_event(&bed->p, &ev);
+}
+
+/* The operator moves it: what the guest has ever written is there, and it has done nothing since. */
+static void switchover(void **state)
+{
+	bed->policy = POLICY_HOLD;
+	protect();
+	write_some(50);
+	switch_over();
+	assert_true(bed->p.core.moving);
+	UNTIL(bed->s.core.state == BACKUP_ACTIVE);
+	assert_true(bed->s.core.planned);
+	assert_int_equal(bed->s.core.committed, bed->p.core.acked);
+	assert_int_equal(bed->p.core.taken, bed->p.core.acked);
+	UNTIL(bed->p.finished);
+	assert_int_equal(bed->p.exit_code, WORKER_DEPOSED);
+	assert_int_equal(bed->destroyed, 1);
+	assert_false(bed->lanes_open);
+	check_content(&bed->b);
+}
+
+/* The peer goes before it says that it has it: the guest goes on here, and the pair is protected again. */
+static void switchover_without_an_answer(void **state)
+{
+	unsigned int before;
+
+	bed->policy = POLICY_HOLD;
+	protect();
+	settle();
+	before = bed->sessions;
+	switch_over();
+	UNTIL(bed->p.core.parked);
+	assert_true(bed->p.core.state == PRIMARY_PROTECTED || bed->p.core.state == PRIMARY_HANDING);
+	backup_stop();
+	UNTIL(bed->p.core.state == PRIMARY_LOST || bed->sessions > before);
+	assert_false(bed->p.core.parked);
+	UNTIL(bed->sessions > before && protects());
+	write_some(20);
+	settle();
+	assert_int_equal(bed->destroyed, 0);
+}
+
 /* Nobody is there to take the guest: it gets its error. */
 static void disk_error_unprotected(void **state)
 {
@@ -1001,6 +1048,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(server_dies_before_the_vm_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(locks_stay_for_a_while, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(switchover, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(switchover_without_an_answer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_error_unprotected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(disk_is_not_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(verifies, set_up, tear_down),

@@ -57,10 +57,17 @@ static const char *said(void)
 
 void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd)
 {
-	static const char *const names[] = {"connect", "disconnect", "copy", "checkpoint",
-					    "bye",     "throttle",   "stop"};
+	static const char *const names[PD_STOP + 1] = {
+		[PD_CONNECT] = "connect", [PD_DISCONNECT] = "disconnect",
+		[PD_START_COPY] = "copy", [PD_CHECKPOINT] = "checkpoint",
+		[PD_BYE] = "bye",	  [PD_THROTTLE] = "throttle",
+		[PD_RESUME] = "resume",
+	};
 
-	say(names[cmd->type]);
+	if (cmd->type == PD_HANDOVER)
+		say(cmd->planned ? "handover-planned" : "handover");
+	else
+		say(cmd->last ? "checkpoint-last" : names[cmd->type]);
 }
 
 void primary_data_cancel(struct primary_data *d)
@@ -173,6 +180,16 @@ void vote_shell_fail(struct vote_shell *v, uint64_t term, const char *why)
 {
 	bed->asked_for = term;
 	say(*why ? "fail" : "?");
+}
+
+void ctl_server_later(struct ctl_request *rq, uint64_t timeout_ns)
+{
+	rq->later = true;
+}
+
+struct json *ctl_server_reply(struct ctl_server *s, struct ctl_token t)
+{
+	return NULL;
 }
 
 /* ---- the stage ---- */
@@ -630,6 +647,148 @@ static void a_release_comes_too_late(void **state)
 	assert_false(bed->s.lapsed);
 }
 
+/* ---- a VM that was taken over ---- */
+
+static void was_taken(enum vm_taken taken)
+{
+	struct err e = ERR_INIT;
+
+	bed->s.state.taken = taken;
+	assert_int_equal(vm_state_set_taken(bed->dir, "web", taken, &e), 0);
+}
+
+/* HELLO_OK of the host that had it before: there is no older copy any more. */
+static void a_standby_at_the_former_host(void **state)
+{
+	was_taken(TAKEN_FROM_PEER);
+	message(PD_LINK_UP, 0);
+	is(PRIMARY_COPYING, "copy");
+	assert_int_equal(durable().taken, TAKEN_NOT);
+	event(PEV_UNPROTECT);
+	assert_int_equal(durable().role, VM_NONE);
+}
+
+/* P4: nobody may take it for a VM like any other while the former host may have an older copy. */
+static void unprotected_too_early(void **state)
+{
+	was_taken(TAKEN_FROM_PEER);
+	event(PEV_UNPROTECT);
+	assert_true(bed->s.finished);
+	assert_int_equal(durable().role, VM_ACTIVE);
+	assert_int_equal(durable().taken, TAKEN_FROM_PEER);
+	assert_true(durable().alone);
+}
+
+static void another_host_stands_by(void **state)
+{
+	was_taken(TAKEN_FROM_OTHER);
+	message(PD_LINK_UP, 0);
+	assert_int_equal(durable().taken, TAKEN_FROM_OTHER);
+	event(PEV_UNPROTECT);
+	assert_int_equal(durable().role, VM_ACTIVE);
+}
+
+/* The former host has it again. */
+static void taken_back(void **state)
+{
+	const struct pd_msg m = {.type = PD_PEER_ACTIVATED, .term = TERM + 1};
+
+	was_taken(TAKEN_FROM_PEER);
+	primary_shell_message(&bed->s, &m);
+	assert_true(bed->s.deposed);
+	assert_int_equal(durable().role, VM_NONE);
+	assert_int_equal(durable().taken, TAKEN_NOT);
+}
+
+/* ---- a switchover ---- */
+
+static int asked_to_switch_over(void)
+{
+	struct ctl_request rq = {.token = {.id = 1}};
+	struct err e = ERR_INIT;
+	int rc = primary_switchover(&bed->s, &rq, &e);
+
+	assert_int_equal(rq.later, rc == 0);
+	snprintf(bed->answer_text, sizeof(bed->answer_text), "%s", e.text);
+	return rc;
+}
+
+static void refused_to_switch_over(void **state)
+{
+	assert_int_equal(asked_to_switch_over(), -EBUSY);
+	assert_non_null(
+		strstr(bed->answer_text, "cannot be moved to hostb now: it is not protected"));
+	protect();
+	/* The arbiter is needed for it, and out of reach. */
+	bed->s.core.conf.policy = POLICY_ARBITER;
+	bed->s.vote.answered = true;
+	strcpy(bed->s.vote.text, "no route");
+	assert_int_equal(asked_to_switch_over(), -EBUSY);
+	assert_non_null(strstr(bed->answer_text, "cannot be asked: no route"));
+	bed->s.vote.reachable = true;
+	bed->s.rebuild = true;
+	assert_int_equal(asked_to_switch_over(), -EBUSY);
+	assert_non_null(strstr(bed->answer_text, "just changed"));
+	bed->s.rebuild = false;
+	assert_int_equal(asked_to_switch_over(), 0);
+	assert_int_equal(asked_to_switch_over(), -EBUSY);
+	assert_non_null(strstr(bed->answer_text, "under way already"));
+}
+
+/* Up to the instant at which the guest is suspended, all that it did is at the peer, and what it sent is out. */
+static void switch_over(void)
+{
+	protect();
+	bed->s.ctl = (struct ctl_server *)bed; /* not NULL */
+	bed->s.core.next_checkpoint_ns = 0;
+	assert_int_equal(asked_to_switch_over(), 0);
+	is(PRIMARY_PROTECTED, "checkpoint-last");
+	message(PD_TAKEN, 1);
+	message(PD_SENT, 1);
+	is(PRIMARY_PROTECTED, "");
+	message(PD_ACK, 1);
+	is(PRIMARY_HANDING, "release handover-planned");
+	assert_int_equal(bed->answers, 0);
+}
+
+static void moved(void **state)
+{
+	const struct pd_msg m = {.type = PD_PEER_ACTIVATED, .term = TERM + 1};
+
+	switch_over();
+	primary_shell_message(&bed->s, &m);
+	assert_string_equal(said(), "disconnect destroy");
+	assert_int_equal(bed->s.exit_code, WORKER_DEPOSED);
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, 0);
+	assert_int_equal(role(), VM_NONE);
+}
+
+static void not_moved(void **state)
+{
+	switch_over();
+	message(PD_LINK_DOWN, 0);
+	is(PRIMARY_LOST, "resume");
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, -EHOSTUNREACH);
+	assert_non_null(strstr(bed->answer_text, "held until hostb is heard"));
+}
+
+static void stays(void **state)
+{
+	protect();
+	bed->s.switchover.id = 1;
+	bed->s.ctl = (struct ctl_server *)bed;
+	bed->s.core.next_checkpoint_ns = 0;
+	event(PEV_SWITCHOVER);
+	message(PD_TAKEN, 1);
+	is(PRIMARY_PROTECTED, "checkpoint-last");
+	message(PD_LINK_DOWN, 0);
+	is(PRIMARY_LOST, "resume");
+	assert_int_equal(bed->answer, -ECANCELED);
+	assert_non_null(strstr(bed->answer_text, "web stays here: "));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -656,6 +815,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_question_that_cannot_be_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_operator_is_outvoted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_release_comes_too_late, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_standby_at_the_former_host, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unprotected_too_early, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_host_stands_by, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(taken_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(refused_to_switch_over, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(moved, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(not_moved, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(stays, set_up, tear_down),
 	};
 
 	return RUN_TESTS("primary_shell", tests);

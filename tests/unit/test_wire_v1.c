@@ -263,7 +263,7 @@ static const struct {
 	{"disk_verified", 2, 1, 3, "result"},
 	{"disk_verified", 4, 4, 0, "range"},
 	{"disk_verified", 12, 1, 2, "range"},
-	{"handover", 0, 1, 1, "reason"},
+	{"handover", 0, 1, 2, "reason"},
 	{"handover", 2, 1, 23, "text"},
 	{"handover", 4, 1, 1, "reserved"},
 	{"handover", 9, 1, 1, "text"},
