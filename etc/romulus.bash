@@ -34,9 +34,9 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='doctor protect status unprotect failover verify surrender events forget cert suspend-bench help version'
+		words='doctor protect status unprotect switchover failover verify surrender events forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='doctor protect status unprotect failover verify surrender events forget cert suspend-bench'
+		words='doctor protect status unprotect switchover failover verify surrender events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='arbiter hold primary-wins backup-wins'
 	elif [ "$prev" = --reprotect ]; then
@@ -59,6 +59,7 @@ _romulus()
 		doctor) words='--to --json --config --run-dir --libexec-dir' ;;
 		status) words='--json --prometheus --watch --count --run-dir' ;;
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
+		switchover) words='--dry-run --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
 		verify) words='--json --wait --run-dir' ;;
 		surrender) words='--disk --yes --run-dir' ;;

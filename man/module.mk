@@ -13,6 +13,7 @@ MAN_PAGES += \
 	man/romulus-protect.8 \
 	man/romulus-status.8 \
 	man/romulus-surrender.8 \
+	man/romulus-switchover.8 \
 	man/romulus-suspend-bench.8 \
 	man/romulus-unprotect.8 \
 	man/romulus-verify.8 \

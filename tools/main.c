@@ -20,6 +20,7 @@ static const struct subcommand subcommands[] = {
 	{"protect", cmd_protect, "protect a running VM of this host"},
 	{"status", cmd_status, "show what is protected, how well, and what is wrong"},
 	{"unprotect", cmd_unprotect, "let a VM run on alone"},
+	{"switchover", cmd_switchover, "move a VM to its backup, as planned"},
 	{"failover", cmd_failover, "run the standby of a VM, at the backup"},
 	{"verify", cmd_verify, "compare the backup's disks of a VM with those here"},
 	{"surrender", cmd_surrender, "give up this host's copy of a VM's disks, of two histories"},

@@ -22,6 +22,7 @@ tools_SRCS := \
 	tools/status.c \
 	tools/surrender.c \
 	tools/suspend_bench.c \
+	tools/switchover.c \
 	tools/tool.c \
 	tools/unprotect.c \
 	tools/verify.c \

@@ -757,6 +757,72 @@ static void surrender_in_vain(void **state)
 	tool_says(f->err, "web is protected from this host");
 }
 
+/* ---- switchover ---- */
+
+static void switchover_works(void **state)
+{
+	static const struct answer web[] = {{"status", PROTECTED},
+					    {"switchover", "{\"ok\":true,\"term\":8}"},
+					    {"status", PROTECTED},
+					    {0}};
+	static const struct answer standby[] = {
+		{"status", STATE("backup", "building")},
+		{"status",
+		 "{\"ok\":true,\"role\":\"backup\",\"state\":\"standing\",\"protected\":true}"},
+		{0}};
+	struct fixture *f = *state;
+	char log[4096];
+
+	fake(f, "romulusd", host_empty);
+	fake(f, "web.primary", web);
+	fake(f, "web.backup", standby);
+	assert_int_equal(RUN(f, cmd_switchover, "web", "--dry-run"), TOOL_OK);
+	assert_string_equal(asked(f, "web.primary", log), "status\n");
+	tool_says(f->out, "after one last checkpoint it stands still here until hostb runs it");
+	assert_int_equal(RUN(f, cmd_switchover, "web"), TOOL_OK);
+	tool_says(f->out, "web: runs at hostb now, under term 8");
+	tool_says(f->out, "web: protected again, this host is its backup");
+	assert_int_equal(RUN(f, cmd_switchover), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_switchover, "web", "db"), TOOL_USAGE);
+}
+
+static void switchover_in_vain(void **state)
+{
+	static const struct answer refuses[] = {
+		{"status", PROTECTED},
+		{"switchover",
+		 "{\"ok\":false,\"error\":\"web cannot be moved to hostb now: busy\"}"},
+		{0}};
+	static const struct answer standby[] = {
+		{"status",
+		 "{\"ok\":true,\"role\":\"backup\",\"state\":\"standing\",\"peer\":\"hosta\"}"},
+		{0}};
+	static const struct answer moves[] = {
+		{"status", PROTECTED}, {"switchover", "{\"ok\":true,\"term\":8}"}, {0}};
+	static const struct answer stays[] = {
+		{"status",
+		 "{\"ok\":true,\"role\":\"primary\",\"state\":\"protected\",\"protected\":true,"
+		 "\"peer\":\"hostb\",\"reprotect\":\"never\"}"},
+		{"switchover", "{\"ok\":true,\"term\":8}"},
+		{0}};
+	struct fixture *f = *state;
+
+	fake(f, "romulusd", host_empty);
+	assert_int_equal(RUN(f, cmd_switchover, "web"), TOOL_NOT_PROTECTED);
+	fake(f, "web.backup", standby);
+	assert_int_equal(RUN(f, cmd_switchover, "web"), TOOL_ERROR);
+	tool_says(f->err, "type romulus switchover web at hosta");
+	fake(f, "web.primary", refuses);
+	assert_int_equal(RUN(f, cmd_switchover, "web"), TOOL_ERROR);
+	tool_says(f->err, "cannot be moved to hostb now: busy");
+	/* Moved, and not protected again in time; or not to be. */
+	fake(f, "db.primary", moves);
+	assert_int_equal(RUN(f, cmd_switchover, "db", "--timeout=200ms"), TOOL_DEGRADED);
+	tool_says(f->err, "see romulus status db at hostb");
+	fake(f, "mail.primary", stays);
+	assert_int_equal(RUN(f, cmd_switchover, "mail"), TOOL_OK);
+}
+
 /* ---- failover ---- */
 
 static void failover_works(void **state)
@@ -937,6 +1003,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(surrenders_what_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(surrender_of_what_was_active, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(surrender_in_vain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(switchover_works, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(switchover_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_works, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_certificates, set_up, tear_down),
