@@ -139,7 +139,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long check-arbiters nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host \
-	lab-disk-failovers lab-disk-faults lab-split lab-resync bench-disk lab-xstate deps
+	lab-disk-failovers lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -320,7 +320,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host lab-disk-failovers lab-disk-faults lab-split lab-resync bench-disk lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host lab-disk-failovers lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -341,6 +341,10 @@ lab-disk-faults: deps all	## a server, host or disk fails under a database on a 
 	$(Q)tests/lab/disk-faults $(SCENARIOS)
 lab-split: deps all	## two hosts and a witness lose each other; SCENARIOS
 	$(Q)tests/lab/split $(SCENARIOS)
+lab-switchover: deps all	## N planned moves there and back under load
+	$(Q)tests/lab/switchover $(N)
+lab-story: deps all	## a failover, a repair, protected again, brought back
+	$(Q)tests/lab/story
 lab-resync: deps all	## what is copied of a disk after 1 % of it changed
 	$(Q)tests/lab/disk-resync
 lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's

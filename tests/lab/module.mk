@@ -23,6 +23,8 @@ SHELL_SCRIPTS += \
 	tests/lab/module-failovers \
 	tests/lab/module-host \
 	tests/lab/disk-failovers \
+	tests/lab/switchover \
+	tests/lab/story \
 	tests/lab/disk-faults \
 	tests/lab/disk-resync \
 	tests/lab/bench-disk \

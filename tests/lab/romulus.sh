@@ -9,6 +9,8 @@ ROM_STAGE=$LAB_DIR/stage-$ROM_VARIANT
 ROM_HEARTBEAT_MS=${ROM_HEARTBEAT_MS:-250}
 ROM_FAILURE_MS=${ROM_FAILURE_MS:-2000}
 ROM_EPOCH_MS=${ROM_EPOCH_MS:-50}
+# What most scenarios do after a failover they want to say themselves.
+ROM_REPROTECT=${ROM_REPROTECT:-never}
 G1=10.77.0.50
 
 rep_ip() { [ "$1" = A ] && echo 10.88.0.1 || echo 10.88.0.2; }
@@ -45,6 +47,7 @@ rom_conf() { # host: prints its romulus.conf
 		epoch-period = "${ROM_EPOCH_MS}ms";
 		heartbeat-period = "${ROM_HEARTBEAT_MS}ms";
 		failure-timeout = "${ROM_FAILURE_MS}ms";
+		reprotect = "$ROM_REPROTECT";
 	};
 	${ROM_CONF_MORE:-}
 	C
@@ -185,6 +188,16 @@ client_still_flows() { # name: also from now on
 	client_mark "$1"
 	wait_for "${2:-30}" client_flows "$1"
 }
+
+# The longest time without an answer, ms, in a client's --log; "from to" by mono_ms().
+gap_in() {
+	awk -v w="$2" 'BEGIN { split(w, t, " ") }
+		{ ms = $4 / 1000000 }
+		last && ms >= t[1] && last <= t[2] && ms - last > gap { gap = ms - last }
+		{ last = ms }
+		END { printf "%.0f\n", gap }' "$1"
+}
+mono_ms() { awk '{ printf "%.0f\n", $1 * 1000 }' /proc/uptime; } # the clock of a client's --log
 
 percentile() { sort -n | awk -v p="$1" '{ v[NR] = $1 } END { if (NR) { i = int(p * (NR - 1) + 0.5) + 1; print v[i] } else print 0 }'; }
 
