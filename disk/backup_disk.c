@@ -104,14 +104,14 @@ static int on_begin(struct backup_disk *b, const struct frame *f, struct err *e)
 }
 
 /* What the source will have when it has forgotten its bitmap. */
-static struct journal_gens adopted(const struct wire_generations *g)
+static struct journal_gens adopted(const struct wire_generations *g, uint64_t mine_now)
 {
 	struct gen_tuple source = {.current = g->current,
 				   .bitmap = g->bitmap,
 				   .history = {g->history[0], g->history[1]}};
 	struct gen_tuple mine = {.current = 0};
 
-	gen_finish(&source);
+	gen_finish(&source, mine_now);
 	gen_adopt(&mine, &source);
 	return (struct journal_gens){.current = mine.current,
 				     .bitmap = mine.bitmap,
@@ -128,7 +128,7 @@ static enum journal_ack ack_of(unsigned int mode)
 static void opened(struct backup_disk *b)
 {
 	struct disk *d = b->disk;
-	struct journal_gens gens = adopted(&b->begin.peer);
+	struct journal_gens gens = adopted(&b->begin.peer, d->gens.current);
 
 	journal_set_ack(d->journal, ack_of(b->link->role.ack_mode));
 	journal_copy_adopt(d->journal, &gens);

@@ -333,7 +333,7 @@ static void wishes_go_on(struct disk *d)
 	if (wish == DISK_WISH_ALONE)
 		(void)!gen_alone(&t, disk_random());
 	else if (wish == DISK_WISH_FINISH)
-		gen_finish(&t);
+		gen_finish(&t, d->target_generation);
 	else if (wish == DISK_WISH_ACTIVATE)
 		gen_activate(&t, d->pending_generation);
 	else

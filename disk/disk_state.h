@@ -95,7 +95,9 @@ struct disk {
 	unsigned int doing;
 	bool changing; /* by whoever called journal_*(): set it there */
 	bool adopts;   /* ... with which this side's own marks end: set it there, too */
-	bool leaving;  /* a session is over, the journal does not say so yet: backup_disk.c's */
+	uint64_t
+		target_generation; /* of the copy that DISK_WISH_FINISH ends; 0: none. primary_disk.c sets it */
+	bool leaving; /* a session is over, the journal does not say so yet: backup_disk.c's */
 	uint64_t
 		pending_generation; /* of an activation, perhaps of an earlier server's; 0: none. backup_disk.c sets it, too */
 	bool starts_alone; /* the guest is started here, nobody told us: alone from its first write on */

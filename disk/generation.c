@@ -234,11 +234,16 @@ void gen_activate(struct gen_tuple *t, uint64_t fresh)
 	t->current = fresh;
 }
 
-void gen_finish(struct gen_tuple *t)
+void gen_finish(struct gen_tuple *t, uint64_t target)
 {
-	if (t->bitmap == 0 || DISK_MUTANT(DISK_MUTANT_FINISH_AFTER_PEER))
+	/* The target may never adopt. By what it has it is found again; my own bitmap then nobody else has. */
+	uint64_t base = target != 0 && !DISK_MUTANT(DISK_MUTANT_FINISH_FORGETS_TARGET) ? target
+										       : t->bitmap;
+
+	if (DISK_MUTANT(DISK_MUTANT_FINISH_AFTER_PEER))
 		return;
-	remember(t, t->bitmap);
+	if (base != 0 && base != t->current && base != t->history[0])
+		remember(t, base);
 	t->bitmap = 0;
 }
 

@@ -9,7 +9,8 @@
  *     gen_alone(), gen_activate(). Writes that are held back are no history; the intent log has them.
  *  2. bitmap is what the dirty map and the intent log count from; while it is set, nobody else has current.
  *  3. When a copy is complete the source forgets its bitmap first (gen_finish()), durably, and then the target takes
- *     over the source's generations (gen_adopt()). Between the two a crash costs a comparison by hash.
+ *     over the source's generations (gen_adopt()). Between the two a crash costs a comparison by hash; however often that
+ *     happens, what the target has stays in the source's history.
  *  4. The target keeps its own intent log until gen_adopt().
  *  5. A disk that is being copied to (SYNCING) is nobody's source.
  */
@@ -87,8 +88,8 @@ const char *gen_how_name(enum gen_how how);
 MUST_CHECK bool gen_alone(struct gen_tuple *t, uint64_t fresh);
 /* A backup takes over, or the operator starts the guest on an older copy. Durable before the guest runs. */
 void gen_activate(struct gen_tuple *t, uint64_t fresh);
-/* Source: the target has all, settled. Durable before the target is told. */
-void gen_finish(struct gen_tuple *t);
+/* Source: the target, whose current this is (0: none), has all, settled. Durable before the target is told. */
+void gen_finish(struct gen_tuple *t, uint64_t target);
 /* Target: takes over what the source, after gen_finish(), said. */
 void gen_adopt(struct gen_tuple *t, const struct gen_tuple *source);
 /*

@@ -21,6 +21,7 @@ enum disk_mutant {
 	DISK_MUTANT_HISTORY_BY_BITMAP,	/* an older generation is answered from the bitmap */
 	DISK_MUTANT_TRUST_LOST_INTENT,	/* an intent log that could not be read counts as empty */
 	DISK_MUTANT_FINISH_AFTER_PEER, /* the source keeps its bitmap when the target has adopted */
+	DISK_MUTANT_FINISH_FORGETS_TARGET, /* ... remembers its own generations, not what the target has */
 	DISK_MUTANT_ACTIVATE_KEEPS_BASE, /* an activation does not say what its bitmap counts from */
 	DISK_MUTANT_MARKS_OF_ANY_BASE, /* marks of what was given up suffice, whatever they count from */
 	DISK_MUTANT_SETTLE_WHEN_ACKED, /* what the target holds in memory alone counts as there */

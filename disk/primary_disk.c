@@ -126,6 +126,7 @@ static int on_begin(struct primary_disk *p, const struct frame *f, struct err *e
 	if (rc < 0)
 		return err_set(e, rc, "begin a stream");
 	p->in_session = true;
+	d->target_generation = m.peer.current;
 	p->first = p->sending = f->h.epoch;
 	p->asked = p->ended = p->durable = FRAME_NO_EPOCH;
 	p->finishing = p->synced = false;

@@ -218,7 +218,7 @@ static void new_generations(void **state)
 
 	assert_true(gen_alone(&a, G1));
 	assert_true(a.current == G1 && a.bitmap == 0);
-	gen_finish(&a);
+	gen_finish(&a, 0);
 	gen_adopt(&b, &a);
 	assert_memory_equal(&a, &b, sizeof(a));
 	/* Alone, and again: the second time nobody else knows the current one. */
@@ -226,18 +226,43 @@ static void new_generations(void **state)
 	assert_true(a.current == G2 && a.bitmap == G1);
 	assert_false(gen_alone(&a, G3));
 	assert_true(a.current == G2 && a.bitmap == G1);
-	gen_finish(&a);
+	gen_finish(&a, G1);
 	assert_true(a.current == G2 && a.bitmap == 0 && a.history[0] == G1);
-	gen_finish(&a);
+	gen_finish(&a, G1);
+	assert_true(a.history[0] == G1 && a.history[1] == 0);
+	gen_finish(&a, G2);
 	assert_true(a.history[0] == G1 && a.history[1] == 0);
 	assert_true(gen_alone(&a, G3));
 	assert_true(a.bitmap == G2 && a.history[0] == G1);
-	gen_finish(&a);
+	gen_finish(&a, G2);
 	gen_adopt(&b, &a);
 	gen_activate(&b, G4);
 	assert_true(b.current == G4 && b.bitmap == G3 && b.history[0] == G2 && b.history[1] == G1);
 	gen_activate(&b, G5);
 	assert_true(b.current == G5 && b.bitmap == G4 && b.history[0] == G3 && b.history[1] == G2);
+}
+
+/* Copy after copy is complete, and none is adopted; in between the source goes on alone: there is still one history. */
+static void a_target_that_never_adopts(void **state)
+{
+	struct gen_tuple a = T(G2, G1, 0, 0);
+	struct gen_tuple b = T(G1, 0, 0, 0);
+
+	for (uint64_t i = 0; i < 5; i++) {
+		struct gen_side me, peer;
+
+		gen_finish(&a, b.current);
+		me = side(a, GEN_ACTIVE, true, true);
+		peer = side(b, GEN_SYNCING, false, true);
+		assert_int_equal(plan_of(&me, &peer).how, GEN_HASH);
+		assert_true(gen_alone(&a, 1000 + i));
+		me = side(a, GEN_ACTIVE, true, true);
+		assert_int_equal(plan_of(&me, &peer).how, GEN_HASH);
+		assert_int_equal(plan_of(&me, &peer).direction, GEN_TO_PEER);
+	}
+	gen_finish(&a, b.current);
+	gen_adopt(&b, &a);
+	assert_memory_equal(&a, &b, sizeof(a));
 }
 
 static void the_operator_chooses(void **state)
@@ -313,6 +338,7 @@ int main(void)
 		cmocka_unit_test(equal_ones_without_a_guest),
 		cmocka_unit_test(every_combination_keeps_the_rules),
 		cmocka_unit_test(new_generations),
+		cmocka_unit_test(a_target_that_never_adopts),
 		cmocka_unit_test(the_operator_chooses),
 		cmocka_unit_test(both_were_given_up),
 	};

@@ -61,6 +61,7 @@ struct world {
 	int values;
 	int next_life;
 	uint64_t generations;
+	bool unlucky;
 	unsigned long made; /* by going alone */
 	unsigned long finished;
 	unsigned long copies[GEN_REFUSED + 1];
@@ -241,6 +242,15 @@ static void clear_intent(struct world *w)
 	}
 }
 
+/* The oracle decides by itself whether that is a life of its own. */
+static void be_alone(struct world *w, struct side *s)
+{
+	if (gen_alone(&s->g.gen, fresh(w)))
+		w->made++;
+	if (!s->alone)
+		new_life(w, s);
+}
+
 static void finish(struct world *w)
 {
 	struct side *s = &w->s[w->source];
@@ -257,11 +267,13 @@ static void finish(struct world *w)
 	}
 	if (t->g.state == GEN_CONSISTENT)
 		return;
-	gen_finish(&s->g.gen);
+	gen_finish(&s->g.gen, t->g.gen.current);
 	s->intent_lost = false;
-	/* The crash between the two. */
-	if (chance(w, 5)) {
+	/* The crash between the two; to some it happens again and again. */
+	if (chance(w, w->unlucky ? 90 : 5)) {
 		link_break(w, true);
+		if (w->unlucky && s->g.runs_guest)
+			be_alone(w, s);
 		return;
 	}
 	gen_adopt(&t->g.gen, &s->g.gen);
@@ -400,15 +412,6 @@ static void boot(struct side *s)
 	marks_from_intent(s);
 }
 
-/* The oracle decides by itself whether that is a life of its own. */
-static void be_alone(struct world *w, struct side *s)
-{
-	if (gen_alone(&s->g.gen, fresh(w)))
-		w->made++;
-	if (!s->alone)
-		new_life(w, s);
-}
-
 /* The guest is started here, without the peer. */
 static void start_guest(struct world *w, struct side *s)
 {
@@ -494,6 +497,7 @@ static bool run(uint64_t seed, struct world *w)
 {
 	memset(w, 0, sizeof(*w));
 	w->seed = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	w->unlucky = seed % 8 == 7;
 	for (int i = 0; i < 2; i++) {
 		w->s[i].g.state = GEN_EMPTY;
 		w->s[i].up = true;
@@ -540,6 +544,7 @@ static void broken_rules_are_seen(void **state)
 		{DISK_MUTANT_TRUST_LOST_INTENT, "trust-lost-intent"},
 		{DISK_MUTANT_FINISH_AFTER_PEER, "finish-after-peer"},
 		{DISK_MUTANT_ACTIVATE_KEEPS_BASE, "activate-keeps-base"},
+		{DISK_MUTANT_FINISH_FORGETS_TARGET, "finish-forgets-target"},
 		{DISK_MUTANT_MARKS_OF_ANY_BASE, "marks-of-any-base"},
 		{DISK_MUTANT_SETTLE_WHEN_ACKED, "settle-when-acked"},
 	};
