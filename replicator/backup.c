@@ -540,12 +540,20 @@ void backup_init(struct backup *b, const struct backup_conf *conf, uint64_t now)
 	liveness_init(&b->peer, conf->timing.suspect_ns, conf->timing.failure_timeout_ns, now);
 }
 
+/* P3: time that we did not see pass ends no lease. Our clock may have jumped, and the primary's not with it. */
+static void notice_sleep(struct backup *b, uint64_t now)
+{
+	if (now > b->peer.listened_ns + b->peer.suspect_ns && !MUTANT(MUTANT_JUMP_ENDS_LEASE))
+		b->complete_ns = now;
+}
+
 void backup_step(struct backup *b, uint64_t now, const struct backup_event *ev,
 		 struct backup_actions *out)
 {
 	out->n = 0;
 	if (MUTANT(MUTANT_SLEEP_IS_SILENCE))
 		b->peer.listened_ns = now;
+	notice_sleep(b, now);
 	liveness_listen(&b->peer, now);
 	/* A sign of life in hand counts, even at the last moment. */
 	if (ev->type == BEV_HEARTBEAT)
@@ -568,7 +576,10 @@ uint64_t backup_next_deadline(const struct backup *b)
 	case BACKUP_STANDING:
 		return MIN(liveness_next(&b->peer), backup_vote_deadline__(b));
 	case BACKUP_ACTIVATING:
-		return b->lease_runs ? leases_end(b) : UINT64_MAX;
+		/* And is seen to pass until then. */
+		return b->lease_runs
+			       ? MIN(leases_end(b), b->peer.listened_ns + b->peer.suspect_ns / 2)
+			       : UINT64_MAX;
 	case BACKUP_ACTIVE:
 	case BACKUP_ABANDONING:
 	case BACKUP_ENDED:

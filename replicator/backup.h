@@ -202,7 +202,8 @@ struct backup {
 	uint64_t outvoted_term; /* the arbiter's */
 	uint64_t over;		/* a term that the operator overrides, 0 none */
 	uint64_t vote_retry_ns; /* not before this instant is the next question */
-	uint64_t complete_ns;	/* when the newest epoch was here: its lease began before */
+	uint64_t
+		complete_ns; /* when the newest epoch was here: its lease began before; or we slept since, until then */
 };
 
 /* What a worker finds when a HELLO for a VM comes in. */

@@ -76,6 +76,7 @@ enum core_mutant {
 	MUTANT_FORCED_TERM,	 /* the operator's word has the term of a vote that was not heard */
 	MUTANT_ASKED_NOT_KEPT,	 /* the next session does not know that a term is used up */
 	MUTANT_ABANDON_OUTVOTED, /* destroys a good standby because of a refusal */
+	MUTANT_JUMP_ENDS_LEASE,	 /* a clock that jumps ends the wait for what was acknowledged */
 	MUTANT_TAKE_DISKS_BACK,	 /* gives up a VM that was let run, for a disk of it */
 	MUTANT_SILENT_WHILE_ACTIVATING, /* who handed the VM over does not hear that it is being taken */
 	/* both */

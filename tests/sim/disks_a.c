@@ -95,6 +95,13 @@ bool disks_a_streaming(const struct sim *s)
 	return true;
 }
 
+bool disks_a_welcome(const struct sim *s, uint32_t conn)
+{
+	uint64_t held_up = MAX(s->net.cut_until[SIDE_A], s->net.tcp_stall_until[SIDE_A]);
+
+	return s->disks_ok == conn && s->now >= held_up;
+}
+
 /* The copiers are done; one whose disk left has told that. */
 void disks_a_synced(struct sim *s)
 {
@@ -170,12 +177,15 @@ void disks_barrier(struct sim *s, uint64_t epoch, uint64_t state)
 }
 
 /* Before the end of the first epoch is said, with whose commit the target takes over: see disk/generation.h, rule 3. */
-static void finish(struct generations *g)
+static void finish(struct disk_a *d)
 {
-	if (!g->bitmap)
-		return;
-	g->history[1] = g->history[0];
-	g->history[0] = g->bitmap;
+	struct generations *g = &d->gen;
+	uint64_t base = d->target ? d->target : g->bitmap;
+
+	if (base && base != g->current && base != g->history[0]) {
+		g->history[1] = g->history[0];
+		g->history[0] = base;
+	}
 	g->bitmap = 0;
 }
 
@@ -188,7 +198,7 @@ bool disks_send_ends(struct sim *s, uint32_t conn, uint64_t epoch)
 		return false;
 	for (int i = 0; i < s->plan.n_disks; i++) {
 		if (s->disk_a[i].synced)
-			finish(&s->disk_a[i].gen);
+			finish(&s->disk_a[i]);
 		m.disk = (uint8_t)i;
 		m.state = s->disk_a[i].at_barrier;
 		m.flush = s->disk_a[i].flush_at_barrier;

@@ -205,6 +205,7 @@ void disks_b_begin(struct sim *s, int slot)
 		.n_disks = (uint8_t)s->plan.n_disks,
 		.ack_mode = s->plan.ack_mode,
 	};
+	bool all = true;
 
 	b_post(s, slot, &ev);
 	for (int i = 0; i < s->plan.n_disks; i++) {
@@ -217,8 +218,11 @@ void disks_b_begin(struct sim *s, int slot)
 		d->slot = slot;
 		if (!at_b_alive(s, d) || d->state == DISK_FAILED) {
 			tell_b(s, i, BEV_DISK_FAILED, 0, false);
+			all = false;
 			continue;
 		}
+		if (s->b[slot].conn == s->a.conn)
+			s->disk_a[i].target = d->current;
 		compare_generations(s, i, s->b[slot].conn);
 		check_bitmap(s, i);
 		settle(d, false);
@@ -230,6 +234,8 @@ void disks_b_begin(struct sim *s, int slot)
 		d->durable = EPOCH_NONE;
 		d->flushes = 0;
 	}
+	if (all)
+		s->disks_ok = s->b[slot].conn;
 }
 
 static struct disk_epoch *find(struct disk_b *d, uint64_t epoch)

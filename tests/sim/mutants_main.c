@@ -86,6 +86,7 @@ static const char *const names[MUTANT_COUNT] = {
 	[MUTANT_FORCED_TERM] = "forced-term",
 	[MUTANT_ASKED_NOT_KEPT] = "asked-not-kept",
 	[MUTANT_ABANDON_OUTVOTED] = "abandon-outvoted",
+	[MUTANT_JUMP_ENDS_LEASE] = "jump-ends-lease",
 	[MUTANT_TAKE_DISKS_BACK] = "take-disks-back",
 	[MUTANT_SILENT_WHILE_ACTIVATING] = "silent-while-activating",
 	[MUTANT_SLEEP_IS_SILENCE] = "sleep-is-silence",
@@ -94,6 +95,7 @@ static const char *const names[MUTANT_COUNT] = {
 
 /* What is too rare for that many seeds has a written plan. */
 static const char *const plans[MUTANT_COUNT] = {
+	[MUTANT_JUMP_ENDS_LEASE] = "vote-clock-jumps-forced",
 	[MUTANT_TAKE_DISKS_BACK] = "disk-server-dies-backup-let-run",
 };
 

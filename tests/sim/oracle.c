@@ -374,8 +374,9 @@ bool oracle_settled(const struct sim *s)
 			s->plan.policy == POLICY_PRIMARY_WINS || s->b[cur].core.outvoted);
 	if (!s->host[SIDE_B].up)
 		return settled_alone(s);
+	/* The primary must learn it and destroy its copy; or the operator wants two lives, against the arbiter, and ends one. */
 	if (s->standby.runs)
-		return false; /* the primary must learn it and destroy its copy */
+		return by_vote(s) && s->forced_over && p->conf.term > s->b_term && settled_alone(s);
 	if (s->b_role == ROLE_ACTIVE)
 		return settled_alone(s);
 	if (s->wants_out)

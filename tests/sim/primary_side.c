@@ -774,7 +774,9 @@ void a_event(struct sim *s, const struct ev *ev)
 		restart(s, ev);
 		break;
 	case EV_A_SYNCED:
-		if (ev->conn == s->a.conn)
+		if (ev->conn == s->a.conn && !disks_a_welcome(s, ev->conn))
+			ev_push(s, s->now + 5 * MS, ev);
+		else if (ev->conn == s->a.conn)
 			disks_a_synced(s);
 		break;
 	case EV_A_GONE:

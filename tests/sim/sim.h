@@ -380,6 +380,7 @@ struct generations {
 struct disk_a {
 	struct generations gen;
 	struct generations said[MAX_CONNS]; /* in DISKS of that session */
+	uint64_t target;		    /* B's generation, by DISKS_OK of the newest session */
 	uint64_t newest;		    /* write that it holds */
 	uint64_t clean; /* no block that was written after this is thought to be equal at B */
 	bool streaming;
@@ -570,6 +571,7 @@ struct sim {
 	struct truth truth[MAX_TRUTHS];
 	uint64_t n_truths;
 	uint64_t n_generations;
+	uint32_t disks_ok; /* the session that B has said DISKS_OK of */
 	enum b_role b_role;
 	uint64_t b_term;
 	uint32_t next_gen;
@@ -678,6 +680,8 @@ void disks_a_asked(struct sim *s);
 void disks_a_alone(struct sim *s);
 bool disks_a_streaming(const struct sim *s);
 void disks_a_synced(struct sim *s);
+/* DISKS_OK of this session has come: before that nothing is copied. */
+bool disks_a_welcome(const struct sim *s, uint32_t conn);
 bool disks_a_good(const struct sim *s);
 void disks_barrier(struct sim *s, uint64_t epoch, uint64_t state);
 bool disks_send_ends(struct sim *s, uint32_t conn, uint64_t epoch);

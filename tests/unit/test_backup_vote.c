@@ -256,6 +256,30 @@ static void forced(void **state)
 			    "answer:0:t7 drop-partial persist-term:11");
 }
 
+/* P3: a clock that jumps, before the decision or after it, ends nothing that the primary may still do. */
+static void a_jump_ends_no_lease(void **state)
+{
+	struct bed t;
+
+	for (int late = 0; late < 2; late++) {
+		bed_in(&t, BACKUP_STANDING);
+		if (!late) {
+			t.now += 3600000 * MS;
+			assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+		}
+		assert_string_equal(failover(&t, true), "persist-term:8 ask-vote:8");
+		vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1);
+		assert_int_equal(t.b.state, BACKUP_ACTIVATING);
+		if (late) {
+			assert_string_equal(wait(&t, 500 * MS), "");
+			t.now += 3600000 * MS;
+			assert_string_equal(feed(&t, BEV_TICK, 0), "");
+		}
+		assert_string_equal(wait(&t, 999 * MS), "");
+		assert_string_equal(wait(&t, 1 * MS), "activate");
+	}
+}
+
 static void not_forced(void **state)
 {
 	struct bed t;
@@ -337,6 +361,7 @@ int main(void)
 		cmocka_unit_test(heard_before_the_answer),
 		cmocka_unit_test(superseded_before_the_answer),
 		cmocka_unit_test(forced),
+		cmocka_unit_test(a_jump_ends_no_lease),
 		cmocka_unit_test(not_forced),
 		cmocka_unit_test(handed_over),
 		cmocka_unit_test(moved),
