@@ -389,7 +389,10 @@ static int retire_backup(const struct main_ctx *m, struct err *e)
 	return rc == -EREMOTEIO ? err_setx(e, -EBUSY, "%s", ignored.text) : 0;
 }
 
-/* By its uuid it is known among VMs of its name; what was taken over was another one, if that was. */
+/*
+ * By its uuid it is known among VMs of its name, and to the arbiter; what was taken over, and what has joined, was another
+ * one, if that was.
+ */
 static int note_uuid(struct main_ctx *m, struct err *e)
 {
 	static const uint8_t unknown[VM_UUID_SIZE];
@@ -400,13 +403,14 @@ static int note_uuid(struct main_ctx *m, struct err *e)
 		return 0;
 	if (memcmp(s->uuid, unknown, VM_UUID_SIZE) != 0)
 		s->taken = TAKEN_NOT;
+	s->joined = false;
 	memcpy(s->uuid, uuid, VM_UUID_SIZE);
 	return vm_state_save(m->conf->state_dir, s, e);
 }
 
 /*
- * Once for each `protect`, before anything is copied: a pair that its arbiter does not know could never go alone. A
- * worker that adopts what another one left goes on when the arbiter names somebody else: the peer's word settles it.
+ * Once for each `protect`, and each VM of that name, before anything is copied: a pair that its arbiter does not know could
+ * never go alone. A worker that adopts what another one left goes on when the arbiter names somebody else: the peer's word settles it.
  */
 static int join(struct main_ctx *m, struct err *e)
 {
@@ -429,10 +433,13 @@ static int join(struct main_ctx *m, struct err *e)
 		return 0;
 	}
 	if (rc == 0)
-		rc = vm_state_set_terms(m->conf->state_dir, m->opt.vm, state->term, 0, true, e);
+		rc = vm_state_set_joined(m->conf->state_dir, m->opt.vm, state->term, e);
 	if (rc < 0)
 		return rc;
 	state->joined = true;
+	event_log_say(m->shell.events, "joined", m->opt.vm,
+		      "the arbiter (%s) knows the VM, its hosts and that term %llu is ours",
+		      vote_kind_name(m->conf), (unsigned long long)state->term);
 	log_info("the arbiter (%s) knows %s and its members under term %llu",
 		 vote_kind_name(m->conf), m->opt.vm, (unsigned long long)state->term);
 	return 0;

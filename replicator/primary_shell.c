@@ -292,8 +292,7 @@ static bool persist_term(struct primary_shell *s, const struct primary_action *a
 	int rc = 0;
 
 	if (a->term > s->state.term || a->asked > s->state.asked)
-		rc = vm_state_set_terms(s->conf->state_dir, s->state.vm, a->term, a->asked,
-					s->state.joined, &e);
+		rc = vm_state_set_terms(s->conf->state_dir, s->state.vm, a->term, a->asked, &e);
 	if (rc < 0) {
 		problem(s, "make room there", "term %" PRIu64 " cannot be remembered: %s",
 			MAX(a->term, a->asked), e.text);

@@ -317,7 +317,7 @@ int vm_state_set_handed(const char *state_dir, const char *vm, bool handed, stru
 }
 
 int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term, uint64_t asked,
-		       bool joined, struct err *e)
+		       struct err *e)
 {
 	struct vm_state s;
 	int rc = vm_state_load(state_dir, vm, &s, e);
@@ -326,7 +326,18 @@ int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term, uin
 		return rc;
 	s.term = MAX(s.term, term);
 	s.asked = MAX(s.asked, asked);
-	s.joined = joined;
+	return vm_state_save(state_dir, &s, e);
+}
+
+int vm_state_set_joined(const char *state_dir, const char *vm, uint64_t term, struct err *e)
+{
+	struct vm_state s;
+	int rc = vm_state_load(state_dir, vm, &s, e);
+
+	if (rc < 0)
+		return rc;
+	s.term = MAX(s.term, term);
+	s.joined = true;
 	return vm_state_save(state_dir, &s, e);
 }
 

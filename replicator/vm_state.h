@@ -47,7 +47,7 @@ struct vm_state {
 	enum peer_loss_policy policy; /* 0 only for VM_NONE */
 	uint8_t uuid[VM_UUID_SIZE];   /* of the VM whose standby is, or was, here; 0: not known */
 	bool handed;		      /* VM_PRIMARY: a HANDOVER may be with the peer (primary.h) */
-	bool joined;		      /* the arbiter knows the pair */
+	bool joined;		      /* the arbiter knows the pair, and the VM by `uuid` */
 	bool alone;		      /* after an activation it is not protected again by itself */
 	enum vm_taken taken;	      /* VM_ACTIVE, and a VM_PRIMARY that followed it */
 	uint64_t asked;		      /* newest term that the arbiter was asked for, 0 if none */
@@ -92,9 +92,12 @@ MUST_CHECK int vm_state_set_role(const char *state_dir, const char *vm, enum vm_
 /* The same for `handed`; the role is left as it is. */
 MUST_CHECK int vm_state_set_handed(const char *state_dir, const char *vm, bool handed,
 				   struct err *e);
-/* The same for the terms, neither of which is lowered. joined: the arbiter has confirmed `term`. */
+/* The same for the terms, neither of which is lowered. */
 MUST_CHECK int vm_state_set_terms(const char *state_dir, const char *vm, uint64_t term,
-				  uint64_t asked, bool joined, struct err *e);
+				  uint64_t asked, struct err *e);
+/* The arbiter has confirmed this term of the VM that has the uuid there. */
+MUST_CHECK int vm_state_set_joined(const char *state_dir, const char *vm, uint64_t term,
+				   struct err *e);
 /* The same for `alone` and `taken`. */
 MUST_CHECK int vm_state_set_alone(const char *state_dir, const char *vm, bool alone, struct err *e);
 MUST_CHECK int vm_state_set_taken(const char *state_dir, const char *vm, enum vm_taken taken,

@@ -327,6 +327,26 @@ static void saves_and_loads(void **state)
 	assert_int_equal(vm_state_save("/nonexistent", &s, &e), -ENOENT);
 }
 
+static void joined(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_state s = example();
+	struct vm_state back;
+	struct err e = ERR_INIT;
+
+	s.policy = POLICY_ARBITER;
+	s.joined = false;
+	assert_int_equal(vm_state_set_joined(f->dir, "web", 1, &e), -ENOENT);
+	assert_int_equal(vm_state_save(f->dir, &s, &e), 0);
+	assert_int_equal(vm_state_set_joined(f->dir, "web", s.term + 2, &e), 0);
+	assert_int_equal(vm_state_set_terms(f->dir, "web", s.term + 1, s.term + 3, &e), 0);
+	assert_int_equal(vm_state_load(f->dir, "web", &back, &e), 0);
+	assert_true(back.joined && back.term == s.term + 2 && back.asked == s.term + 3);
+	assert_memory_equal(back.uuid, s.uuid, sizeof(s.uuid));
+	assert_int_equal(back.role, s.role);
+	assert_int_equal(vm_state_remove(f->dir, "web", &e), 0);
+}
+
 static void torn_files(void **state)
 {
 	struct fixture *f = *state;
@@ -448,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(not_forgotten, set_up, tear_down),
 		cmocka_unit_test(knows_others),
 		cmocka_unit_test_setup_teardown(saves_and_loads, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(joined, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each, set_up, tear_down),
 		cmocka_unit_test(times),
