@@ -420,8 +420,9 @@ static void abandoned(struct backup *b, uint64_t now, struct backup_actions *out
 {
 	if (b->state != BACKUP_ABANDONING)
 		return;
+	/* With a term that was spent on a vote: the next protection must have a newer one than the arbiter may have granted. */
 	if (b->bye_wanted && b->link_up)
-		act(out, BACT_BYE_OK)->term = b->term;
+		act(out, BACT_BYE_OK)->term = MAX(b->term, b->asked);
 	if (b->answer_owed)
 		backup_answer__(b, BEV_SUPERSEDE, REFUSED_NOT, out);
 	b->answer_owed = false;

@@ -113,8 +113,8 @@ enum backup_action_type {
 	 */
 	BACT_RUN,
 	BACT_ABANDON, /* destroy the standby, it never runs; then BEV_ABANDONED */
-	BACT_BYE_OK,  /* tell the primary that the standby is gone (term) */
-	BACT_ANSWER,  /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
+	BACT_BYE_OK, /* tell the primary that the standby is gone (term: the newest used up here) */
+	BACT_ANSWER, /* answer all waiting requests of the kind `request`: `ok`, `why`, `term` */
 	BACT_DISCONNECT,
 	BACT_END,
 	BACT_DISKS_COMMIT, /* port: COMMIT(epoch), every disk; then BEV_DISK_DURABLE of each */

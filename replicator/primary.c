@@ -492,10 +492,15 @@ static void ack(struct primary *p, uint64_t now, const struct primary_event *ev,
 		p->failures = 0;
 }
 
-static void bye_ok(struct primary *p, struct primary_actions *out)
+static void bye_ok(struct primary *p, const struct primary_event *ev, struct primary_actions *out)
 {
 	if (p->state != PRIMARY_LEAVING || will_open(p))
 		return;
+	/* A term that the peer spent on a vote, as by HELLO_OK. */
+	if (by_vote(p) && ev->term > p->conf.term) {
+		p->conf.term = ev->term;
+		primary_keep_term__(p, out);
+	}
 	primary_want_open__(p);
 	disconnect(p, out);
 }
@@ -577,7 +582,7 @@ static void handle(struct primary *p, uint64_t now, const struct primary_event *
 		ack(p, now, ev, out);
 		break;
 	case PEV_BYE_OK:
-		bye_ok(p, out);
+		bye_ok(p, ev, out);
 		break;
 	case PEV_OUTPUT_OPENED:
 		output_opened(p, now, out);

@@ -75,7 +75,7 @@ enum primary_event_type {
 	PEV_CHECKPOINT_ABORTED, /* epoch; guest runs on in the same epoch, dirty pages kept */
 	PEV_EPOCH_SENT,	     /* epoch: all of it handed to the link; at_ns: before EPOCH_END was */
 	PEV_ACK,	     /* epoch, term; after its PEV_EPOCH_SENT */
-	PEV_BYE_OK,	     /* the standby is abandoned: the peer cannot go alone */
+	PEV_BYE_OK,	     /* the standby is abandoned: the peer cannot go alone; term */
 	PEV_OUTPUT_OPENED,   /* PACT_OPEN_OUTPUT was carried out */
 	PEV_OUTPUT_PRESSURE, /* held output reached half of its limit */
 	PEV_GUEST_EVENT,     /* reason in `leave`: guest ended, suspended by others, changed */

@@ -220,6 +220,22 @@ static void superseded_before_the_answer(void **state)
 	assert_int_equal(t.b.state, BACKUP_ABANDONING);
 }
 
+/* The primary leaves while the question is under way: it hears what was used up. */
+static void left_before_the_answer(void **state)
+{
+	struct bed t;
+
+	bed_in(&t, BACKUP_STANDING);
+	assert_string_equal(failover(&t, true), "persist-term:8 ask-vote:8");
+	assert_string_equal(feed(&t, BEV_BYE, 0), "answer:5:t7 abandon");
+	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+	assert_int_equal(t.out.a[0].term, TERM + 1);
+	bed_in(&t, BACKUP_ABANDONING);
+	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+	assert_int_equal(t.out.a[0].term, TERM);
+}
+
 static void forced(void **state)
 {
 	struct bed t;
@@ -360,6 +376,7 @@ int main(void)
 		cmocka_unit_test(unknown_is_asked_again),
 		cmocka_unit_test(heard_before_the_answer),
 		cmocka_unit_test(superseded_before_the_answer),
+		cmocka_unit_test(left_before_the_answer),
 		cmocka_unit_test(forced),
 		cmocka_unit_test(a_jump_ends_no_lease),
 		cmocka_unit_test(not_forced),

@@ -387,6 +387,21 @@ static void the_operator_while_leaving(void **state)
 	assert_int_equal(b.p.state, PRIMARY_LEAVING);
 }
 
+/* What the peer was granted and did not use must not be in the way of the next protection. */
+static void a_standby_that_asked_is_left(void **state)
+{
+	const struct primary_event asked = {.type = PEV_BYE_OK, .term = TERM + 1};
+	const struct primary_event old = {.type = PEV_BYE_OK, .term = TERM - 1};
+	struct bed b;
+
+	bed_in(&b, PRIMARY_LEAVING);
+	assert_string_equal(step(&b, &asked), "persist-term:8:0 disconnect open-output");
+	assert_int_equal(b.p.conf.term, TERM + 1);
+	bed_in(&b, PRIMARY_LEAVING);
+	assert_string_equal(step(&b, &old), "disconnect open-output");
+	assert_int_equal(b.p.conf.term, TERM);
+}
+
 /* A VM that was handed over: the vote says who has it. */
 static void a_handover_comes_to_nothing(void **state)
 {
@@ -436,6 +451,7 @@ int main(void)
 		cmocka_unit_test(adopts_with_a_vote_under_way),
 		cmocka_unit_test(the_operator_asks_first),
 		cmocka_unit_test(the_operator_while_leaving),
+		cmocka_unit_test(a_standby_that_asked_is_left),
 		cmocka_unit_test(a_handover_comes_to_nothing),
 		cmocka_unit_test(a_release_has_an_end),
 	};
