@@ -229,6 +229,10 @@ static void put_conf(struct json *j, const struct conf *c)
 	}
 	if (c->arbiter_kind < ARRAY_SIZE(arbiters))
 		json_out_text(o, "arbiter", arbiters[c->arbiter_kind]);
+	if (c->arbiter_kind == CONF_ARBITER_WITNESS)
+		json_out_text(o, "arbiter_name", c->witness_name);
+	else if (c->arbiter_kind == CONF_ARBITER_ETCD)
+		json_out_text(o, "arbiter_name", c->etcd_prefix);
 	json_out_u64(o, "arena_bytes", c->arena_bytes);
 	json_out_u64(o, "delta_cache_bytes", c->delta_cache_bytes);
 	json_out_u64(o, "epoch_period_us", c->epoch_period_ns / NS_PER_US);
@@ -309,6 +313,7 @@ void facts_remembered(struct json *j, const struct conf *c, const char *vm)
 	}
 	json_out_text(o, "role", vm_role_name(s.role));
 	json_out_u64(o, "term", s.term);
+	json_out_u64(o, "asked", s.asked);
 	json_out_text(o, "peer", s.peer);
 	put_uuid(o, s.uuid);
 }

@@ -275,6 +275,9 @@ int doctor_examine(const struct doctor_ask *ask, struct doctor_report *r, char p
 		c.romulusd_problem = g.romulusd ? NULL : g.romulusd_e.text;
 		c.arbiter_text = g.arbiter_text;
 		c.policy = ask->policy ? ask->policy : *vm.policy ? vm.policy : NULL;
+		/* As romulusd takes it for protect. */
+		if (!c.policy && g.conf && g.conf->arbiter_kind)
+			c.policy = "arbiter";
 		doctor_judge(&c, r);
 	}
 	json_in_free(g.here);

@@ -386,6 +386,34 @@ static void judge_room_one(const struct json_in *v, const char *host, struct doc
 
 /* ---- arbiter ---- */
 
+/*
+ * protect would join under a term newer than any that was used up here; the arbiter refuses that if another host holds
+ * that one, or a newer one.
+ */
+static bool judge_holder(const struct doctor_case *c, bool needed, struct doctor_report *r)
+{
+	uint64_t known = MAX(json_in_u64(c->here, "vm.remembered.term", 0),
+			     json_in_u64(c->here, "vm.remembered.asked", 0));
+	char holder[NAME_SIZE] = "";
+	struct doctor_line *l;
+	uint64_t term = 0;
+
+	if (sscanf(c->arbiter_text, "held %" SCNu64 " %63s", &term, holder) != 2 ||
+	    !strcmp(holder, host_of(c->here)) || term <= known ||
+	    json_in_bool(c->here, "vm.remembered.primary_worker", false) ||
+	    json_in_bool(c->here, "vm.remembered.backup_worker", false))
+		return false;
+	l = doctor_add(r, needed ? DOCTOR_ERROR : DOCTOR_WARN, "arbiter");
+	doctor_found(l, "%s holds term %" PRIu64 " of %s, this host knows none newer than %" PRIu64,
+		     holder, term, c->vm ? c->vm : "it", known);
+	doctor_todo(
+		l,
+		"if it runs at %s, protect it from there; if it runs nowhere else, have the arbiter "
+		"forget it, such as by romulus-witness --forget",
+		holder);
+	return true;
+}
+
 static void judge_arbiter(const struct doctor_case *c, struct doctor_report *r)
 {
 	bool needed = c->policy && !strcmp(c->policy, "arbiter");
@@ -394,6 +422,8 @@ static void judge_arbiter(const struct doctor_case *c, struct doctor_report *r)
 	if (c->arbiter == DOCTOR_ARBITER_NONE && !needed)
 		return;
 	if (c->arbiter == DOCTOR_ARBITER_ANSWERS) {
+		if (c->here && judge_holder(c, needed, r))
+			return;
 		doctor_found(doctor_add(r, DOCTOR_OK, "arbiter"), "%s", c->arbiter_text);
 		return;
 	}
@@ -413,13 +443,16 @@ static void judge_arbiters(const struct doctor_case *c, struct doctor_report *r)
 {
 	const char *a = json_in_text(c->here, "conf.arbiter", "none");
 	const char *b = json_in_text(c->there, "conf.arbiter", "none");
+	const char *a_name = json_in_text(c->here, "conf.arbiter_name", "");
+	const char *b_name = json_in_text(c->there, "conf.arbiter_name", "");
 	bool needed = c->policy && !strcmp(c->policy, "arbiter");
 	struct doctor_line *l;
 
-	if (!strcmp(a, b))
+	if (!strcmp(a, b) && !strcmp(a_name, b_name))
 		return;
 	l = doctor_add(r, needed ? DOCTOR_ERROR : DOCTOR_WARN, "arbiter");
-	doctor_found(l, "the arbiter is %s here, %s at %s", a, b, c->peer);
+	doctor_found(l, "the arbiter is %s%s%.64s here, %s%s%.64s at %s", a, *a_name ? " " : "",
+		     a_name, b, *b_name ? " " : "", b_name, c->peer);
 	doctor_todo(l, "configure the same one in romulus.conf on both hosts");
 }
 

@@ -267,6 +267,8 @@ static const struct {
 	{THERE, "\"conf\":{", "\"conf\":{\"arbiter\":\"etcd\",", DOCTOR_WARN, "arbiter",
 	 "none here, etcd at b", "the same one"},
 	{HERE, "\"conf\":{", "\"conf\":{\"arbiter\":\"none\",", DOCTOR_OK, "peers", "", ""},
+	{THERE, "\"conf\":{", "\"conf\":{\"arbiter_name\":\"witness2\",", DOCTOR_WARN, "arbiter",
+	 "none witness2 at b", "the same one"},
 	/* guest */
 	{HERE, "\"found\":true", "\"found\":false", DOCTOR_ERROR, "guest",
 	 "there is no domain web on this host", "where the VM runs"},
@@ -498,6 +500,29 @@ static void arbiters(void **state)
 	c.arbiter_text = "held 3 a";
 	doctor_judge(&c, &report);
 	expect(DOCTOR_OK, "arbiter", "held 3 a", "");
+	/* Term 2 is known here: protect would join under 3. */
+	c.arbiter_text = "held 3 b";
+	doctor_judge(&c, &report);
+	check_lines();
+	expect(DOCTOR_WARN, "arbiter", "b holds term 3 of web", "protect it from there");
+	c.policy = "arbiter";
+	doctor_judge(&c, &report);
+	expect(DOCTOR_ERROR, "arbiter", "none newer than 2", "romulus-witness --forget");
+	c.arbiter_text = "held 2 b";
+	doctor_judge(&c, &report);
+	expect(DOCTOR_OK, "arbiter", "held 2 b", "");
+	json_in_free(here);
+	here = with(here_text, "\"term\":2", "\"term\":2,\"asked\":3");
+	c.here = here;
+	c.arbiter_text = "held 3 b";
+	doctor_judge(&c, &report);
+	expect(DOCTOR_OK, "arbiter", "held 3 b", "");
+	json_in_free(here);
+	here = with(here_text, "\"primary_worker\":false", "\"primary_worker\":true");
+	c.here = here;
+	c.arbiter_text = "held 9 b";
+	doctor_judge(&c, &report);
+	expect(DOCTOR_OK, "arbiter", "held 9 b", "");
 	json_in_free(here);
 	json_in_free(there);
 }

@@ -295,13 +295,14 @@ static void the_arbiter_is_asked(void **state)
 	write_file(f, "romulus-arbiter",
 		   "#!/bin/sh\necho unknown no route to the witness; exit 2\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	tool_says(f->out, "warning  arbiter      unknown no route to the witness");
+	/* Without a word on the policy it is the arbiter's, as for protect. */
+	tool_says(f->out, "error    arbiter      unknown no route to the witness");
 	write_file(f, "romulus-arbiter", "#!/bin/sh\necho no such option >&2; exit 64\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	tool_says(f->out, "warning  arbiter      no such option");
+	tool_says(f->out, "error    arbiter      no such option");
 	write_file(f, "romulus-arbiter", "#!/bin/sh\nexec sleep 60\n");
 	assert_int_equal(RUN(f, "web"), TOOL_ERROR);
-	tool_says(f->out, "warning  arbiter");
+	tool_says(f->out, "error    arbiter");
 }
 
 static void wrong_usage(void **state)
