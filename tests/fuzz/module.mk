@@ -14,5 +14,6 @@ FUZZ_TARGETS += \
 	tests/fuzz/fuzz_nbd.c \
 	tests/fuzz/fuzz_page_codec.c \
 	tests/fuzz/fuzz_vm_state.c \
+	tests/fuzz/fuzz_vote_line.c \
 	tests/fuzz/fuzz_wire.c \
 	tests/fuzz/fuzz_witness.c
