@@ -68,9 +68,13 @@ static void put_problem(struct json *j, const struct backup_shell *s, uint64_t n
 {
 	const char *what = s->problem, *hint = s->hint;
 	const struct backup *b = &s->core;
+	char outvoted[ERR_TEXT_SIZE];
 
 	if (b->outvoted && b->state == BACKUP_STANDING) {
-		what = "outvoted: the arbiter gave this VM to another host, see arbiter";
+		snprintf(outvoted, sizeof(outvoted),
+			 "outvoted: the arbiter gave this VM to %s under term %" PRIu64,
+			 s->vote.holder, b->outvoted_term);
+		what = outvoted;
 		hint = "this copy is older than what runs there, or ran; if nothing runs: `romulus failover --force`";
 	} else if (b->state == BACKUP_STANDING &&
 		   liveness_verdict(&b->peer, now) != LIVENESS_ALIVE) {

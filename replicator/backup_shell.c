@@ -292,19 +292,39 @@ static void execute(struct backup_shell *s, const struct backup_action *a)
 	}
 }
 
-/* For those who ask afterwards what was decided, and on which evidence. */
-static void tell_story(struct backup_shell *s, const struct backup *was, uint64_t now,
-		       const struct backup_event *cause)
+static void put_story(struct backup_shell *s, struct event *ev)
+{
+	snprintf(ev->vm, sizeof(ev->vm), "%s", s->state.vm);
+	event_fact_text(ev, "peer", s->state.peer);
+	event_log_put(s->events, ev);
+}
+
+static void tell_vote(struct backup_shell *s, const struct backup *was, uint64_t now,
+		      const struct backup_event *cause)
 {
 	struct event ev;
 
 	ev.at_ns = now;
 	ev.wall_us = event_now();
-	if (!story_backup(&s->story, was, &s->core, cause, &ev))
-		return;
-	snprintf(ev.vm, sizeof(ev.vm), "%s", s->state.vm);
-	event_fact_text(&ev, "peer", s->state.peer);
-	event_log_put(s->events, &ev);
+	if (story_backup_vote(&s->story, was, &s->core, cause, s->said, &ev))
+		put_story(s, &ev);
+}
+
+/* For those who ask afterwards what was decided, and on which evidence. An answer comes before what comes of it. */
+static void tell_story(struct backup_shell *s, const struct backup *was, uint64_t now,
+		       const struct backup_event *cause)
+{
+	bool is_answer = cause->type == BEV_VOTE;
+	struct event ev;
+
+	if (is_answer)
+		tell_vote(s, was, now, cause);
+	ev.at_ns = now;
+	ev.wall_us = event_now();
+	if (story_backup(&s->story, was, &s->core, cause, &ev))
+		put_story(s, &ev);
+	if (!is_answer)
+		tell_vote(s, was, now, cause);
 }
 
 void backup_shell_event(struct backup_shell *s, const struct backup_event *ev)
@@ -336,7 +356,9 @@ static void on_vote(void *arg, const struct vote_answer *a)
 		.type = BEV_VOTE, .vote = a->vote, .asked = a->asked, .term = a->term};
 	struct backup_shell *s = arg;
 
+	s->said = a;
 	backup_shell_event(s, &ev);
+	s->said = NULL;
 }
 
 static int start_votes(struct backup_shell *s, struct err *e)
@@ -392,6 +414,7 @@ static void welcome(struct backup_shell *s, const struct bd_msg *m)
 		return;
 	}
 	begin_events(s, m);
+	s->vote.events = s->events;
 	backup_init(&s->core, &bc, clock_now());
 	s->begun = true;
 	backup_shell_event(s, &ev);

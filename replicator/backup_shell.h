@@ -44,6 +44,7 @@ struct backup_shell {
 	struct event_log *events; /* NULL until the peer is welcome, or if there cannot be one */
 	struct flight *flight;	  /* the same */
 	struct story story;
+	const struct vote_answer *said; /* while it is dealt with */
 	struct hb_shell hb;
 	struct vote_shell vote; /* under policy arbiter */
 	struct standby *standby;

@@ -171,19 +171,36 @@ static void put_disks(struct json *j, const struct primary_shell *s, uint64_t no
 }
 
 /* A state that needs no message of somebody else to be explained. */
+/* Held output of which the arbiter decides. */
+static const char *vote_hint(const struct primary_shell *s)
+{
+	if (s->core.outvoted)
+		return "the output stays held; if that host does not run it and never will, `romulus unprotect --force`";
+	if (s->vote.answered && !s->vote.reachable)
+		return "the guest runs, its output is held: the arbiter does not answer, it is asked again and again; bring it or the "
+		       "backup back, or, if you know that the backup does not run this VM, `romulus unprotect --force`";
+	return "the guest runs, its output is held: the arbiter is asked when the failure timeout has passed, "
+	       "again and again; if you know that the backup does not run this VM, `romulus unprotect --force`";
+}
+
 static void put_problem(struct json *j, const struct primary_shell *s, uint64_t now)
 {
 	const char *what = s->problem, *hint = s->hint;
 	char waits[SHELL_TEXT_SIZE + 256];
+	char outvoted[SHELL_TEXT_SIZE];
 
 	if (s->core.state == PRIMARY_PROTECTED && !primary_is_protected(&s->core, now)) {
 		what = "nothing was heard from the backup for two heartbeats";
 		hint = "it is lost when the failure timeout has passed";
 	} else if (s->core.state == PRIMARY_LOST && s->core.conf.policy == POLICY_ARBITER) {
-		/* tell_outvoted() has its own. */
-		if (!s->core.outvoted)
-			hint = "the guest runs, its output is held: the arbiter is asked when the failure timeout has passed, "
-			       "again and again; if you know that the backup does not run this VM, `romulus unprotect --force`";
+		hint = vote_hint(s);
+		/* Not what each attempt to connect fails of. */
+		if (s->core.outvoted) {
+			snprintf(outvoted, sizeof(outvoted),
+				 "outvoted: the arbiter gave this VM to %s under term %" PRIu64,
+				 s->vote.holder, s->core.outvoted_term);
+			what = outvoted;
+		}
 	} else if (s->core.state == PRIMARY_CONNECTING && s->state.taken == TAKEN_FROM_PEER) {
 		snprintf(
 			waits, sizeof(waits),

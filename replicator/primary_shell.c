@@ -552,19 +552,39 @@ static void execute_all(struct primary_shell *s, const struct primary_actions *o
 	}
 }
 
-/* For those who ask afterwards what was decided, and on which evidence. */
-static void tell_story(struct primary_shell *s, const struct primary *was, uint64_t now,
-		       const struct primary_event *cause)
+static void put_story(struct primary_shell *s, struct event *ev)
+{
+	snprintf(ev->vm, sizeof(ev->vm), "%s", s->state.vm);
+	event_fact_text(ev, "peer", s->state.peer);
+	event_log_put(s->events, ev);
+}
+
+static void tell_vote(struct primary_shell *s, const struct primary *was, uint64_t now,
+		      const struct primary_event *cause)
 {
 	struct event ev;
 
 	ev.at_ns = now;
 	ev.wall_us = event_now();
-	if (!story_primary(&s->story, was, &s->core, cause, &ev))
-		return;
-	snprintf(ev.vm, sizeof(ev.vm), "%s", s->state.vm);
-	event_fact_text(&ev, "peer", s->state.peer);
-	event_log_put(s->events, &ev);
+	if (story_primary_vote(&s->story, was, &s->core, cause, s->said, &ev))
+		put_story(s, &ev);
+}
+
+/* For those who ask afterwards what was decided, and on which evidence. An answer comes before what comes of it. */
+static void tell_story(struct primary_shell *s, const struct primary *was, uint64_t now,
+		       const struct primary_event *cause)
+{
+	bool is_answer = cause->type == PEV_VOTE;
+	struct event ev;
+
+	if (is_answer)
+		tell_vote(s, was, now, cause);
+	ev.at_ns = now;
+	ev.wall_us = event_now();
+	if (story_primary(&s->story, was, &s->core, cause, &ev))
+		put_story(s, &ev);
+	if (!is_answer)
+		tell_vote(s, was, now, cause);
 }
 
 /* Who wants to go on alone is told that he may not. */
@@ -573,10 +593,8 @@ static void tell_outvoted(struct primary_shell *s)
 	struct err e = ERR_INIT;
 	int rc;
 
-	problem(s,
-		"the output stays held; if that host does not run it and never will, `romulus unprotect --force`",
-		"outvoted: the arbiter gave this VM to %s under term %" PRIu64, s->vote.holder,
-		s->core.outvoted_term);
+	problem(s, "", "outvoted: the arbiter gave this VM to %s under term %" PRIu64,
+		s->vote.holder, s->core.outvoted_term);
 	rc = err_setx(&e, -EBUSY, "%s; say --force again if you know that it does not run there",
 		      s->problem);
 	if (s->unprotect.id && s->ctl)
@@ -891,10 +909,9 @@ static void on_vote(void *arg, const struct vote_answer *a)
 		.type = PEV_VOTE, .vote = a->vote, .asked = a->asked, .term = a->term};
 	struct primary_shell *s = arg;
 
-	if (a->vote == VOTE_UNKNOWN)
-		problem(s, "it is asked again; the output stays held",
-			"the arbiter cannot be asked: %s", a->text);
+	s->said = a;
 	primary_shell_event(s, &ev);
+	s->said = NULL;
 }
 
 static int start_votes(struct primary_shell *s, struct err *e)
@@ -906,6 +923,7 @@ static int start_votes(struct primary_shell *s, struct err *e)
 		return 0;
 	s->vote.voted = on_vote;
 	s->vote.arg = s;
+	s->vote.events = s->events;
 	return vote_shell_start(&s->vote, s->loop, &c, e);
 }
 

@@ -81,6 +81,7 @@ struct primary_shell {
 	sd_event_source *timer;
 	struct primary_figures fig;
 	struct story story;
+	const struct vote_answer *said; /* while it is dealt with */
 	uint64_t problem_told_ns;
 	uint64_t pending_checkpoint; /* prepare() said -EAGAIN; EPOCH_NONE if none */
 	bool pending_last;	     /* ... its `last` */

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/clock.h"
 
@@ -52,6 +53,114 @@ static void facts_peer(struct event *ev, const struct liveness *peer)
 	fact_ms(ev, "silent_ms", clock_until(ev->at_ns, peer->heard_ns));
 	event_fact_at(ev, "last_heard", peer->heard_ns);
 	fact_ms(ev, "failure_timeout_ms", peer->lost_ns);
+}
+
+/* ---- votes ---- */
+
+/* A question, or its answer, as both cores have it. */
+struct ballot_story {
+	const char *peer; /* "backup", "primary" */
+	const struct liveness *heard;
+	bool asking, was_asking;
+	uint64_t asked, was_asked;
+	bool forced; /* by an operator's word */
+	bool alone;  /* the answer lets us go alone, or the word does without one */
+	bool outvoted;
+	enum vote vote;
+	uint64_t term; /* refused: the arbiter's */
+	const struct vote_answer *said;
+};
+
+static void facts_vote(struct event *ev, const struct ballot_story *v, bool answered)
+{
+	event_fact(ev, "asked", answered ? v->was_asked : v->asked);
+	if (!answered)
+		return;
+	event_fact_text(ev, "vote", vote_name(v->vote));
+	if (v->vote == VOTE_REFUSED)
+		event_fact(ev, "held_term", v->term);
+	if (v->said && *v->said->holder)
+		event_fact_text(ev, "holder", v->said->holder);
+}
+
+static void say_why_asked(struct event *ev, const struct ballot_story *v)
+{
+	if (v->forced)
+		event_say(ev, "the operator's word, ");
+	say_silent(ev, v->peer, v->heard);
+}
+
+/* Once for a term; a question without an answer is asked again each second. */
+static bool tell_asked(struct story *st, const struct ballot_story *v, struct event *ev)
+{
+	if (!v->asking || v->asked <= st->asked)
+		return false;
+	st->asked = v->asked;
+	begin(ev, "vote-asked");
+	say_why_asked(ev, v);
+	event_say(ev, " -> the arbiter is asked for term %" PRIu64, v->asked);
+	return true;
+}
+
+static bool tell_unknown(struct story *st, const struct ballot_story *v, struct event *ev)
+{
+	const char *why = v->said ? v->said->text : "";
+	bool new_term = v->was_asked != st->unknown;
+
+	if (!new_term && !v->alone &&
+	    (!strcmp(why, st->unknown_text) ||
+	     clock_until(ev->at_ns, st->unknown_ns) < STORY_DOUBT_NS))
+		return false;
+	st->unknown = v->was_asked;
+	st->unknown_ns = ev->at_ns;
+	snprintf(st->unknown_text, sizeof(st->unknown_text), "%s", why);
+	begin(ev, "vote-unknown");
+	event_say(ev, "the arbiter decided nothing on term %" PRIu64 "%s%.300s -> %s", v->was_asked,
+		  *why ? ": " : "", why,
+		  v->alone ? "the operator's word counts" : "nobody goes on alone here");
+	return true;
+}
+
+static void tell_refused(const struct ballot_story *v, struct event *ev)
+{
+	begin(ev, v->outvoted ? "outvoted" : "vote-refused");
+	event_say(ev, "the arbiter refused term %" PRIu64 ": %s holds term %" PRIu64 " -> %s",
+		  v->was_asked, v->said && *v->said->holder ? v->said->holder : "another host",
+		  v->term,
+		  v->outvoted ? "outvoted: nothing is let out here, nothing is destroyed, until "
+				"that host or an operator says more"
+			      : "it does not matter any more");
+}
+
+static bool tell_answer(struct story *st, const struct ballot_story *v, struct event *ev)
+{
+	switch (v->vote) {
+	case VOTE_GRANTED:
+		begin(ev, "vote-granted");
+		event_say(ev, "the arbiter granted term %" PRIu64 "%s", v->was_asked,
+			  v->alone ? "" : ", which is not needed any more");
+		return true;
+	case VOTE_REFUSED:
+		tell_refused(v, ev);
+		return true;
+	case VOTE_UNKNOWN:
+		return tell_unknown(st, v, ev);
+	}
+	return false;
+}
+
+/* An answer that comes late, or twice, is none. */
+static bool tell_vote(struct story *st, const struct ballot_story *v, bool is_answer,
+		      uint64_t answered, struct event *ev)
+{
+	bool told;
+
+	if (is_answer && (!v->was_asking || answered != v->was_asked))
+		return false;
+	told = is_answer ? tell_answer(st, v, ev) : tell_asked(st, v, ev);
+	if (told)
+		facts_vote(ev, v, is_answer);
+	return told;
 }
 
 /* ---- primary ---- */
@@ -111,6 +220,8 @@ static const char *what_now(const struct primary *p)
 		return "output held: the backup may run the VM";
 	if (p->conf.policy == POLICY_HOLD)
 		return "output held until both hosts talk again or somebody decides";
+	if (p->conf.policy == POLICY_ARBITER)
+		return "output held until the hosts talk again or the arbiter lets one of them go alone";
 	return "output held until it is decided who goes on";
 }
 
@@ -124,6 +235,17 @@ static void tell_lost(struct event *ev, const struct primary *was, const struct 
 	say_epoch(ev, was->taken, "taken");
 	event_say(ev, ", policy %s -> %s", policy_name(p->conf.policy), what_now(p));
 	ev->flight = EVENT_FLIGHT;
+}
+
+static void tell_alone(struct event *ev, const struct primary *was, const struct primary *p)
+{
+	begin(ev, "alone");
+	if (was->leave_force)
+		event_say(ev, "the operator ends protection by force, ");
+	say_silent(ev, "backup", &was->peer);
+	if (p->conf.policy == POLICY_ARBITER)
+		event_say(ev, ", the arbiter granted term %" PRIu64, p->conf.term);
+	event_say(ev, ", policy %s -> %s", policy_name(p->conf.policy), what_now(p));
 }
 
 static void tell_deposed(struct event *ev, const struct primary *was,
@@ -184,9 +306,7 @@ bool story_primary(struct story *st, const struct primary *was, const struct pri
 		   const struct primary_event *cause, struct event *ev)
 {
 	if (!was->alone_decided && p->alone_decided) {
-		begin(ev, "alone");
-		say_silent(ev, "backup", &was->peer);
-		event_say(ev, ", policy %s -> %s", policy_name(p->conf.policy), what_now(p));
+		tell_alone(ev, was, p);
 	} else if (was->state != p->state) {
 		begin(ev, primary_state_name(p->state));
 		st->doubt = false;
@@ -211,6 +331,32 @@ bool story_primary(struct story *st, const struct primary *was, const struct pri
 	} else if (!tell_doubt(st, p, ev)) {
 		return false;
 	}
+	facts_primary(ev, was, p, cause);
+	return true;
+}
+
+bool story_primary_vote(struct story *st, const struct primary *was, const struct primary *p,
+			const struct primary_event *cause, const struct vote_answer *said,
+			struct event *ev)
+{
+	const struct ballot_story v = {
+		.peer = "backup",
+		.heard = &p->peer,
+		.asking = p->asking,
+		.was_asking = was->asking,
+		.asked = p->asked,
+		.was_asked = was->asked,
+		.forced = p->leave_force,
+		.alone = (!was->alone_decided && p->alone_decided) ||
+			 (!was->open_wanted && !was->opening && (p->open_wanted || p->opening)),
+		.outvoted = p->outvoted && !was->outvoted,
+		.vote = cause->vote,
+		.term = cause->term,
+		.said = said,
+	};
+
+	if (!tell_vote(st, &v, cause->type == PEV_VOTE, cause->asked, ev))
+		return false;
 	facts_primary(ev, was, p, cause);
 	return true;
 }
@@ -242,8 +388,14 @@ static void tell_activating(struct event *ev, const struct backup *was, const st
 		event_say(ev, "the primary hands the VM over: %s",
 			  b->planned ? "the operator moves it" : "a disk fails there");
 	} else {
+		if (was->takes_over)
+			event_say(ev, "the primary has handed the VM over, ");
+		else if (was->forced)
+			event_say(ev, "the operator says failover --force, ");
 		say_silent(ev, "primary", &was->peer);
 	}
+	if (cause->type == BEV_VOTE && cause->vote == VOTE_GRANTED)
+		event_say(ev, ", the arbiter granted term %" PRIu64, cause->asked);
 	event_say(ev, ", policy %s, ", policy_name(b->conf.policy));
 	say_epoch(ev, b->committed, "committed");
 	event_say(ev, ", term %" PRIu64 " -> %s", b->term, backup_state_name(b->state));
@@ -301,9 +453,8 @@ static bool tell_silence(struct story *st, const struct backup *b, struct event 
 	say_silent(ev, "primary", &b->peer);
 	event_say(ev, ", policy %s, ", policy_name(b->conf.policy));
 	say_epoch(ev, b->committed, "committed");
-	event_say(ev,
-		  ", term %" PRIu64 " -> stands by until the primary returns or somebody decides",
-		  b->term);
+	event_say(ev, ", term %" PRIu64 " -> stands by until the primary returns or %s decides",
+		  b->term, b->conf.policy == POLICY_ARBITER ? "the arbiter" : "somebody");
 	ev->flight = EVENT_FLIGHT;
 	return true;
 }
@@ -331,6 +482,11 @@ bool story_backup(struct story *st, const struct backup *was, const struct backu
 		say_heard(ev, &b->peer);
 		event_say(ev, "; ");
 		say_epoch(ev, b->committed, "committed");
+	} else if (cause->type == BEV_FAILOVER && b->failover_owed) {
+		begin(ev, "failover");
+		event_say(ev, "the operator says failover%s: the arbiter is asked first, ",
+			  cause->force ? " --force" : "");
+		say_heard(ev, &was->peer);
 	} else if (cause->type == BEV_FAILOVER) {
 		begin(ev, "failover-refused");
 		event_say(ev, "the operator says failover%s, and it is not done in state %s",
@@ -338,6 +494,31 @@ bool story_backup(struct story *st, const struct backup *was, const struct backu
 	} else {
 		return false;
 	}
+	facts_backup(ev, was, b, cause);
+	return true;
+}
+
+bool story_backup_vote(struct story *st, const struct backup *was, const struct backup *b,
+		       const struct backup_event *cause, const struct vote_answer *said,
+		       struct event *ev)
+{
+	const struct ballot_story v = {
+		.peer = "primary",
+		.heard = &b->peer,
+		.asking = b->asking,
+		.was_asking = was->asking,
+		.asked = b->asked,
+		.was_asked = was->asked,
+		.forced = b->forced,
+		.alone = was->state != BACKUP_ACTIVATING && b->state == BACKUP_ACTIVATING,
+		.outvoted = b->outvoted && !was->outvoted,
+		.vote = cause->vote,
+		.term = cause->term,
+		.said = said,
+	};
+
+	if (!tell_vote(st, &v, cause->type == BEV_VOTE, cause->asked, ev))
+		return false;
 	facts_backup(ev, was, b, cause);
 	return true;
 }

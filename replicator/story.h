@@ -13,6 +13,7 @@
 #include "lib/event.h"
 #include "replicator/backup.h"
 #include "replicator/primary.h"
+#include "replicator/vote_line.h"
 
 /* At most one doubt about the peer is told in this time: a link that flaps must not fill the file. */
 #define STORY_DOUBT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
@@ -25,6 +26,10 @@ struct story {
 	bool doubt; /* the peer is not heard, although nothing was decided yet */
 	bool lost; /* (backup) ... for the failure timeout, and the policy does not let us go alone */
 	uint64_t doubt_ns;
+	uint64_t asked;	  /* newest term of which it was told that the arbiter is asked for it */
+	uint64_t unknown; /* newest term of which it was told that the arbiter says nothing */
+	uint64_t unknown_ns;
+	char unknown_text[VOTE_TEXT_SIZE]; /* ... and why */
 };
 
 /*
@@ -35,5 +40,16 @@ MUST_CHECK bool story_primary(struct story *st, const struct primary *was, const
 			      const struct primary_event *cause, struct event *ev);
 MUST_CHECK bool story_backup(struct story *st, const struct backup *was, const struct backup *b,
 			     const struct backup_event *cause, struct event *ev);
+
+/*
+ * The same of the arbiter: what it is asked, and what it says; beside what the functions above tell of the step. said: what
+ * made a VOTE event, NULL of all others.
+ */
+MUST_CHECK bool story_primary_vote(struct story *st, const struct primary *was,
+				   const struct primary *p, const struct primary_event *cause,
+				   const struct vote_answer *said, struct event *ev);
+MUST_CHECK bool story_backup_vote(struct story *st, const struct backup *was,
+				  const struct backup *b, const struct backup_event *cause,
+				  const struct vote_answer *said, struct event *ev);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/err.h"
+#include "lib/event_log.h"
 #include "lib/json_out.h"
 #include "lib/log.h"
 #include "lib/spawn.h"
@@ -47,12 +48,21 @@ static void note_reachable(struct vote_shell *v, const struct vote_answer *a, ui
 	v->answered = true;
 	v->reachable = reachable;
 	v->since_ns = now;
-	if (reachable)
+	if (reachable) {
 		log_info("the arbiter (%s) answers", vote_kind_name(v->conf));
-	else
-		log_warn("the arbiter (%s) cannot be asked: %s; nothing changes for the VM while "
-			 "both hosts live",
-			 vote_kind_name(v->conf), a->text);
+		event_log_say(v->events, "arbiter-answers", v->vm, "the arbiter (%s) answers",
+			      vote_kind_name(v->conf));
+		return;
+	}
+	log_warn(
+		"the arbiter (%s) cannot be asked: %s; nothing changes for the VM while both hosts "
+		"live",
+		vote_kind_name(v->conf), a->text);
+	event_log_say(
+		v->events, "arbiter-silent", v->vm,
+		"the arbiter (%s) cannot be asked: %s -> nothing changes for the VM while both "
+		"hosts live",
+		vote_kind_name(v->conf), a->text);
 }
 
 static void note(struct vote_shell *v, const struct vote_answer *a)
@@ -119,6 +129,7 @@ int vote_shell_start(struct vote_shell *v, sd_event *loop, const struct vote_she
 	ac.answered = on_answer;
 	ac.arg = v;
 	v->conf = c->conf;
+	snprintf(v->vm, sizeof(v->vm), "%s", c->vm);
 	rc = sd_event_add_time(loop, &v->timer, CLOCK_BOOTTIME, UINT64_MAX, 1, on_timer, v);
 	if (rc < 0)
 		return err_set(e, rc, "timer of the arbiter");

@@ -14,16 +14,19 @@
 #include "lib/conf.h"
 #include "replicator/vote_ask_shell.h"
 
+struct event_log;
 struct json;
 
 struct vote_shell {
 	/* Set before vote_shell_start(): answers to vote_shell_ask(). */
 	void (*voted)(void *arg, const struct vote_answer *a);
 	void *arg;
-	const char *program; /* NULL: the installed one */
+	const char *program;	  /* NULL: the installed one */
+	struct event_log *events; /* NULL: nobody writes them down; may be set later */
 
 	/* Private. */
 	const struct conf *conf;
+	char vm[NAME_SIZE];
 	struct vote_ask *ask; /* NULL: not started */
 	sd_event_source *timer;
 	bool answered;	   /* by anybody, ever */

@@ -23,6 +23,8 @@ struct bed {
 	struct backup b;
 	struct story story;
 	struct event ev;
+	struct event last; /* that was told */
+	const struct vote_answer *said;
 	uint64_t now;
 	bool told;
 	char texts[4096]; /* "kind: text\n" of each that was told since the last look */
@@ -32,8 +34,10 @@ static void note(struct bed *b)
 {
 	size_t n = strlen(b->texts);
 
-	if (b->told)
+	if (b->told) {
+		b->last = b->ev;
 		snprintf(b->texts + n, sizeof(b->texts) - n, "%s: %s\n", b->ev.kind, b->ev.text);
+	}
 }
 
 static const char *told(struct bed *b)
@@ -57,9 +61,16 @@ static void step(struct bed *b, const struct primary_event *cause)
 	struct primary_actions out;
 
 	primary_step(&b->p, b->now, cause, &out);
-	stamp(b);
-	b->told = story_primary(&b->story, &was, &b->p, cause, &b->ev);
-	note(b);
+	for (int i = 0; i < 2; i++) {
+		stamp(b);
+		/* An answer comes before what comes of it, a question after what led to it; as the shells do it. */
+		if ((i == 0) == (cause->type == PEV_VOTE))
+			b->told =
+				story_primary_vote(&b->story, &was, &b->p, cause, b->said, &b->ev);
+		else
+			b->told = story_primary(&b->story, &was, &b->p, cause, &b->ev);
+		note(b);
+	}
 }
 
 static void feed(struct bed *b, enum primary_event_type type, uint64_t epoch)
@@ -75,9 +86,14 @@ static void feed_backup(struct bed *b, const struct backup_event *cause)
 	struct backup_actions out;
 
 	backup_step(&b->b, b->now, cause, &out);
-	stamp(b);
-	b->told = story_backup(&b->story, &was, &b->b, cause, &b->ev);
-	note(b);
+	for (int i = 0; i < 2; i++) {
+		stamp(b);
+		if ((i == 0) == (cause->type == BEV_VOTE))
+			b->told = story_backup_vote(&b->story, &was, &b->b, cause, b->said, &b->ev);
+		else
+			b->told = story_backup(&b->story, &was, &b->b, cause, &b->ev);
+		note(b);
+	}
 }
 
 static void derive(struct timing *t)
@@ -190,13 +206,13 @@ static void lost_by_the_lease(void **state)
 		"lost: the oldest epoch sent was not acknowledged for 0.90 s (lease 0.90 s); last heartbeat at "
 		"2026-11-26T12:00:00.900000Z; epoch 0 acknowledged, epoch 1 taken, policy backup-wins -> "
 		"output held: the backup may run the VM\n");
-	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
-	assert_int_equal(fact(&b.ev, "acked"), 0);
-	assert_int_equal(fact(&b.ev, "sent"), 1);
-	assert_int_equal(fact(&b.ev, "unacked_ms"), 900);
-	assert_int_equal(fact(&b.ev, "term"), TERM);
-	assert_string_equal(fact_text(&b.ev, "output"), "held");
-	assert_string_equal(fact_text(&b.ev, "from"), "protected");
+	assert_int_equal(b.last.flight, EVENT_FLIGHT);
+	assert_int_equal(fact(&b.last, "acked"), 0);
+	assert_int_equal(fact(&b.last, "sent"), 1);
+	assert_int_equal(fact(&b.last, "unacked_ms"), 900);
+	assert_int_equal(fact(&b.last, "term"), TERM);
+	assert_string_equal(fact_text(&b.last, "output"), "held");
+	assert_string_equal(fact_text(&b.last, "from"), "protected");
 }
 
 static void lost_by_the_connection(void **state)
@@ -253,8 +269,8 @@ static void deposed(void **state)
 		told(&b),
 		"deposed: the backup runs the VM under term 8, ours was 7; epoch 0 acknowledged -> the copy "
 		"here is destroyed, what it sent since is not let out\n");
-	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
-	assert_int_equal(fact(&b.ev, "peer_term"), TERM + 1);
+	assert_int_equal(b.last.flight, EVENT_FLIGHT);
+	assert_int_equal(fact(&b.last, "peer_term"), TERM + 1);
 }
 
 static void a_link_that_flaps_is_told_seldom(void **state)
@@ -342,10 +358,10 @@ static void it_activates(void **state)
 		"activating: primary silent for 1.02 s (failure timeout 1.00 s), last heartbeat "
 		"at 2026-11-26T12:00:00.000000Z, policy backup-wins, epoch 123 committed, term 2 "
 		"-> activating\n");
-	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
-	assert_int_equal(fact(&b.ev, "committed"), 123);
-	assert_int_equal(fact(&b.ev, "silent_ms"), 1020);
-	assert_string_equal(fact_text(&b.ev, "last_heard"), "2026-11-26T12:00:00.000000Z");
+	assert_int_equal(b.last.flight, EVENT_FLIGHT);
+	assert_int_equal(fact(&b.last, "committed"), 123);
+	assert_int_equal(fact(&b.last, "silent_ms"), 1020);
+	assert_string_equal(fact_text(&b.last, "last_heard"), "2026-11-26T12:00:00.000000Z");
 	feed_backup(&b, &(const struct backup_event){.type = BEV_BUILT});
 	assert_string_equal(told(&b),
 			    "let-run: the standby is complete, epoch 123 committed; it is "
@@ -414,7 +430,7 @@ static void it_is_abandoned(void **state)
 	feed_backup(&b, &bye);
 	assert_non_null(
 		strstr(told(&b), "the primary leaves in good order (resync); epoch 123 committed"));
-	assert_int_equal(b.ev.flight, EVENT_NO_FLIGHT);
+	assert_int_equal(b.last.flight, EVENT_NO_FLIGHT);
 	stand_by(&b, POLICY_HOLD);
 	feed_backup(&b, &down);
 	assert_string_equal(told(&b),
@@ -424,7 +440,224 @@ static void it_is_abandoned(void **state)
 	assert_string_equal(told(&b),
 			    "abandoning: standing -> abandoning: the standby failed; epoch 123 "
 			    "committed\n");
-	assert_int_equal(b.ev.flight, EVENT_FLIGHT);
+	assert_int_equal(b.last.flight, EVENT_FLIGHT);
+}
+
+/* ---- votes ---- */
+
+static void answer_primary(struct bed *b, enum vote v, uint64_t term, const char *holder,
+			   const char *text)
+{
+	struct vote_answer said = {.question = VOTE_ASK_VOTE, .asked = TERM + 1, .vote = v};
+	const struct primary_event ev = {
+		.type = PEV_VOTE, .vote = v, .asked = TERM + 1, .term = term};
+
+	snprintf(said.holder, sizeof(said.holder), "%s", holder);
+	snprintf(said.text, sizeof(said.text), "%s", text);
+	b->said = &said;
+	step(b, &ev);
+	b->said = NULL;
+}
+
+static void answer_backup(struct bed *b, enum vote v, uint64_t asked, uint64_t term,
+			  const char *holder, const char *text)
+{
+	struct vote_answer said = {.question = VOTE_ASK_VOTE, .asked = asked, .vote = v};
+	const struct backup_event ev = {.type = BEV_VOTE, .vote = v, .asked = asked, .term = term};
+
+	snprintf(said.holder, sizeof(said.holder), "%s", holder);
+	snprintf(said.text, sizeof(said.text), "%s", text);
+	b->said = &said;
+	feed_backup(b, &ev);
+	b->said = NULL;
+}
+
+/* Lost, and the question is under way. */
+static void ask(struct bed *b)
+{
+	protect(b, POLICY_ARBITER);
+	told(b);
+	b->now += 20 * MS;
+	feed(b, PEV_LINK_DOWN, 0);
+	assert_string_equal(
+		told(b),
+		"lost: the connection to the backup ended; last heartbeat at 2026-11-26T12:00:00.050000Z; epoch "
+		"0 acknowledged, epoch 1 taken, policy arbiter -> output held until the hosts talk again or "
+		"the arbiter lets one of them go alone\n");
+	for (int i = 0; i < 30 && !b->p.asking; i++) {
+		b->now += 50 * MS;
+		feed(b, PEV_TICK, 0);
+	}
+	assert_true(b->p.asking);
+	assert_string_equal(
+		told(b),
+		"vote-asked: backup silent for 1.02 s (failure timeout 1.00 s), last heartbeat at "
+		"2026-11-26T12:00:00.050000Z -> the arbiter is asked for term 8\n");
+	assert_int_equal(fact(&b->last, "asked"), TERM + 1);
+	assert_int_equal(fact(&b->last, "silent_ms"), 1020);
+}
+
+static void a_vote_is_granted(void **state)
+{
+	struct bed b;
+
+	ask(&b);
+	answer_primary(&b, VOTE_GRANTED, TERM + 1, "", "");
+	assert_string_equal(
+		told(&b),
+		"vote-granted: the arbiter granted term 8\n"
+		"alone: backup silent for 1.02 s (failure timeout 1.00 s), last heartbeat at "
+		"2026-11-26T12:00:00.050000Z, the arbiter granted term 8, policy arbiter -> output is "
+		"opened, the VM goes on here alone\n");
+	/* Said twice, it is no news. */
+	answer_primary(&b, VOTE_GRANTED, TERM + 1, "", "");
+	assert_string_equal(told(&b), "");
+}
+
+static void a_vote_is_not_needed(void **state)
+{
+	struct bed b;
+
+	ask(&b);
+	feed(&b, PEV_HEARTBEAT, 0);
+	answer_primary(&b, VOTE_GRANTED, TERM + 1, "", "");
+	assert_string_equal(
+		told(&b),
+		"vote-granted: the arbiter granted term 8, which is not needed any more\n");
+	assert_string_equal(fact_text(&b.last, "vote"), "granted");
+}
+
+static void outvoted(void **state)
+{
+	struct bed b;
+
+	ask(&b);
+	answer_primary(&b, VOTE_REFUSED, TERM + 3, "hostb", "");
+	assert_string_equal(
+		told(&b),
+		"outvoted: the arbiter refused term 8: hostb holds term 10 -> outvoted: nothing is let out "
+		"here, nothing is destroyed, until that host or an operator says more\n");
+	assert_string_equal(fact_text(&b.last, "holder"), "hostb");
+	assert_string_equal(fact_text(&b.last, "vote"), "refused");
+	assert_int_equal(fact(&b.last, "held_term"), TERM + 3);
+	assert_int_equal(fact(&b.last, "asked"), TERM + 1);
+	assert_string_equal(fact_text(&b.last, "output"), "held");
+}
+
+/* An arbiter that is gone for a day must not fill the file. */
+static void no_answer_is_told_seldom(void **state)
+{
+	struct bed b;
+	int times = 0;
+
+	ask(&b);
+	answer_primary(&b, VOTE_UNKNOWN, 0, "", "no route to the witness");
+	assert_string_equal(told(&b),
+			    "vote-unknown: the arbiter decided nothing on term 8: no route to the "
+			    "witness -> nobody goes on alone here\n");
+	assert_string_equal(fact_text(&b.last, "vote"), "unknown");
+	for (int i = 0; i < 600; i++) {
+		b.now += 50 * MS;
+		feed(&b, PEV_TICK, 0);
+		if (b.p.asking)
+			answer_primary(&b, VOTE_UNKNOWN, 0, "",
+				       i / 20 % 2 ? "no route to the witness" : "it is silent");
+		times += strstr(told(&b), "vote-") != NULL;
+	}
+	assert_in_range(times, 2, 3);
+}
+
+static void the_operator_and_the_arbiter(void **state)
+{
+	const struct primary_event force = {.type = PEV_UNPROTECT, .force = true};
+	struct bed b;
+
+	protect(&b, POLICY_ARBITER);
+	b.now += 20 * MS;
+	feed(&b, PEV_LINK_DOWN, 0);
+	told(&b);
+	step(&b, &force);
+	assert_string_equal(
+		told(&b),
+		"unprotect: the operator ends protection, by force: without the backup's word\n"
+		"vote-asked: the operator's word, backup silent for 0.02 s (failure timeout 1.00 s), last "
+		"heartbeat at 2026-11-26T12:00:00.050000Z -> the arbiter is asked for term 8\n");
+	answer_primary(&b, VOTE_UNKNOWN, 0, "", "no route to the witness");
+	assert_string_equal(told(&b),
+			    "vote-unknown: the arbiter decided nothing on term 8: no route to the "
+			    "witness -> the operator's word counts\n");
+}
+
+static void ask_backup(struct bed *b)
+{
+	stand_by(b, POLICY_ARBITER);
+	silence(b);
+	assert_true(b->b.asking);
+	assert_string_equal(
+		told(b),
+		"primary-lost: primary silent for 1.02 s (failure timeout 1.00 s), last heartbeat "
+		"at 2026-11-26T12:00:00.000000Z, policy arbiter, epoch 123 committed, term 1 -> "
+		"stands by until the primary returns or the arbiter decides\n"
+		"vote-asked: primary silent for 1.02 s (failure timeout 1.00 s), last heartbeat at "
+		"2026-11-26T12:00:00.000000Z -> the arbiter is asked for term 2\n");
+}
+
+static void it_activates_by_vote(void **state)
+{
+	struct bed b;
+
+	ask_backup(&b);
+	answer_backup(&b, VOTE_GRANTED, 2, 2, "", "");
+	assert_string_equal(
+		told(&b),
+		"vote-granted: the arbiter granted term 2\n"
+		"activating: primary silent for 1.02 s (failure timeout 1.00 s), last heartbeat at "
+		"2026-11-26T12:00:00.000000Z, the arbiter granted term 2, policy arbiter, epoch 123 "
+		"committed, term 2 -> activating\n");
+	assert_int_equal(b.last.flight, EVENT_FLIGHT);
+}
+
+static void the_standby_is_outvoted(void **state)
+{
+	struct bed b;
+
+	ask_backup(&b);
+	answer_backup(&b, VOTE_UNKNOWN, 2, 0, "", "it is silent");
+	assert_string_equal(told(&b),
+			    "vote-unknown: the arbiter decided nothing on term 2: it is silent -> "
+			    "nobody goes on alone here\n");
+	for (int i = 0; i < 30 && !b.b.asking; i++) {
+		b.now += 50 * MS;
+		feed_backup(&b, &(const struct backup_event){.type = BEV_TICK});
+	}
+	answer_backup(&b, VOTE_REFUSED, 2, 2, "hosta", "");
+	assert_string_equal(
+		told(&b),
+		"outvoted: the arbiter refused term 2: hosta holds term 2 -> outvoted: nothing is let out "
+		"here, nothing is destroyed, until that host or an operator says more\n");
+	assert_int_equal(fact(&b.last, "held_term"), 2);
+}
+
+static void the_operator_forces_by_vote(void **state)
+{
+	const struct backup_event force = {.type = BEV_FAILOVER, .force = true};
+	struct bed b;
+
+	stand_by(&b, POLICY_ARBITER);
+	feed_backup(&b, &force);
+	assert_string_equal(
+		told(&b),
+		"failover: the operator says failover --force: the arbiter is asked first, last heartbeat "
+		"at 2026-11-26T12:00:00.000000Z\n"
+		"vote-asked: the operator's word, primary silent for 0.00 s (failure timeout 1.00 s), last "
+		"heartbeat at 2026-11-26T12:00:00.000000Z -> the arbiter is asked for term 2\n");
+	answer_backup(&b, VOTE_GRANTED, 2, 2, "", "");
+	assert_string_equal(
+		told(&b),
+		"vote-granted: the arbiter granted term 2\n"
+		"activating: the operator says failover --force, primary silent for 0.00 s (failure timeout "
+		"1.00 s), last heartbeat at 2026-11-26T12:00:00.000000Z, the arbiter granted term 2, policy "
+		"arbiter, epoch 123 committed, term 2 -> activating\n");
 }
 
 int main(void)
@@ -443,6 +676,14 @@ int main(void)
 		cmocka_unit_test(it_stands_by),
 		cmocka_unit_test(the_operator_activates),
 		cmocka_unit_test(it_is_abandoned),
+		cmocka_unit_test(a_vote_is_granted),
+		cmocka_unit_test(a_vote_is_not_needed),
+		cmocka_unit_test(outvoted),
+		cmocka_unit_test(no_answer_is_told_seldom),
+		cmocka_unit_test(the_operator_and_the_arbiter),
+		cmocka_unit_test(it_activates_by_vote),
+		cmocka_unit_test(the_standby_is_outvoted),
+		cmocka_unit_test(the_operator_forces_by_vote),
 	};
 
 	return RUN_TESTS("story", tests);
