@@ -57,13 +57,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_LIBEXEC:
 		o->ask.libexec_dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->ask.vm || !name_ok(arg))
-			argp_error(state, "\"%s\" is not one VM's name", arg);
-		o->ask.vm = arg;
+	case ARGP_KEY_END:
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_vm(key, arg, state, &o->ask.vm);
 	}
 }
 

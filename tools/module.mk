@@ -24,6 +24,7 @@ tools_SRCS := \
 	tools/suspend_bench.c \
 	tools/switchover.c \
 	tools/tool.c \
+	tools/tool_args.c \
 	tools/unprotect.c \
 	tools/verify.c \
 	tools/writer.c

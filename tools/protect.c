@@ -102,11 +102,9 @@ static void add_word(struct argp_state *state, const char *name, const char *val
 
 static void add_time(struct argp_state *state, const char *name, const char *value)
 {
-	struct err e = ERR_INIT;
 	uint64_t ns;
 
-	if (conf_parse_duration(value, &ns, &e) < 0)
-		argp_error(state, "%s: %s", name, e.text);
+	tool_parse_time(value, state, name, &ns);
 	add_word(state, name, value);
 }
 
@@ -129,7 +127,6 @@ static void take_policy(struct argp_state *state, const char *arg)
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
-	struct err e = ERR_INIT;
 
 	switch (key) {
 	case OPT_TO:
@@ -160,8 +157,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->wait = key == OPT_WAIT;
 		return 0;
 	case OPT_TIMEOUT:
-		if (conf_parse_duration(arg, &o->timeout_ns, &e) < 0)
-			argp_error(state, "--timeout: %s", e.text);
+		tool_parse_time(arg, state, "timeout", &o->timeout_ns);
 		return 0;
 	case OPT_DRY_RUN:
 		o->dry_run = true;
@@ -178,17 +174,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_RUN_DIR:
 		o->run_dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->vm || !name_ok(arg))
-			argp_error(state, "\"%s\" is not one VM's name", arg);
-		o->vm = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!o->vm)
-			argp_error(state, "which VM?");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_vm(key, arg, state, &o->vm);
 	}
 }
 

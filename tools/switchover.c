@@ -51,7 +51,6 @@ static const struct argp_option option_list[] = {
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
-	struct err e = ERR_INIT;
 
 	switch (key) {
 	case OPT_DRY_RUN:
@@ -61,23 +60,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->wait = false;
 		return 0;
 	case OPT_TIMEOUT:
-		if (conf_parse_duration(arg, &o->timeout_ns, &e) < 0)
-			argp_error(state, "--timeout: %s", e.text);
+		tool_parse_time(arg, state, "timeout", &o->timeout_ns);
 		return 0;
 	case OPT_RUN_DIR:
 		o->run_dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->vm || !name_ok(arg))
-			argp_error(state, "\"%s\" is not one VM's name", arg);
-		o->vm = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!o->vm)
-			argp_error(state, "which VM?");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_vm(key, arg, state, &o->vm);
 	}
 }
 

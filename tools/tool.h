@@ -6,6 +6,7 @@
 #ifndef TOOLS_TOOL_H
 #define TOOLS_TOOL_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,6 +66,15 @@ bool tool_nobody(int rc);
 
 /* "romulus: text\n" to standard error; returns code. */
 PRINTF(2, 3) int tool_fail(int code, const char *fmt, ...);
+
+/*
+ * For the end of an argp parser: takes the name of the one VM that a subcommand is about, which has to be given, and
+ * leaves the other keys (ARGP_ERR_UNKNOWN). Where none is needed ARGP_KEY_END is the parser's own. *vm is NULL at first.
+ */
+error_t tool_parse_vm(int key, char *arg, struct argp_state *state, const char **vm);
+/* The time of an option --NAME. What is none is a usage error. */
+void tool_parse_time(const char *arg, const struct argp_state *state, const char *name,
+		     uint64_t *ns);
 
 /* Between two looks at a daemon. */
 void tool_pause(uint64_t ns);

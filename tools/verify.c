@@ -49,17 +49,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_RUN_DIR:
 		o->run_dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->vm || !name_ok(arg))
-			argp_error(state, "\"%s\" is not one VM's name", arg);
-		o->vm = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!o->vm)
-			argp_error(state, "which VM?");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_vm(key, arg, state, &o->vm);
 	}
 }
 
