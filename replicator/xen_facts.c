@@ -38,7 +38,7 @@ static void close_all(struct handles *h)
 
 static int open_all(struct handles *h, struct err *e)
 {
-	*h = (struct handles){NULL};
+	*h = (struct handles){.xs = NULL};
 	h->logger = (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_CRITICAL, 0);
 	if (!h->logger)
 		return err_set(e, -ENOMEM, "logger");
