@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What romulus-arbiter says, or whoever stands in its place: whatever is believed is the answer to what was asked,
- * and all else decides nothing and says why. The first bytes are the question, the term and the exit status.
+ * and all else decides nothing and says why. The first bytes are the question, the exit status and one, and the term.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rd r = rd_init(data, size);
 	struct vote_answer a = {.question = (enum vote_question)(rd_u8(&r) % 3)};
-	int status = (int8_t)rd_u8(&r);
+	int status = (int)rd_u8(&r) - 1; /* -1: it had to be ended */
 	const char *said;
 
 	a.asked = rd_u64(&r);
