@@ -226,6 +226,20 @@ static int run(const struct options *o)
 	return rc < 0 ? tool_fail(TOOL_ERROR, "%s", e.text) : TOOL_OK;
 }
 
+/* Where romulus.conf has them. One that is wrong keeps nobody from looking. The caller frees *conf. */
+static const char *default_place(const struct conf **conf)
+{
+	struct err e = ERR_INIT;
+	int rc = conf_load(CONF_DEFAULT_PATH, conf, &e);
+
+	if (rc == 0)
+		return (*conf)->state_dir;
+	*conf = NULL;
+	if (rc != -ENOENT)
+		fprintf(stderr, "romulus: %s; looking in " STATE_DIR "\n", e.text);
+	return STATE_DIR;
+}
+
 int cmd_events(int argc, char **argv)
 {
 	const struct argp argp = {
@@ -237,14 +251,19 @@ int cmd_events(int argc, char **argv)
 		NULL,
 		NULL,
 		NULL};
-	struct options o = {.state_dir = STATE_DIR, .run_dir = RUN_DIR};
+	struct options o = {.run_dir = RUN_DIR};
+	const struct conf *conf = NULL;
+	int code;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	if (o.flight)
-		return flight_show(&(const struct flight_from){.run_dir = o.run_dir,
-							       .state_dir = o.state_dir,
-							       .vm = o.vm,
-							       .file = o.file,
-							       .json = o.json});
-	return run(&o);
+	if (!o.state_dir)
+		o.state_dir = default_place(&conf);
+	code = o.flight ? flight_show(&(const struct flight_from){.run_dir = o.run_dir,
+								  .state_dir = o.state_dir,
+								  .vm = o.vm,
+								  .file = o.file,
+								  .json = o.json})
+			: run(&o);
+	conf_free(conf);
+	return code;
 }
