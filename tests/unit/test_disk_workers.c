@@ -884,6 +884,8 @@ static void switchover(void **state)
 	bed->policy = POLICY_HOLD;
 	protect();
 	write_some(50);
+	/* It is refused while a busy machine's heartbeat is late. */
+	UNTIL(protects());
 	switch_over();
 	assert_true(bed->p.core.moving);
 	UNTIL(bed->s.core.state == BACKUP_ACTIVE);
