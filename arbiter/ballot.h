@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "arbiter/record.h"
-#include "arbiter/uuid.h"
+#include "lib/uuid.h"
 #include "lib/compiler.h"
 #include "lib/names.h"
 

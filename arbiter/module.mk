@@ -12,7 +12,6 @@ arbiter_SRCS := \
 	arbiter/etcd_json.c \
 	arbiter/fence.c \
 	arbiter/record.c \
-	arbiter/uuid.c \
 	arbiter/witness_client.c \
 	arbiter/witness_conf.c \
 	arbiter/witness_server.c \

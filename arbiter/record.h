@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "arbiter/uuid.h"
+#include "lib/uuid.h"
 #include "lib/compiler.h"
 #include "lib/names.h"
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "arbiter/ballot.h"
-#include "arbiter/uuid.h"
+#include "lib/uuid.h"
 #include "arbiter/witness_store.h"
 #include "arbiter/witness_wire.h"
 #include "lib/addr.h"

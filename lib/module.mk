@@ -7,6 +7,7 @@ lib_SRCS := \
 	lib/addr.c \
 	lib/bench.c \
 	lib/cert.c \
+	lib/child.c \
 	lib/conf.c \
 	lib/conf_arbiter.c \
 	lib/conf_schema.c \
@@ -41,6 +42,7 @@ lib_SRCS := \
 	lib/timing.c \
 	lib/tls.c \
 	lib/tls_mac.c \
+	lib/uuid.c \
 	lib/wire_order.c \
 	lib/wire_v1.c \
 	lib/wire_v1_disk.c \

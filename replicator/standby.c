@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -40,6 +40,7 @@ enum {
 	CHILD_CTL = 4,
 	CHILD_CONFIG = 5,
 };
+#define CHILD_FDS 3
 
 enum standby_state {
 	STATE_BUILDING,
@@ -79,62 +80,21 @@ struct standby {
 
 /* ---- children -------------------------------------------------------------- */
 
-static int spawn_attributes(posix_spawnattr_t *attr)
-{
-	sigset_t none;
-	sigset_t all;
-	int r;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	/* A session of its own, so that the helper that libxl forks dies with it. */
-	r = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-						   POSIX_SPAWN_SETSIGDEF);
-	if (!r)
-		r = posix_spawnattr_setsigmask(attr, &none);
-	if (!r)
-		r = posix_spawnattr_setsigdefault(attr, &all);
-	return r;
-}
-
-/* fds: n descriptors that become 3, 4, ... in the child; they must be above those. */
-static int spawn_files(posix_spawn_file_actions_t *files, const int *fds, int n)
-{
-	int r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(files, 2, 1);
-	for (int i = 0; !r && i < n; i++)
-		r = posix_spawn_file_actions_adddup2(files, fds[i], CHILD_STREAM + i);
-	if (!r)
-		r = posix_spawn_file_actions_addclosefrom_np(files, CHILD_STREAM + n);
-	return r;
-}
-
-static int child_start(struct standby *s, const char *const argv[], const int *fds, int n,
-		       struct err *e)
+/* fds: n descriptors that become 3, 4, ... in the child; they must be above those. Its output is our log's. */
+static int watched_child(struct standby *s, const char *const argv[], const int *fds,
+			 unsigned int n, struct err *e)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
+	struct child_fd fd[1 + CHILD_FDS] = {{2, 1}};
 	pid_t pid = 0;
 	int r;
 
-	r = posix_spawn_file_actions_init(&files);
-	if (r)
-		return err_set(e, -r, "start %s", argv[0]);
-	r = posix_spawnattr_init(&attr);
-	if (!r) {
-		r = spawn_attributes(&attr);
-		if (!r)
-			r = spawn_files(&files, fds, n);
-		if (!r)
-			r = posix_spawn(&pid, argv[0], &files, &attr, (char *const *)argv, environ);
-		posix_spawnattr_destroy(&attr);
-	}
-	posix_spawn_file_actions_destroy(&files);
-	if (r)
-		return err_set(e, -r, "start %s", argv[0]);
+	assert(n <= CHILD_FDS);
+	for (unsigned int i = 0; i < n; i++)
+		fd[1 + i] = (struct child_fd){fds[i], CHILD_STREAM + (int)i};
+	r = child_start(argv, fd, 1 + n, &pid);
+	if (r < 0)
+		return err_set(e, r, "start %s", argv[0]);
 	s->child.pid = pid;
 	s->child.pidfd = pidfd_open(pid, 0);
 	if (s->child.pidfd < 0 || fcntl(s->child.pidfd, F_SETFD, FD_CLOEXEC) < 0 ||
@@ -239,7 +199,7 @@ static int start_child(struct standby *s, const int fds[3], struct err *e)
 		"--ctl-fd", "4",       "--config-fd", "5",   NULL,
 	};
 
-	return child_start(s, argv, fds, 3, e);
+	return watched_child(s, argv, fds, 3, e);
 }
 
 static int standby_set_up(struct standby *s, const struct standby_conf *conf, int *stream_fd,
@@ -448,7 +408,7 @@ static void start_destroy(struct standby *s, uint64_t now)
 	snprintf(target, sizeof(target), "%s" STANDBY_SUFFIX, s->vm);
 	s->state = STATE_DESTROYING;
 	s->deadline = clock_add(now, DESTROY_STEPS * STANDBY_ABANDON_STEP_NS);
-	if (child_start(s, argv, NULL, 0, &e) == 0)
+	if (watched_child(s, argv, NULL, 0, &e) == 0)
 		return;
 	/* Said by the next step, which is due now. */
 	over(s, STANDBY_LEFT, &s->left);

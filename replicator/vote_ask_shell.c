@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -206,19 +206,15 @@ static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 void vote_ask_argv(const struct vote_ask_conf *c, enum vote_question q, uint64_t term,
 		   const char *argv[VOTE_ARGS], char buf[VOTE_BUF])
 {
-	const uint8_t *u = c->uuid;
-	char *number = buf + 40;
+	char *number = buf + UUID_TEXT_SIZE;
 	int n = 0;
 
-	snprintf(buf, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		 u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12],
-		 u[13], u[14], u[15]);
-	snprintf(number, VOTE_BUF - 40, "%" PRIu64, term);
+	snprintf(number, VOTE_BUF - UUID_TEXT_SIZE, "%" PRIu64, term);
 	argv[n++] = c->program ? c->program : PROGRAM;
 	argv[n++] = "--config";
 	argv[n++] = c->conf_path;
 	argv[n++] = "--uuid";
-	argv[n++] = buf;
+	argv[n++] = uuid_format(c->uuid, buf);
 	argv[n++] = "--peer";
 	argv[n++] = c->peer;
 	argv[n++] = "--side";
@@ -230,55 +226,6 @@ void vote_ask_argv(const struct vote_ask_conf *c, enum vote_question q, uint64_t
 	argv[n++] = vote_question_name(q);
 	argv[n++] = c->vm;
 	argv[n] = NULL;
-}
-
-static int attributes(posix_spawnattr_t *attr)
-{
-	sigset_t none;
-	sigset_t all;
-	int r;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	r = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-						   POSIX_SPAWN_SETSIGDEF);
-	if (!r)
-		r = posix_spawnattr_setsigmask(attr, &none);
-	if (!r)
-		r = posix_spawnattr_setsigdefault(attr, &all);
-	return r;
-}
-
-static int files_of(posix_spawn_file_actions_t *files, int out)
-{
-	int r = posix_spawn_file_actions_addopen(files, 0, "/dev/null", O_RDONLY, 0);
-
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(files, out, 1);
-	if (!r)
-		r = posix_spawn_file_actions_addclosefrom_np(files, 3);
-	return r;
-}
-
-static int spawn(const char *const argv[], int out, pid_t *pid)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	int r = posix_spawn_file_actions_init(&files);
-
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attr);
-	if (!r) {
-		r = attributes(&attr);
-		if (!r)
-			r = files_of(&files, out);
-		if (!r)
-			r = posix_spawn(pid, argv[0], &files, &attr, (char *const *)argv, environ);
-		posix_spawnattr_destroy(&attr);
-	}
-	posix_spawn_file_actions_destroy(&files);
-	return -r;
 }
 
 static int watch(struct vote_ask *v)
@@ -324,7 +271,7 @@ static int start(struct vote_ask *v, enum vote_question q, uint64_t term)
 	if (fcntl(v->fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	vote_ask_argv(&v->conf, q, term, argv, buf);
-	rc = spawn(argv, out, &v->child.pid);
+	rc = child_start(argv, &(const struct child_fd){out, 1}, 1, &v->child.pid);
 	if (rc < 0) {
 		v->child.pid = 0;
 		return rc;

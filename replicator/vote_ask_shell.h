@@ -11,19 +11,18 @@
 #include <systemd/sd-event.h>
 
 #include "lib/compiler.h"
+#include "lib/uuid.h"
 #include "replicator/vote_line.h"
 
 struct err;
 struct vote_ask;
-
-#define VOTE_UUID_SIZE 16
 
 struct vote_ask_conf {
 	const char *program; /* NULL: the installed one */
 	const char *conf_path;
 	const char *vm;
 	const char *peer;
-	uint8_t uuid[VOTE_UUID_SIZE];
+	uint8_t uuid[UUID_SIZE];
 	bool is_backup;
 	uint64_t limit_ns; /* then it is killed, and the answer is UNKNOWN */
 	/* From the loop, never from within a call of ours; valid until it returns. */

@@ -17,6 +17,7 @@ UNIT_TESTS += \
 	tests/unit/test_block_session.c \
 	tests/unit/test_bench_signals.c \
 	tests/unit/test_cert.c \
+	tests/unit/test_child.c \
 	tests/unit/test_checkpoint.c \
 	tests/unit/test_cleanup.c \
 	tests/unit/test_coalesce.c \

@@ -226,7 +226,7 @@ static void the_shell(void **state)
 				  .arbiter_timeout_ns = NS_PER_SEC,
 				  .host_name = "hosta",
 				  .path = "/etc/romulus/romulus.conf"};
-	const uint8_t uuid[VOTE_UUID_SIZE] = {1};
+	const uint8_t uuid[UUID_SIZE] = {1};
 	const struct vote_shell_conf c = {
 		.conf = &conf, .vm = "web", .peer = "hostb", .uuid = uuid};
 	struct vote_shell v = {.voted = on_vote};
@@ -266,7 +266,7 @@ static void join(void **state)
 				  .arbiter_timeout_ns = NS_PER_SEC,
 				  .host_name = "hosta",
 				  .path = "/etc/romulus/romulus.conf"};
-	const uint8_t uuid[VOTE_UUID_SIZE] = {1};
+	const uint8_t uuid[UUID_SIZE] = {1};
 	const struct vote_shell_conf c = {
 		.conf = &conf, .vm = "web", .peer = "hostb", .uuid = uuid};
 	struct err e = ERR_INIT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See uuid.h. */
-#include "arbiter/uuid.h"
+#include "lib/uuid.h"
 
 #include <errno.h>
 #include <stddef.h>

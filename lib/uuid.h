@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A VM's uuid as 16 bytes and as text, "8c5f2a1e-0b1d-4c6f-9e51-2f6f2d1a7b90". Pure. */
-#ifndef ARBITER_UUID_H
-#define ARBITER_UUID_H
+#ifndef LIB_UUID_H
+#define LIB_UUID_H
 
 #include <stdbool.h>
 #include <stdint.h>
