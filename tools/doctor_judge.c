@@ -38,7 +38,7 @@ struct doctor_line *doctor_add(struct doctor_report *r, enum doctor_verdict v, c
 }
 
 /* Peers, certificates and files have a say in these texts. */
-static void put(char out[DOCTOR_TEXT], const char *fmt, va_list ap)
+PRINTF(2, 0) static void put(char out[DOCTOR_TEXT], const char *fmt, va_list ap)
 {
 	char text[DOCTOR_TEXT];
 
