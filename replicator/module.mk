@@ -28,6 +28,7 @@ xen_SRCS := \
 	replicator/xen_channel.c \
 	replicator/xen_domain.c \
 	replicator/xen_facts.c \
+	replicator/xen_look.c \
 	replicator/xen_memory.c \
 	replicator/xen_state.c \
 	replicator/xen_store.c \

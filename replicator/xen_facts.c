@@ -9,16 +9,18 @@
 
 #include <xenctrl.h>
 
-#include <xen/hvm/params.h>
 #include <xenguest.h>
 #include <xenstore.h>
 
 #include "guest/suspend_abi.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
+#include "replicator/xen_look.h"
 
 #define DOMAINS_AT_A_TIME 64
 #define PAGES_PER_MIB 256
+
+_Static_assert(sizeof(((struct xen_vm_facts *)0)->odd_device) == XEN_KIND_SIZE, "a kind's room");
 
 struct handles {
 	xentoollog_logger *logger;
@@ -160,20 +162,9 @@ int xen_facts_host(struct xen_host_facts *f, struct err *e)
 
 /* ---- a VM ---- */
 
-PRINTF(2, 3) static char *store_read(struct handles *h, const char *fmt, ...)
-{
-	char path[128];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(path, sizeof(path), fmt, ap);
-	va_end(ap);
-	return xs_read(h->xs, XBT_NULL, path, NULL);
-}
-
 static bool has_name(struct handles *h, uint32_t domid, const char *name)
 {
-	char *got = store_read(h, "/local/domain/%u/name", domid);
+	char *got = xen_store_read(h->xs, NULL, "/local/domain/%u/name", domid);
 	bool is = got && strcmp(got, name) == 0;
 
 	free(got);
@@ -200,45 +191,10 @@ static int find(struct handles *h, const char *name, xc_domaininfo_t *out, struc
 	return err_setx(e, -ENOENT, "there is no domain %s on this host", name);
 }
 
-/* As xen_store.c has it for those that are protected. */
-static void find_odd_device(struct handles *h, struct xen_vm_facts *f)
-{
-	static const char *const known[] = {"vif", "vbd", "console", "vkbd"};
-	char path[64];
-	unsigned int n = 0;
-	char **kinds;
-
-	snprintf(path, sizeof(path), "/libxl/%u/device", f->domid);
-	kinds = xs_directory(h->xs, XBT_NULL, path, &n);
-	for (unsigned int i = 0; kinds && i < n; i++) {
-		bool ok = false;
-
-		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
-			ok = ok || strcmp(kinds[i], known[k]) == 0;
-		if (!ok)
-			snprintf(f->odd_device, sizeof(f->odd_device), "%s", kinds[i]);
-	}
-	free(kinds);
-}
-
-/* A restored guest has an empty node, but its drivers' wish for event channels came along. */
-static bool can_suspend(struct handles *h, uint32_t domid)
-{
-	char *text = store_read(h, "/local/domain/%u/control/feature-suspend", domid);
-	bool silent = !text || !*text;
-	bool can = !silent && strcmp(text, "1") == 0;
-	uint64_t callback = 0;
-
-	free(text);
-	if (silent)
-		can = xc_hvm_param_get(h->xch, domid, HVM_PARAM_CALLBACK_IRQ, &callback) == 0 &&
-		      callback;
-	return can;
-}
-
 static bool has_channel(struct handles *h, uint32_t domid)
 {
-	char *text = store_read(h, "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE, domid);
+	char *text = xen_store_read(h->xs, NULL, "/local/domain/%u/" SUSPEND_DIR "/" SUSPEND_NODE,
+				    domid);
 	bool has = text && strtoul(text, NULL, 10);
 
 	free(text);
@@ -266,9 +222,10 @@ static void look(struct handles *h, const xc_domaininfo_t *info, struct xen_vm_f
 	if (f->type == XEN_VM_PV ||
 	    xc_domain_get_pod_target(h->xch, f->domid, &total, &cache, &f->missing_pages) < 0)
 		f->missing_pages = 0;
-	f->can_suspend = can_suspend(h, f->domid);
+	f->can_suspend = xen_look_can_suspend(h->xch, h->xs, f->domid);
 	f->channel = has_channel(h, f->domid);
-	find_odd_device(h, f);
+	/* Nothing odd, if they cannot be listed: protect says so then. */
+	(void)!xen_look_odd_device(h->xs, f->domid, f->odd_device, NULL);
 	read_cpu(h, f->domid, &f->cpu);
 }
 

@@ -26,10 +26,10 @@
 #include "lib/hypervisor.h"
 #include "replicator/suspend_claim.h"
 #include "replicator/suspend_offer.h"
+#include "replicator/xen_look.h"
 
 struct err;
 
-#define XEN_PATH_SIZE 96
 #define XEN_BATCH 1024 /* gfns in one question to the hypervisor */
 #define XEN_MULTI 24   /* calls that go to it together */
 
@@ -234,8 +234,7 @@ void xen_toolstack_tidy(struct xen_guest *x);
 MUST_CHECK int xen_store_find(struct xen_guest *x, const char *name, struct err *e);
 MUST_CHECK int xen_store_devices(struct xen_guest *x, struct err *e);
 MUST_CHECK int xen_store_can_suspend(struct xen_guest *x, struct err *e);
-/* The value, to be free()d, or NULL with errno. The path is made like printf's. */
-PRINTF(3, 4) char *xen_store_read(struct xs_handle *xs, unsigned int *len, const char *fmt, ...);
+/* Paths are made like printf's; reading is in xen_look.h. */
 PRINTF(3, 4) int xen_store_write(struct xs_handle *xs, const char *value, const char *fmt, ...);
 PRINTF(2, 3) void xen_store_remove(struct xs_handle *xs, const char *fmt, ...);
 

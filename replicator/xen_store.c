@@ -13,29 +13,6 @@
 #include "lib/err.h"
 #include "lib/mem.h"
 
-PRINTF(2, 0) static int vpath(char path[XEN_PATH_SIZE], const char *fmt, va_list ap)
-{
-	int n = vsnprintf(path, XEN_PATH_SIZE, fmt, ap);
-
-	return n < 0 || n >= XEN_PATH_SIZE ? -ENAMETOOLONG : 0;
-}
-
-char *xen_store_read(struct xs_handle *xs, unsigned int *len, const char *fmt, ...)
-{
-	char path[XEN_PATH_SIZE];
-	va_list ap;
-	int rc;
-
-	va_start(ap, fmt);
-	rc = vpath(path, fmt, ap);
-	va_end(ap);
-	if (rc < 0) {
-		errno = -rc;
-		return NULL;
-	}
-	return xs_read(xs, XBT_NULL, path, len);
-}
-
 int xen_store_write(struct xs_handle *xs, const char *value, const char *fmt, ...)
 {
 	char path[XEN_PATH_SIZE];
@@ -43,7 +20,7 @@ int xen_store_write(struct xs_handle *xs, const char *value, const char *fmt, ..
 	int rc;
 
 	va_start(ap, fmt);
-	rc = vpath(path, fmt, ap);
+	rc = xen_store_path(path, fmt, ap);
 	va_end(ap);
 	if (rc < 0)
 		return rc;
@@ -57,7 +34,7 @@ void xen_store_remove(struct xs_handle *xs, const char *fmt, ...)
 	int rc;
 
 	va_start(ap, fmt);
-	rc = vpath(path, fmt, ap);
+	rc = xen_store_path(path, fmt, ap);
 	va_end(ap);
 	if (rc == 0)
 		(void)xs_rm(xs, XBT_NULL, path);
@@ -127,31 +104,16 @@ int xen_store_find(struct xen_guest *x, const char *name, struct err *e)
 
 /* ---- devices ---- */
 
-/* A device of another kind would be missing, or differ, after a failover. */
 static int check_kinds(struct xen_guest *x, struct err *e)
 {
-	static const char *const known[] = {"vif", "vbd", "console", "vkbd"};
-	char path[XEN_PATH_SIZE];
-	unsigned int n = 0;
-	char **kinds;
-	int rc = 0;
+	char kind[XEN_KIND_SIZE];
+	int rc = xen_look_odd_device(x->xs, x->g.info.domid, kind, e);
 
-	snprintf(path, sizeof(path), "/libxl/%u/device", x->g.info.domid);
-	kinds = xs_directory(x->xs, XBT_NULL, path, &n);
-	if (!kinds && errno != ENOENT)
-		return err_set(e, -errno, "list %s", path);
-	for (unsigned int i = 0; kinds && i < n && rc == 0; i++) {
-		bool ok = false;
-
-		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
-			ok = ok || strcmp(kinds[i], known[k]) == 0;
-		if (!ok)
-			rc = err_setx(e, -EOPNOTSUPP,
-				      "the guest has a device of kind %s; only network, disk and "
-				      "console devices can be protected",
-				      kinds[i]);
-	}
-	free(kinds);
+	if (rc == 0 && kind[0])
+		rc = err_setx(e, -EOPNOTSUPP,
+			      "the guest has a device of kind %s; only network, disk and "
+			      "console devices can be protected",
+			      kind);
 	return rc;
 }
 
@@ -239,22 +201,9 @@ int xen_store_devices(struct xen_guest *x, struct err *e)
 	return 0;
 }
 
-/*
- * The guest says it once, when it boots. A restored domain (a migration, a failover) has an empty node, but
- * the parameter by which its drivers asked for event channels came along.
- */
 int xen_store_can_suspend(struct xen_guest *x, struct err *e)
 {
-	char *text = xen_store_read(x->xs, NULL, "/local/domain/%u/control/feature-suspend",
-				    x->g.info.domid);
-	bool silent = !text || !*text;
-	bool can = !silent && strcmp(text, "1") == 0;
-	uint64_t callback = 0;
-
-	free(text);
-	if (silent)
-		can = xen_hvm_param(x, HVM_PARAM_CALLBACK_IRQ, &callback) == 0 && callback != 0;
-	if (can)
+	if (xen_look_can_suspend(x->xch, x->xs, x->g.info.domid))
 		return 0;
 	return err_setx(
 		e, -EAGAIN,
