@@ -534,8 +534,8 @@ static void strange_facts(void **state)
 		"{}",
 		"[]",
 
-		"{\"host\":[],\"version\":{},\"xen\":7,\"cert\":\"x\",\"vm\":[1],\"disks\":{},"
-		"\"bridges\":\"xenbr0\",\"conf\":{\"peers\":[7,null,[]]},\"modules\":[]}",
+		("{\"host\":[],\"version\":{},\"xen\":7,\"cert\":\"x\",\"vm\":[1],\"disks\":{},"
+		 "\"bridges\":\"xenbr0\",\"conf\":{\"peers\":[7,null,[]]},\"modules\":[]}"),
 		"{\"host\":\"\\u001b[2J\",\"cert\":{\"problem\":\"\\u001b[31m\\n\"}}",
 	};
 	struct json_in *here = parse(here_text);
