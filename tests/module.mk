@@ -7,6 +7,7 @@ testlib_SRCS := \
 	tests/lib/block_crash.c \
 	tests/lib/block_rec.c \
 	tests/lib/block_world.c \
+	tests/lib/core_bed.c \
 	tests/lib/disk_bed.c \
 	tests/lib/fake_disk.c \
 	tests/lib/fake_guest.c \

@@ -6,108 +6,52 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/err.h"
 #include "lib/sm.h"
 #include "replicator/backup.h"
+#include "tests/lib/core_bed.h"
 
-#define MS UINT64_C(1000000)
-#define START (UINT64_C(1000) * MS)
-#define TERM 7
+#define START BED_START
+#define TERM BED_TERM
 
-struct bed {
-	struct backup b;
-	struct backup_actions out;
-	uint64_t now;
-	char text[256];
-};
-
-static void describe(struct bed *t)
+static int show(const struct backup_action *a, char *out, size_t size)
 {
-	size_t n = 0;
-
-	t->text[0] = '\0';
-	for (unsigned int i = 0; i < t->out.n; i++) {
-		const struct backup_action *a = &t->out.a[i];
-
-		n += snprintf(t->text + n, sizeof(t->text) - n, "%s%s", i ? " " : "",
-			      backup_action_name(a->type));
-		if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE ||
-		    a->type == BACT_DISKS_COMMIT || a->type == BACT_DISKS_ACTIVATE)
-			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->epoch);
-		if (a->type == BACT_PERSIST_TERM || a->type == BACT_TAKEOVER ||
-		    a->type == BACT_HELLO_OK || a->type == BACT_BYE_OK)
-			n += snprintf(t->text + n, sizeof(t->text) - n, ":t%d", (int)a->term);
-		if (a->type == BACT_ANSWER)
-			n += snprintf(t->text + n, sizeof(t->text) - n, ":%s:%d",
-				      backup_event_name(a->request), a->why);
-	}
+	if (a->type == BACT_ACK || a->type == BACT_APPLY || a->type == BACT_ACTIVATE ||
+	    a->type == BACT_DISKS_COMMIT || a->type == BACT_DISKS_ACTIVATE)
+		return snprintf(out, size, ":%d", (int)a->epoch);
+	if (a->type == BACT_PERSIST_TERM || a->type == BACT_TAKEOVER || a->type == BACT_HELLO_OK ||
+	    a->type == BACT_BYE_OK)
+		return snprintf(out, size, ":t%d", (int)a->term);
+	if (a->type == BACT_ANSWER)
+		return snprintf(out, size, ":%s:%d", backup_event_name(a->request), a->why);
+	return 0;
 }
 
-static const char *step(struct bed *t, const struct backup_event *ev)
-{
-	backup_step(&t->b, t->now, ev, &t->out);
-	describe(t);
-	return t->text;
-}
-
-static const char *feed(struct bed *t, enum backup_event_type type, uint64_t epoch)
-{
-	const struct backup_event ev = {.type = type, .epoch = epoch, .term = TERM};
-
-	return step(t, &ev);
-}
-
-static const char *failover(struct bed *t, bool force)
+static const char *failover(struct backup_bed *t, bool force)
 {
 	const struct backup_event ev = {.type = BEV_FAILOVER, .force = force};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
-static const char *wait(struct bed *t, uint64_t ns)
+static void bed_init(struct backup_bed *t, enum peer_loss_policy policy, uint64_t term)
 {
-	uint64_t end = t->now + ns;
-	const char *said = "";
-
-	while (t->now < end && !*said) {
-		uint64_t d = backup_next_deadline(&t->b);
-
-		t->now = d < end ? d : end;
-		said = feed(t, BEV_TICK, 0);
-	}
-	return said;
+	backup_bed_start(t, (struct backup_conf){.policy = policy, .term = term}, show);
 }
 
-static void bed_init(struct bed *t, enum peer_loss_policy policy, uint64_t term)
+static void epoch(struct backup_bed *t, uint64_t n)
 {
-	const struct timing_conf tc = {
-		.heartbeat_period_ns = 100 * MS,
-		.failure_timeout_ns = 1000 * MS,
-		.epoch_period_ns = 50 * MS,
-	};
-	struct backup_conf conf = {.policy = policy, .term = term};
-	struct err e = ERR_INIT;
-
-	assert_int_equal(timing_check(&tc, &e), 0);
-	timing_derive(&conf.timing, &tc);
-	t->now = START;
-	backup_init(&t->b, &conf, t->now);
-}
-
-static void epoch(struct bed *t, uint64_t n)
-{
-	feed(t, BEV_EPOCH_COMPLETE, n);
-	feed(t, BEV_APPLIED, n);
+	backup_bed_feed(t, BEV_EPOCH_COMPLETE, n);
+	backup_bed_feed(t, BEV_APPLIED, n);
 	assert_true(t->b.applied == n);
 }
 
 /* A backup in that state, the link up, epochs 0 and 1 applied where there are any. */
-static void bed_in(struct bed *t, enum peer_loss_policy policy, enum backup_state state)
+static void bed_in(struct backup_bed *t, enum peer_loss_policy policy, enum backup_state state)
 {
 	bed_init(t, policy, 0);
 	if (state == BACKUP_WAITING)
 		return;
-	feed(t, BEV_HELLO, 0);
+	backup_bed_feed(t, BEV_HELLO, 0);
 	if (state == BACKUP_BUILDING)
 		return;
 	epoch(t, 0);
@@ -115,13 +59,13 @@ static void bed_in(struct bed *t, enum peer_loss_policy policy, enum backup_stat
 	if (state == BACKUP_ACTIVATING || state == BACKUP_ACTIVE)
 		failover(t, true);
 	if (state == BACKUP_ACTIVE) {
-		feed(t, BEV_BUILT, 0);
-		feed(t, BEV_ACTIVATED, 0);
+		backup_bed_feed(t, BEV_BUILT, 0);
+		backup_bed_feed(t, BEV_ACTIVATED, 0);
 	}
 	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)
-		feed(t, BEV_BYE, 0);
+		backup_bed_feed(t, BEV_BYE, 0);
 	if (state == BACKUP_ENDED)
-		feed(t, BEV_ABANDONED, 0);
+		backup_bed_feed(t, BEV_ABANDONED, 0);
 	assert_int_equal(t->b.state, state);
 }
 
@@ -218,11 +162,11 @@ static const struct expected let_run[BEV_COUNT] = {
 	[BEV_ACTIVATED] = {BACKUP_ACTIVE, "takeover:t8"},
 };
 
-static void expect(struct bed *t, enum backup_event_type type, const struct expected *x)
+static void expect(struct backup_bed *t, enum backup_event_type type, const struct expected *x)
 {
 	struct backup_event ev = due(&t->b, type);
 	enum backup_state before = t->b.state;
-	const char *said = step(t, &ev);
+	const char *said = backup_bed_step(t, &ev);
 
 	if (strcmp(said, x->actions ? x->actions : "") != 0 ||
 	    t->b.state != (x->actions ? x->state : before))
@@ -232,7 +176,7 @@ static void expect(struct bed *t, enum backup_event_type type, const struct expe
 
 static void every_state_gets_every_event(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	for (int e = 0; e < BEV_COUNT; e++) {
 		for (int s = 0; s <= BACKUP_ENDED; s++) {
@@ -240,39 +184,39 @@ static void every_state_gets_every_event(void **state)
 			expect(&t, e, &table[s][e]);
 		}
 		bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
-		feed(&t, BEV_BUILT, 0);
+		backup_bed_feed(&t, BEV_BUILT, 0);
 		expect(&t, e, &let_run[e]);
 	}
 }
 
 static void the_end_is_quiet(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_ENDED);
 	assert_true(backup_next_deadline(&t.b) == UINT64_MAX);
 	t.now += UINT64_C(1000000) * MS;
-	assert_string_equal(feed(&t, BEV_TICK, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_TICK, 0), "");
 }
 
 /* ---- commit ---- */
 
 static void a_whole_life(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_init(&t, POLICY_BACKUP_WINS, 3);
-	assert_string_equal(feed(&t, BEV_HELLO, 0), "hello-ok:t7");
+	assert_string_equal(backup_bed_feed(&t, BEV_HELLO, 0), "hello-ok:t7");
 	assert_false(backup_is_protecting(&t.b, t.now));
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 0), "ack:0 apply:0");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 0), "ack:0 apply:0");
 	assert_int_equal(t.b.state, BACKUP_STANDING);
 	assert_true(backup_is_protecting(&t.b, t.now));
-	assert_string_equal(feed(&t, BEV_APPLIED, 0), "");
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 1), "ack:1 apply:1");
-	assert_string_equal(feed(&t, BEV_APPLIED, 1), "");
-	assert_string_equal(feed(&t, BEV_BYE, 0), "abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_APPLIED, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 1), "ack:1 apply:1");
+	assert_string_equal(backup_bed_feed(&t, BEV_APPLIED, 1), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_BYE, 0), "abandon");
 	assert_false(backup_is_protecting(&t.b, t.now));
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok:t7 end");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "bye-ok:t7 end");
 }
 
 /* Out of order, again, with holes, of another term, before the arena is free: the session ends. */
@@ -291,36 +235,36 @@ static void only_the_next_epoch_is_committed(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		const struct backup_event ev = {
 			.type = BEV_EPOCH_COMPLETE, .epoch = bad[i].epoch, .term = bad[i].term};
-		struct bed t;
+		struct backup_bed t;
 
 		bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
 		if (bad[i].applying) {
 			t.b.applying = true;
 			t.b.applied = 0;
 		}
-		assert_string_equal(step(&t, &ev), "disconnect drop-partial");
+		assert_string_equal(backup_bed_step(&t, &ev), "disconnect drop-partial");
 		assert_int_equal(t.b.state, BACKUP_STANDING);
 		assert_true(t.b.committed == 1);
 		/* Nothing more is taken from that connection. */
-		assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+		assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2), "");
 	}
 }
 
 static void the_first_epoch_is_0(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_BUILDING);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 1), "disconnect abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 1), "disconnect abandon");
 	assert_int_equal(t.b.state, BACKUP_ABANDONING);
 }
 
 static void a_used_term_is_passed_over(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_init(&t, POLICY_HOLD, TERM + 2);
-	assert_string_equal(feed(&t, BEV_HELLO, 0), "hello-ok:t9");
+	assert_string_equal(backup_bed_feed(&t, BEV_HELLO, 0), "hello-ok:t9");
 }
 
 /* ---- going alone ---- */
@@ -332,12 +276,12 @@ static void only_backup_wins_goes_alone(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
 		bool alone = policies[i] == POLICY_BACKUP_WINS;
-		struct bed t;
+		struct backup_bed t;
 
 		bed_in(&t, policies[i], BACKUP_STANDING);
-		assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
-		assert_string_equal(wait(&t, 999 * MS), "");
-		assert_string_equal(wait(&t, 10000 * MS),
+		assert_string_equal(backup_bed_feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+		assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+		assert_string_equal(backup_bed_wait(&t, 10000 * MS),
 				    alone ? "persist-term:t8 activate:1" : "");
 		assert_int_equal(t.b.state, alone ? BACKUP_ACTIVATING : BACKUP_STANDING);
 	}
@@ -346,28 +290,28 @@ static void only_backup_wins_goes_alone(void **state)
 /* A dead host closes no connection: silence alone decides. */
 static void a_silent_link(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
-	assert_string_equal(wait(&t, 2000 * MS),
+	assert_string_equal(backup_bed_wait(&t, 2000 * MS),
 			    "disconnect drop-partial persist-term:t8 activate:1");
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
-	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "run");
+	assert_string_equal(backup_bed_feed(&t, BEV_ACTIVATED, 0), "");
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-	assert_string_equal(wait(&t, 2000 * MS), "disconnect drop-partial");
+	assert_string_equal(backup_bed_wait(&t, 2000 * MS), "disconnect drop-partial");
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_BUILDING);
-	assert_string_equal(wait(&t, 2000 * MS), "disconnect abandon");
+	assert_string_equal(backup_bed_wait(&t, 2000 * MS), "disconnect abandon");
 }
 
 static void heartbeats_keep_it_standing(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
-	feed(&t, BEV_LINK_DOWN, 0);
+	backup_bed_feed(&t, BEV_LINK_DOWN, 0);
 	for (int i = 0; i < 100; i++) {
 		t.now += 100 * MS;
-		assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+		assert_string_equal(backup_bed_feed(&t, BEV_HEARTBEAT, 0), "");
 	}
 	assert_int_equal(t.b.state, BACKUP_STANDING);
 	assert_false(backup_is_protecting(&t.b, t.now));
@@ -377,7 +321,7 @@ static void heartbeats_keep_it_standing(void **state)
 static void a_late_heartbeat_is_no_news(void **state)
 {
 	struct backup_event late = {.type = BEV_HEARTBEAT};
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
 	late.at_ns = t.now;
@@ -393,69 +337,71 @@ static void a_late_heartbeat_is_no_news(void **state)
 /* P3: the lease on an epoch's output outlives the heartbeats before it. */
 static void an_epoch_is_a_word(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 	uint64_t heard;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
 	heard = t.b.peer.heard_ns;
-	assert_string_equal(wait(&t, 900 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 900 * MS), "");
 	epoch(&t, 2);
 	assert_false(backup_is_protecting(&t.b, t.now)); /* it may have come out of a stall */
-	assert_string_equal(wait(&t, 999 * MS), "");
-	assert_string_equal(wait(&t, 2 * MS), "disconnect drop-partial persist-term:t8 activate:2");
+	assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 2 * MS),
+			    "disconnect drop-partial persist-term:t8 activate:2");
 	assert_true(t.b.peer.heard_ns == heard);
 }
 
 static void heard_at_the_last_moment(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
-	wait(&t, 950 * MS);
+	backup_bed_wait(&t, 950 * MS);
 	t.now = t.b.peer.not_lost_ns;
-	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_HEARTBEAT, 0), "");
 	assert_int_equal(t.b.state, BACKUP_STANDING);
 }
 
 static void sleep_is_not_silence(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
 	t.now += 60000 * MS;
-	assert_string_equal(feed(&t, BEV_TICK, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_TICK, 0), "");
 	assert_false(backup_is_protecting(&t.b, t.now));
-	assert_string_equal(wait(&t, 999 * MS), "");
-	assert_string_equal(wait(&t, 2 * MS), "disconnect drop-partial persist-term:t8 activate:1");
+	assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 2 * MS),
+			    "disconnect drop-partial persist-term:t8 activate:1");
 }
 
 /* P2: what was acknowledged is applied before the standby runs. */
 static void the_committed_epoch_first(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
-	feed(&t, BEV_EPOCH_COMPLETE, 2);
-	feed(&t, BEV_LINK_DOWN, 0);
-	assert_string_equal(wait(&t, 2000 * MS), "persist-term:t8");
-	assert_string_equal(feed(&t, BEV_APPLIED, 1), "");
-	assert_string_equal(feed(&t, BEV_APPLIED, 2), "activate:2");
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2);
+	backup_bed_feed(&t, BEV_LINK_DOWN, 0);
+	assert_string_equal(backup_bed_wait(&t, 2000 * MS), "persist-term:t8");
+	assert_string_equal(backup_bed_feed(&t, BEV_APPLIED, 1), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_APPLIED, 2), "activate:2");
 }
 
 /* Nothing is committed or acknowledged after the decision. */
 static void no_ack_after_the_decision(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2), "");
 	assert_true(t.b.committed == 1);
 }
 
 /* P5: two heartbeats. */
 static void suspect(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
 	assert_true(backup_is_protecting(&t.b, t.now + 200 * MS - 1));
@@ -464,14 +410,14 @@ static void suspect(void **state)
 
 static void heartbeats(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
 	assert_true(backup_heartbeats(&t.b));
 	bed_in(&t, POLICY_HOLD, BACKUP_ABANDONING);
 	assert_true(backup_heartbeats(&t.b)); /* the primary waits for BYE_OK */
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-	feed(&t, BEV_STANDBY_FAILED, 0);
+	backup_bed_feed(&t, BEV_STANDBY_FAILED, 0);
 	assert_false(backup_heartbeats(&t.b));
 	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
 	assert_false(backup_heartbeats(&t.b));
@@ -498,12 +444,12 @@ static void failover_table(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct bed t;
+		struct backup_bed t;
 
 		bed_in(&t, cases[i].policy, BACKUP_STANDING);
 		if (cases[i].silent) {
-			feed(&t, BEV_LINK_DOWN, 0);
-			wait(&t, 2000 * MS);
+			backup_bed_feed(&t, BEV_LINK_DOWN, 0);
+			backup_bed_wait(&t, 2000 * MS);
 		}
 		failover(&t, cases[i].force);
 		assert_int_equal(t.out.a[0].type, BACT_ANSWER);
@@ -518,11 +464,11 @@ static void failover_table(void **state)
 /* The answer to a patient operator does not change because he waited. */
 static void failover_long_after(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-	feed(&t, BEV_LINK_DOWN, 0);
-	wait(&t, 2000 * MS);
+	backup_bed_feed(&t, BEV_LINK_DOWN, 0);
+	backup_bed_wait(&t, 2000 * MS);
 	t.now += UINT64_C(3600000) * MS;
 	assert_string_equal(failover(&t, false), "answer:failover:0 persist-term:t8 activate:1");
 }
@@ -530,87 +476,88 @@ static void failover_long_after(void **state)
 /* P4: "the VM runs here" destroys the other copy: it is told once it is true. */
 static void told_when_it_is_true(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
 	assert_string_equal(failover(&t, true),
 			    "answer:failover:0 drop-partial persist-term:t8 activate:1");
-	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "");
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
-	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8 answer:supersede:4");
+	assert_string_equal(backup_bed_feed(&t, BEV_SUPERSEDE, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "run");
+	assert_string_equal(backup_bed_feed(&t, BEV_ACTIVATED, 0),
+			    "takeover:t8 answer:supersede:4");
 	assert_int_equal(t.out.a[1].term, TERM + 1);
 }
 
 static void a_failed_activation_stands_down(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
-	feed(&t, BEV_SUPERSEDE, 0);
-	assert_string_equal(feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
+	backup_bed_feed(&t, BEV_SUPERSEDE, 0);
+	assert_string_equal(backup_bed_feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
 	/* It could not be let run, for certain. */
 	bed_in(&t, POLICY_HOLD, BACKUP_ACTIVATING);
-	feed(&t, BEV_BUILT, 0);
-	feed(&t, BEV_BYE, 0);
-	assert_string_equal(feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
+	backup_bed_feed(&t, BEV_BUILT, 0);
+	backup_bed_feed(&t, BEV_BYE, 0);
+	assert_string_equal(backup_bed_feed(&t, BEV_STANDBY_FAILED, 0), "disconnect abandon");
 	assert_false(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "");
 }
 
 /* ---- standing down ---- */
 
 static void superseded(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_STANDING);
-	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "disconnect abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_SUPERSEDE, 0), "disconnect abandon");
 	assert_string_equal(failover(&t, true), "answer:failover:5");
-	assert_string_equal(wait(&t, 5000 * MS), "");
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
+	assert_string_equal(backup_bed_wait(&t, 5000 * MS), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "answer:supersede:0 end");
 }
 
 static void bye_and_the_link_breaks(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, POLICY_BACKUP_WINS, BACKUP_ABANDONING);
-	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "");
-	assert_false(*wait(&t, 5000 * MS));
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "end");
+	assert_string_equal(backup_bed_feed(&t, BEV_LINK_DOWN, 0), "");
+	assert_false(*backup_bed_wait(&t, 5000 * MS));
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "end");
 }
 
 static void no_hello(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_init(&t, POLICY_HOLD, 0);
-	assert_string_equal(wait(&t, 4999 * MS), "");
-	assert_string_equal(wait(&t, 1 * MS), "disconnect end");
+	assert_string_equal(backup_bed_wait(&t, 4999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 1 * MS), "disconnect end");
 }
 
 /* A standby that completes itself runs only if that was decided, and only with the newest epoch. */
 static void runs_only_when_decided(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	for (int s = 0; s <= BACKUP_ENDED; s++) {
 		bed_in(&t, POLICY_HOLD, s);
 		assert_int_equal(backup_may_run(&t.b), s == BACKUP_ACTIVATING);
 	}
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-	feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
 	failover(&t, true);
 	assert_int_equal(t.b.state, BACKUP_ACTIVATING);
 	assert_false(backup_may_run(&t.b));
-	feed(&t, BEV_APPLIED, t.b.committed);
+	backup_bed_feed(&t, BEV_APPLIED, t.b.committed);
 	assert_true(backup_may_run(&t.b));
 	/* Decided, but complete before it was told to be: without the newest epoch. */
 	bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-	feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, t.b.committed + 1);
 	failover(&t, true);
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "disconnect abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "disconnect abandon");
 }
 
 static void welcome(void **state)
@@ -679,41 +626,43 @@ static void names(void **state)
 
 /* ---- disks ---- */
 
-static const char *disks(struct bed *t, uint8_t n, enum backup_ack_mode mode)
+static const char *disks(struct backup_bed *t, uint8_t n, enum backup_ack_mode mode)
 {
 	const struct backup_event ev = {.type = BEV_DISKS, .n_disks = n, .ack_mode = mode};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
-static const char *disk(struct bed *t, enum backup_event_type type, uint8_t n, uint64_t epoch)
+static const char *disk(struct backup_bed *t, enum backup_event_type type, uint8_t n,
+			uint64_t epoch)
 {
 	const struct backup_event ev = {.type = type, .disk = n, .epoch = epoch};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
-static const char *flushed(struct bed *t, uint8_t n, uint64_t epoch)
+static const char *flushed(struct backup_bed *t, uint8_t n, uint64_t epoch)
 {
 	const struct backup_event ev = {
 		.type = BEV_DISK_HELD, .disk = n, .epoch = epoch, .flush = true};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
 /* Two disks, epochs 0 and 1 committed, applied, durable and acknowledged. */
-static void bed_with_disks(struct bed *t, enum peer_loss_policy policy, enum backup_ack_mode mode)
+static void bed_with_disks(struct backup_bed *t, enum peer_loss_policy policy,
+			   enum backup_ack_mode mode)
 {
 	bed_init(t, policy, 0);
-	feed(t, BEV_HELLO, 0);
+	backup_bed_feed(t, BEV_HELLO, 0);
 	assert_string_equal(disks(t, 2, mode), "");
 	for (uint64_t n = 0; n < 2; n++) {
 		disk(t, BEV_DISK_HELD, 0, n);
 		disk(t, BEV_DISK_HELD, 1, n);
-		feed(t, BEV_EPOCH_COMPLETE, n);
+		backup_bed_feed(t, BEV_EPOCH_COMPLETE, n);
 		disk(t, BEV_DISK_DURABLE, 0, n);
 		disk(t, BEV_DISK_DURABLE, 1, n);
-		feed(t, BEV_APPLIED, n);
+		backup_bed_feed(t, BEV_APPLIED, n);
 	}
 	assert_int_equal(t->b.state, BACKUP_STANDING);
 	assert_true(t->b.acked == 1 && t->b.applied == 1);
@@ -722,43 +671,44 @@ static void bed_with_disks(struct bed *t, enum peer_loss_policy policy, enum bac
 /* P1, P2: memory and every disk, in whatever order they come. */
 static void one_decision(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2), "");
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 1), ""); /* old */
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 3), ""); /* not yet */
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 2, 2), ""); /* no such disk */
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 2), "disks-commit:2 ack:2 apply:2");
-	feed(&t, BEV_APPLIED, 2);
+	backup_bed_feed(&t, BEV_APPLIED, 2);
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 0, 3), "");
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 3), "");
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "disks-commit:3 ack:3 apply:3");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 3),
+			    "disks-commit:3 ack:3 apply:3");
 }
 
 /* What is not decided when the link breaks is dropped, of the disks too. */
 static void an_epoch_without_its_disks(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
 	disk(&t, BEV_DISK_HELD, 0, 2);
-	feed(&t, BEV_EPOCH_COMPLETE, 2);
-	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2);
+	assert_string_equal(backup_bed_feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 2), "");
-	assert_string_equal(wait(&t, 2000 * MS), "persist-term:t8 disks-activate:1");
+	assert_string_equal(backup_bed_wait(&t, 2000 * MS), "persist-term:t8 disks-activate:1");
 }
 
 /* An epoch comes once; the next one when this one is decided. */
 static void a_second_epoch_before_the_first(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
-	feed(&t, BEV_EPOCH_COMPLETE, 2);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disconnect drop-partial");
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2);
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2), "disconnect drop-partial");
 	assert_true(t.b.committed == 1);
 }
 
@@ -768,7 +718,7 @@ static void only_disks_that_may_be(void **state)
 		uint8_t n;
 		enum backup_ack_mode mode;
 	} bad[] = {{0, BACKUP_ACK_MEMORY}, {17, BACKUP_ACK_MEMORY}, {1, 0}, {1, 4}};
-	struct bed t;
+	struct backup_bed t;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		bed_in(&t, POLICY_HOLD, BACKUP_BUILDING);
@@ -782,15 +732,15 @@ static void only_disks_that_may_be(void **state)
 /* epoch: each ACK waits for all journals, in order. */
 static void acks_wait_for_the_journals(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_EPOCH);
 	disk(&t, BEV_DISK_HELD, 0, 2);
 	disk(&t, BEV_DISK_HELD, 1, 2);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disks-commit:2 apply:2");
-	feed(&t, BEV_APPLIED, 2);
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2), "disks-commit:2 apply:2");
+	backup_bed_feed(&t, BEV_APPLIED, 2);
 	disk(&t, BEV_DISK_HELD, 0, 3);
-	feed(&t, BEV_EPOCH_COMPLETE, 3);
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 3);
 	assert_string_equal(disk(&t, BEV_DISK_HELD, 1, 3), "disks-commit:3 apply:3");
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 0, 3), ""); /* stands for 2 as well */
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 4), ""); /* never committed */
@@ -798,11 +748,11 @@ static void acks_wait_for_the_journals(void **state)
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 2), "");
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 3), "ack:3");
 	/* Nothing is acknowledged once the link is gone or the decision made. */
-	feed(&t, BEV_APPLIED, 3);
+	backup_bed_feed(&t, BEV_APPLIED, 3);
 	disk(&t, BEV_DISK_HELD, 0, 4);
 	disk(&t, BEV_DISK_HELD, 1, 4);
-	feed(&t, BEV_EPOCH_COMPLETE, 4);
-	feed(&t, BEV_APPLIED, 4);
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 4);
+	backup_bed_feed(&t, BEV_APPLIED, 4);
 	disk(&t, BEV_DISK_DURABLE, 0, 4);
 	assert_string_equal(failover(&t, true), "answer:failover:0 drop-partial persist-term:t8 "
 						"disks-activate:4");
@@ -812,20 +762,21 @@ static void acks_wait_for_the_journals(void **state)
 /* flush: only an epoch with a flush waits, and what comes after it. */
 static void flushes_are_waited_for(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_FLUSH);
 	disk(&t, BEV_DISK_HELD, 0, 2);
 	disk(&t, BEV_DISK_HELD, 1, 2);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 2), "disks-commit:2 ack:2 apply:2");
-	feed(&t, BEV_APPLIED, 2);
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2),
+			    "disks-commit:2 ack:2 apply:2");
+	backup_bed_feed(&t, BEV_APPLIED, 2);
 	flushed(&t, 1, 3);
 	disk(&t, BEV_DISK_HELD, 0, 3);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "disks-commit:3 apply:3");
-	feed(&t, BEV_APPLIED, 3);
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 3), "disks-commit:3 apply:3");
+	backup_bed_feed(&t, BEV_APPLIED, 3);
 	disk(&t, BEV_DISK_HELD, 0, 4);
 	disk(&t, BEV_DISK_HELD, 1, 4);
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 4), "disks-commit:4 apply:4");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 4), "disks-commit:4 apply:4");
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 1, 3), "");
 	assert_string_equal(disk(&t, BEV_DISK_DURABLE, 0, 3), "ack:3 ack:4");
 }
@@ -833,14 +784,14 @@ static void flushes_are_waited_for(void **state)
 /* P6: a primary has so many lanes; one that sends more does not keep to the protocol. */
 static void unacknowledged_is_bounded(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_EPOCH);
 	for (uint64_t n = 2; n < 2 + PRIMARY_MAX_OUTSTANDING; n++) {
 		disk(&t, BEV_DISK_HELD, 0, n);
 		disk(&t, BEV_DISK_HELD, 1, n);
-		feed(&t, BEV_EPOCH_COMPLETE, n);
-		feed(&t, BEV_APPLIED, n);
+		backup_bed_feed(&t, BEV_EPOCH_COMPLETE, n);
+		backup_bed_feed(&t, BEV_APPLIED, n);
 		assert_true(t.b.committed == n);
 	}
 	disk(&t, BEV_DISK_DURABLE, 0, 7);
@@ -850,66 +801,66 @@ static void unacknowledged_is_bounded(void **state)
 	for (uint64_t n = 2; n < 2 + PRIMARY_MAX_OUTSTANDING; n++) {
 		disk(&t, BEV_DISK_HELD, 0, n);
 		disk(&t, BEV_DISK_HELD, 1, n);
-		feed(&t, BEV_EPOCH_COMPLETE, n);
-		feed(&t, BEV_APPLIED, n);
+		backup_bed_feed(&t, BEV_EPOCH_COMPLETE, n);
+		backup_bed_feed(&t, BEV_APPLIED, n);
 	}
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 8), "disconnect drop-partial");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 8), "disconnect drop-partial");
 }
 
 /* P2: memory and disks of the same epoch, or nothing runs. */
 static void the_disks_first(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
 	disk(&t, BEV_DISK_HELD, 0, 2);
 	disk(&t, BEV_DISK_HELD, 1, 2);
-	feed(&t, BEV_EPOCH_COMPLETE, 2);
+	backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 2);
 	assert_string_equal(failover(&t, true), "answer:failover:0 drop-partial persist-term:t8 "
 						"disks-activate:2");
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 1), "");
 	assert_false(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 2), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 2), "");
 	assert_false(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_APPLIED, 2), "activate:2");
+	assert_string_equal(backup_bed_feed(&t, BEV_APPLIED, 2), "activate:2");
 	assert_true(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 2), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 2), "");
 	/* The other way round. */
 	bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
 	failover(&t, true);
 	assert_false(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "run");
 	/* It is the VM's own disk by now, though nobody has seen the VM run yet. */
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "");
-	assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "");
 }
 
 static void a_disk_fails(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
 	assert_false(backup_heartbeats(&t.b));
 	assert_string_equal(failover(&t, true), "answer:failover:5");
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "end");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "end");
 	/* Without a link nobody can be told. */
 	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
-	feed(&t, BEV_LINK_DOWN, 0);
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
+	backup_bed_feed(&t, BEV_LINK_DOWN, 0);
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
 	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
-	feed(&t, BEV_LINK_DOWN, 0);
+	backup_bed_feed(&t, BEV_LINK_DOWN, 0);
 	failover(&t, true);
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "disks-leave abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 1), "");
 	/* Complete is not yet let run. */
 	bed_with_disks(&t, POLICY_BACKUP_WINS, BACKUP_ACK_MEMORY);
 	failover(&t, true);
-	assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
-	assert_string_equal(feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
-	assert_string_equal(feed(&t, BEV_BUILT, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+	assert_string_equal(backup_bed_feed(&t, BEV_DISK_FAILED, 0), "refuse disks-leave abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "");
 }
 
 /* Whatever ends the standby, its disks cannot be run after it. */
@@ -925,10 +876,10 @@ static void the_disks_leave(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		struct bed t;
+		struct backup_bed t;
 
 		bed_with_disks(&t, POLICY_HOLD, BACKUP_ACK_MEMORY);
-		assert_string_equal(feed(&t, ends[i].type, 0), ends[i].said);
+		assert_string_equal(backup_bed_feed(&t, ends[i].type, 0), ends[i].said);
 	}
 }
 
@@ -941,17 +892,17 @@ static void handed_over(void **state)
 							 POLICY_BACKUP_WINS};
 
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
-		struct bed t;
+		struct backup_bed t;
 
 		bed_with_disks(&t, policies[i], BACKUP_ACK_MEMORY);
-		assert_string_equal(feed(&t, BEV_HANDOVER, 0),
+		assert_string_equal(backup_bed_feed(&t, BEV_HANDOVER, 0),
 				    "drop-partial persist-term:t8 disks-activate:1");
 		/* P4: it waits for as long as we are at it. */
 		assert_true(backup_heartbeats(&t.b));
-		assert_string_equal(feed(&t, BEV_HANDOVER, 0), "");
-		assert_string_equal(feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
-		assert_string_equal(feed(&t, BEV_BUILT, 0), "run");
-		assert_string_equal(feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
+		assert_string_equal(backup_bed_feed(&t, BEV_HANDOVER, 0), "");
+		assert_string_equal(backup_bed_feed(&t, BEV_DISKS_ACTIVE, 1), "activate:1");
+		assert_string_equal(backup_bed_feed(&t, BEV_BUILT, 0), "run");
+		assert_string_equal(backup_bed_feed(&t, BEV_ACTIVATED, 0), "takeover:t8");
 	}
 }
 
@@ -961,12 +912,14 @@ static void a_false_handover(void **state)
 	static const uint64_t epochs[] = {2, EPOCH_NONE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(epochs); i++) {
-		struct bed t;
+		struct backup_bed t;
 
 		bed_in(&t, POLICY_HOLD, BACKUP_STANDING);
-		assert_string_equal(feed(&t, BEV_HANDOVER, epochs[i]), "disconnect drop-partial");
+		assert_string_equal(backup_bed_feed(&t, BEV_HANDOVER, epochs[i]),
+				    "disconnect drop-partial");
 		assert_int_equal(t.b.state, BACKUP_STANDING);
-		assert_string_equal(feed(&t, BEV_HANDOVER, 1), ""); /* the link is gone */
+		assert_string_equal(backup_bed_feed(&t, BEV_HANDOVER, 1),
+				    ""); /* the link is gone */
 	}
 }
 

@@ -4,111 +4,54 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "lib/err.h"
 #include "replicator/backup.h"
+#include "tests/lib/core_bed.h"
 
-#define MS UINT64_C(1000000)
-#define START (UINT64_C(1000) * MS)
-#define TERM 7
+#define START BED_START
+#define TERM BED_TERM
 
-struct bed {
-	struct backup b;
-	struct backup_actions out;
-	uint64_t now;
-	char text[256];
-};
-
-static void describe(struct bed *t)
+static int show(const struct backup_action *a, char *out, size_t size)
 {
-	size_t n = 0;
-
-	t->text[0] = '\0';
-	for (unsigned int i = 0; i < t->out.n; i++) {
-		const struct backup_action *a = &t->out.a[i];
-
-		n += snprintf(t->text + n, sizeof(t->text) - n, "%s%s", i ? " " : "",
-			      backup_action_name(a->type));
-		if (a->type == BACT_PERSIST_TERM || a->type == BACT_ASK_VOTE)
-			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d", (int)a->term);
-		if (a->type == BACT_ANSWER)
-			n += snprintf(t->text + n, sizeof(t->text) - n, ":%d:t%d", a->why,
-				      (int)a->term);
-	}
+	if (a->type == BACT_PERSIST_TERM || a->type == BACT_ASK_VOTE)
+		return snprintf(out, size, ":%d", (int)a->term);
+	if (a->type == BACT_ANSWER)
+		return snprintf(out, size, ":%d:t%d", a->why, (int)a->term);
+	return 0;
 }
 
-static const char *step(struct bed *t, const struct backup_event *ev)
-{
-	backup_step(&t->b, t->now, ev, &t->out);
-	describe(t);
-	return t->text;
-}
-
-static const char *feed(struct bed *t, enum backup_event_type type, uint64_t epoch)
-{
-	const struct backup_event ev = {.type = type, .epoch = epoch, .term = TERM};
-
-	return step(t, &ev);
-}
-
-static const char *vote(struct bed *t, enum vote v, uint64_t asked, uint64_t term)
+static const char *vote(struct backup_bed *t, enum vote v, uint64_t asked, uint64_t term)
 {
 	const struct backup_event ev = {.type = BEV_VOTE, .vote = v, .asked = asked, .term = term};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
-static const char *failover(struct bed *t, bool force)
+static const char *failover(struct backup_bed *t, bool force)
 {
 	const struct backup_event ev = {.type = BEV_FAILOVER, .force = force};
 
-	return step(t, &ev);
+	return backup_bed_step(t, &ev);
 }
 
-static const char *wait(struct bed *t, uint64_t ns)
+static void bed_init(struct backup_bed *t)
 {
-	uint64_t end = t->now + ns;
-	const char *said = "";
-
-	while (t->now < end && !*said) {
-		uint64_t d = backup_next_deadline(&t->b);
-
-		t->now = d < end ? d : end;
-		said = feed(t, BEV_TICK, 0);
-	}
-	return said;
+	backup_bed_start(t, (struct backup_conf){.policy = POLICY_ARBITER}, show);
 }
 
-static void bed_init(struct bed *t)
+static void epoch(struct backup_bed *t, uint64_t n)
 {
-	const struct timing_conf tc = {
-		.heartbeat_period_ns = 100 * MS,
-		.failure_timeout_ns = 1000 * MS,
-		.epoch_period_ns = 50 * MS,
-	};
-	struct backup_conf conf = {.policy = POLICY_ARBITER};
-	struct err e = ERR_INIT;
-
-	assert_int_equal(timing_check(&tc, &e), 0);
-	timing_derive(&conf.timing, &tc);
-	t->now = START;
-	backup_init(&t->b, &conf, t->now);
-}
-
-static void epoch(struct bed *t, uint64_t n)
-{
-	feed(t, BEV_EPOCH_COMPLETE, n);
-	feed(t, BEV_APPLIED, n);
+	backup_bed_feed(t, BEV_EPOCH_COMPLETE, n);
+	backup_bed_feed(t, BEV_APPLIED, n);
 	assert_true(t->b.applied == n);
 }
 
-static void bed_in(struct bed *t, enum backup_state state)
+static void bed_in(struct backup_bed *t, enum backup_state state)
 {
 	bed_init(t);
 	if (state == BACKUP_WAITING)
 		return;
-	feed(t, BEV_HELLO, 0);
+	backup_bed_feed(t, BEV_HELLO, 0);
 	if (state == BACKUP_BUILDING)
 		return;
 	epoch(t, 0);
@@ -118,23 +61,23 @@ static void bed_in(struct bed *t, enum backup_state state)
 		vote(t, VOTE_GRANTED, TERM + 1, TERM + 1);
 	}
 	if (state == BACKUP_ACTIVE) {
-		wait(t, 2000 * MS);
-		feed(t, BEV_BUILT, 0);
-		feed(t, BEV_ACTIVATED, 0);
+		backup_bed_wait(t, 2000 * MS);
+		backup_bed_feed(t, BEV_BUILT, 0);
+		backup_bed_feed(t, BEV_ACTIVATED, 0);
 	}
 	if (state == BACKUP_ABANDONING || state == BACKUP_ENDED)
-		feed(t, BEV_BYE, 0);
+		backup_bed_feed(t, BEV_BYE, 0);
 	if (state == BACKUP_ENDED)
-		feed(t, BEV_ABANDONED, 0);
+		backup_bed_feed(t, BEV_ABANDONED, 0);
 	assert_int_equal(t->b.state, state);
 }
 
 /* The primary is silent, the link is gone, the question is under way. */
-static void bed_asking(struct bed *t)
+static void bed_asking(struct backup_bed *t)
 {
 	bed_in(t, BACKUP_STANDING);
-	assert_string_equal(feed(t, BEV_LINK_DOWN, 0), "drop-partial");
-	assert_string_equal(wait(t, 5000 * MS), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_feed(t, BEV_LINK_DOWN, 0), "drop-partial");
+	assert_string_equal(backup_bed_wait(t, 5000 * MS), "persist-term:8 ask-vote:8");
 	assert_true(t->now == START + 1000 * MS);
 }
 
@@ -146,7 +89,7 @@ static void only_who_asks_is_answered(void **state)
 
 	for (int s = 0; s <= BACKUP_ENDED; s++) {
 		for (size_t v = 0; v < ARRAY_SIZE(votes); v++) {
-			struct bed t;
+			struct backup_bed t;
 
 			bed_in(&t, s);
 			assert_string_equal(vote(&t, votes[v], TERM + 1, TERM + 1), "");
@@ -158,10 +101,10 @@ static void only_who_asks_is_answered(void **state)
 
 static void granted(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_asking(&t);
-	assert_string_equal(wait(&t, 60000 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 60000 * MS), "");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "persist-term:8 activate");
 	assert_true(t.b.term == TERM + 1);
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
@@ -169,7 +112,7 @@ static void granted(void **state)
 
 static void refused(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_asking(&t);
 	assert_true(backup_heartbeats(&t.b));
@@ -179,19 +122,19 @@ static void refused(void **state)
 	/* It falls silent, so that who has the vote uses it. */
 	assert_false(backup_heartbeats(&t.b));
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
-	assert_string_equal(wait(&t, 60000 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 60000 * MS), "");
 	assert_string_equal(failover(&t, false), "answer:7:t8");
-	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_SUPERSEDE, 0), "abandon");
 }
 
 static void unknown_is_asked_again(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_asking(&t);
 	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "");
-	assert_string_equal(wait(&t, 999 * MS), "");
-	assert_string_equal(wait(&t, 1 * MS), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 1 * MS), "persist-term:8 ask-vote:8");
 	t.now += 1500 * MS;
 	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "persist-term:8 ask-vote:8");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "persist-term:8 activate");
@@ -199,23 +142,23 @@ static void unknown_is_asked_again(void **state)
 
 static void heard_before_the_answer(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_asking(&t);
-	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_HEARTBEAT, 0), "");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
 	assert_int_equal(t.b.state, BACKUP_STANDING);
-	assert_string_equal(wait(&t, 999 * MS), "");
-	assert_string_equal(wait(&t, 2 * MS), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 2 * MS), "persist-term:8 ask-vote:8");
 }
 
 /* A superseded standby has used the term up; its successor is told (backup_conf.term). */
 static void superseded_before_the_answer(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_asking(&t);
-	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_SUPERSEDE, 0), "abandon");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
 	assert_int_equal(t.b.state, BACKUP_ABANDONING);
 }
@@ -223,22 +166,22 @@ static void superseded_before_the_answer(void **state)
 /* The primary leaves while the question is under way: it hears what was used up. */
 static void left_before_the_answer(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, BACKUP_STANDING);
 	assert_string_equal(failover(&t, true), "persist-term:8 ask-vote:8");
-	assert_string_equal(feed(&t, BEV_BYE, 0), "answer:5:t7 abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_BYE, 0), "answer:5:t7 abandon");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "bye-ok end");
 	assert_int_equal(t.out.a[0].term, TERM + 1);
 	bed_in(&t, BACKUP_ABANDONING);
-	assert_string_equal(feed(&t, BEV_ABANDONED, 0), "bye-ok end");
+	assert_string_equal(backup_bed_feed(&t, BEV_ABANDONED, 0), "bye-ok end");
 	assert_int_equal(t.out.a[0].term, TERM);
 }
 
 static void forced(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	/* What was acknowledged last may still be let out: not before that is over. */
 	bed_in(&t, BACKUP_STANDING);
@@ -249,9 +192,9 @@ static void forced(void **state)
 			    "answer:0:t7 drop-partial persist-term:8");
 	assert_int_equal(t.b.state, BACKUP_ACTIVATING);
 	assert_false(backup_may_run(&t.b));
-	assert_string_equal(feed(&t, BEV_EPOCH_COMPLETE, 3), "");
-	assert_string_equal(wait(&t, 999 * MS), "");
-	assert_string_equal(wait(&t, 1 * MS), "activate");
+	assert_string_equal(backup_bed_feed(&t, BEV_EPOCH_COMPLETE, 3), "");
+	assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+	assert_string_equal(backup_bed_wait(&t, 1 * MS), "activate");
 	assert_true(backup_may_run(&t.b));
 	assert_true(t.now == START + 1010 * MS);
 
@@ -275,30 +218,30 @@ static void forced(void **state)
 /* P3: a clock that jumps, before the decision or after it, ends nothing that the primary may still do. */
 static void a_jump_ends_no_lease(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	for (int late = 0; late < 2; late++) {
 		bed_in(&t, BACKUP_STANDING);
 		if (!late) {
 			t.now += 3600000 * MS;
-			assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
+			assert_string_equal(backup_bed_feed(&t, BEV_HEARTBEAT, 0), "");
 		}
 		assert_string_equal(failover(&t, true), "persist-term:8 ask-vote:8");
 		vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1);
 		assert_int_equal(t.b.state, BACKUP_ACTIVATING);
 		if (late) {
-			assert_string_equal(wait(&t, 500 * MS), "");
+			assert_string_equal(backup_bed_wait(&t, 500 * MS), "");
 			t.now += 3600000 * MS;
-			assert_string_equal(feed(&t, BEV_TICK, 0), "");
+			assert_string_equal(backup_bed_feed(&t, BEV_TICK, 0), "");
 		}
-		assert_string_equal(wait(&t, 999 * MS), "");
-		assert_string_equal(wait(&t, 1 * MS), "activate");
+		assert_string_equal(backup_bed_wait(&t, 999 * MS), "");
+		assert_string_equal(backup_bed_wait(&t, 1 * MS), "activate");
 	}
 }
 
 static void not_forced(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, BACKUP_STANDING);
 	assert_string_equal(failover(&t, false), "answer:2:t7");
@@ -314,38 +257,38 @@ static void not_forced(void **state)
 
 	bed_asking(&t);
 	failover(&t, false);
-	feed(&t, BEV_HEARTBEAT, 0);
+	backup_bed_feed(&t, BEV_HEARTBEAT, 0);
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "answer:2:t7");
 
 	bed_asking(&t);
 	failover(&t, false);
-	assert_string_equal(feed(&t, BEV_SUPERSEDE, 0), "answer:5:t7 abandon");
+	assert_string_equal(backup_bed_feed(&t, BEV_SUPERSEDE, 0), "answer:5:t7 abandon");
 }
 
 static void handed_over(void **state)
 {
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, BACKUP_STANDING);
-	assert_string_equal(feed(&t, BEV_HANDOVER, 1), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_feed(&t, BEV_HANDOVER, 1), "persist-term:8 ask-vote:8");
 	/* It lets nothing out any more: nothing has to be waited for. */
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
 			    "drop-partial persist-term:8 activate");
 
 	bed_in(&t, BACKUP_STANDING);
-	feed(&t, BEV_HANDOVER, 1);
+	backup_bed_feed(&t, BEV_HANDOVER, 1);
 	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "");
-	assert_string_equal(wait(&t, 500 * MS), "");
-	assert_string_equal(feed(&t, BEV_HEARTBEAT, 0), "");
-	assert_string_equal(wait(&t, 500 * MS), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_wait(&t, 500 * MS), "");
+	assert_string_equal(backup_bed_feed(&t, BEV_HEARTBEAT, 0), "");
+	assert_string_equal(backup_bed_wait(&t, 500 * MS), "persist-term:8 ask-vote:8");
 	/* With the session ends what was handed over in it. */
-	assert_string_equal(feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
+	assert_string_equal(backup_bed_feed(&t, BEV_LINK_DOWN, 0), "drop-partial");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1), "");
 	assert_int_equal(t.b.state, BACKUP_STANDING);
 
 	/* Who hands over must not wait for what will not be. */
 	bed_in(&t, BACKUP_STANDING);
-	feed(&t, BEV_HANDOVER, 1);
+	backup_bed_feed(&t, BEV_HANDOVER, 1);
 	assert_string_equal(vote(&t, VOTE_REFUSED, TERM + 1, TERM + 1), "disconnect drop-partial");
 }
 
@@ -353,15 +296,15 @@ static void handed_over(void **state)
 static void moved(void **state)
 {
 	const struct backup_event planned = {.type = BEV_HANDOVER, .epoch = 1, .planned = true};
-	struct bed t;
+	struct backup_bed t;
 
 	bed_in(&t, BACKUP_STANDING);
-	assert_string_equal(step(&t, &planned), "persist-term:8 ask-vote:8");
+	assert_string_equal(backup_bed_step(&t, &planned), "persist-term:8 ask-vote:8");
 	assert_string_equal(vote(&t, VOTE_GRANTED, TERM + 1, TERM + 1),
 			    "drop-partial persist-term:8 activate");
 	assert_true(backup_heartbeats(&t.b));
 	bed_in(&t, BACKUP_STANDING);
-	step(&t, &planned);
+	backup_bed_step(&t, &planned);
 	assert_string_equal(vote(&t, VOTE_UNKNOWN, TERM + 1, 0), "disconnect drop-partial");
 	assert_int_equal(t.b.state, BACKUP_STANDING);
 	assert_false(t.b.takes_over);

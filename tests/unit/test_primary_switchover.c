@@ -3,127 +3,86 @@
 #include "tests/lib/test.h"
 
 #include <stdio.h>
-#include <string.h>
 
-#include "lib/err.h"
 #include "replicator/primary.h"
+#include "tests/lib/core_bed.h"
 
-#define MS UINT64_C(1000000)
-#define TERM 7
+#define TERM BED_TERM
 #define FAILURE (1000 * MS)
 #define BYE (10000 * MS)
 
-struct bed {
-	struct primary p;
-	uint64_t now;
-	char text[256];
-};
-
-static const char *step(struct bed *b, const struct primary_event *ev)
+static int show(const struct primary_action *a, char *out, size_t size)
 {
-	struct primary_actions out;
-	size_t n = 0;
-
-	primary_step(&b->p, b->now, ev, &out);
-	b->text[0] = '\0';
-	for (unsigned int i = 0; i < out.n; i++) {
-		const struct primary_action *a = &out.a[i];
-
-		n += snprintf(b->text + n, sizeof(b->text) - n, "%s%s", i ? " " : "",
-			      primary_action_name(a->type));
-		if (a->type == PACT_CHECKPOINT)
-			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d%s", (int)a->epoch,
-				      a->last ? "!" : "");
-		if (a->type == PACT_RELEASE)
-			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d", (int)a->epoch);
-		if (a->type == PACT_SEND_HANDOVER)
-			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d%s", (int)a->epoch,
-				      a->planned ? "!" : "");
-	}
-	return b->text;
+	if (a->type == PACT_CHECKPOINT)
+		return snprintf(out, size, ":%d%s", (int)a->epoch, a->last ? "!" : "");
+	if (a->type == PACT_RELEASE)
+		return snprintf(out, size, ":%d", (int)a->epoch);
+	if (a->type == PACT_SEND_HANDOVER)
+		return snprintf(out, size, ":%d%s", (int)a->epoch, a->planned ? "!" : "");
+	return 0;
 }
 
-static const char *feed(struct bed *b, enum primary_event_type type, uint64_t epoch)
-{
-	const struct primary_event ev = {.type = type, .epoch = epoch, .term = TERM};
-
-	return step(b, &ev);
-}
-
-static const char *guest_event(struct bed *b, enum leave_reason leave)
+static const char *guest_event(struct primary_bed *b, enum leave_reason leave)
 {
 	const struct primary_event ev = {.type = PEV_GUEST_EVENT, .leave = leave};
 
-	return step(b, &ev);
+	return primary_bed_step(b, &ev);
 }
 
 /* Time passes, the peer is heard meanwhile. What was said first, or nothing. */
-static const char *wait_heard(struct bed *b, uint64_t ns)
+static const char *wait_heard(struct primary_bed *b, uint64_t ns)
 {
 	uint64_t end = b->now + ns;
 	const char *said = "";
 
 	while (b->now < end && !*said) {
 		b->now += 50 * MS;
-		said = feed(b, PEV_HEARTBEAT, 0);
+		said = primary_bed_feed(b, PEV_HEARTBEAT, 0);
 	}
 	return said;
 }
 
 /* Protected, epochs 0 and 1 acknowledged, 2 taken and sent. */
-static void protect(struct bed *b, enum peer_loss_policy policy, bool disks)
+static void protect(struct primary_bed *b, enum peer_loss_policy policy, bool disks)
 {
-	const struct timing_conf tc = {.heartbeat_period_ns = 100 * MS,
-				       .failure_timeout_ns = FAILURE,
-				       .epoch_period_ns = 50 * MS};
-	struct primary_conf conf = {.policy = policy,
-				    .term = TERM,
-				    .arena_pages = 1000,
-				    .max_outstanding = 3,
-				    .disks = disks};
-	struct err e = ERR_INIT;
-
-	assert_int_equal(timing_check(&tc, &e), 0);
-	timing_derive(&conf.timing, &tc);
-	b->now = 1000 * MS;
-	primary_init(&b->p, &conf, b->now);
-	feed(b, PEV_TICK, 0);
-	feed(b, PEV_LINK_UP, 0);
-	feed(b, PEV_DISKS_SYNCED, 0);
-	feed(b, PEV_COPY_DONE, 0);
+	primary_bed_start(b, (struct primary_conf){.policy = policy, .disks = disks}, show);
+	primary_bed_feed(b, PEV_TICK, 0);
+	primary_bed_feed(b, PEV_LINK_UP, 0);
+	primary_bed_feed(b, PEV_DISKS_SYNCED, 0);
+	primary_bed_feed(b, PEV_COPY_DONE, 0);
 	for (uint64_t n = 0; n < 3; n++) {
-		feed(b, PEV_CHECKPOINT_TAKEN, n);
-		feed(b, PEV_EPOCH_SENT, n);
+		primary_bed_feed(b, PEV_CHECKPOINT_TAKEN, n);
+		primary_bed_feed(b, PEV_EPOCH_SENT, n);
 		if (n < 2)
-			feed(b, PEV_ACK, n);
+			primary_bed_feed(b, PEV_ACK, n);
 		if (n == 2)
 			break;
 		b->now += 50 * MS;
-		feed(b, PEV_HEARTBEAT, 0);
+		primary_bed_feed(b, PEV_HEARTBEAT, 0);
 		assert_true(b->p.checkpointing);
 	}
 	assert_int_equal(b->p.state, PRIMARY_PROTECTED);
 }
 
 /* ... and a switchover has come to its last checkpoint, which is taken. */
-static void park(struct bed *b, enum peer_loss_policy policy, bool disks)
+static void park(struct primary_bed *b, enum peer_loss_policy policy, bool disks)
 {
 	protect(b, policy, disks);
-	feed(b, PEV_SWITCHOVER, 0);
+	primary_bed_feed(b, PEV_SWITCHOVER, 0);
 	b->now += 50 * MS;
-	assert_string_equal(feed(b, PEV_ACK, 2), "release:2 checkpoint:3!");
-	assert_string_equal(feed(b, PEV_CHECKPOINT_TAKEN, 3), "");
+	assert_string_equal(primary_bed_feed(b, PEV_ACK, 2), "release:2 checkpoint:3!");
+	assert_string_equal(primary_bed_feed(b, PEV_CHECKPOINT_TAKEN, 3), "");
 	assert_true(b->p.parked);
 }
 
 /* ... and the peer was asked to take it. */
-static void hand_over(struct bed *b, enum peer_loss_policy policy, bool disks)
+static void hand_over(struct primary_bed *b, enum peer_loss_policy policy, bool disks)
 {
 	const bool durable = policy == POLICY_PRIMARY_WINS;
 
 	park(b, policy, disks);
-	feed(b, PEV_EPOCH_SENT, 3);
-	assert_string_equal(feed(b, PEV_ACK, 3),
+	primary_bed_feed(b, PEV_EPOCH_SENT, 3);
+	assert_string_equal(primary_bed_feed(b, PEV_ACK, 3),
 			    durable ? "release:3 persist-handover send-handover:3!"
 				    : "release:3 send-handover:3!");
 	assert_int_equal(b->p.state, PRIMARY_HANDING);
@@ -134,32 +93,32 @@ static void hand_over(struct bed *b, enum peer_loss_policy policy, bool disks)
 static void a_move(void **state)
 {
 	const struct primary_event taken_over = {.type = PEV_PEER_ACTIVATED, .term = TERM + 1};
-	struct bed b;
+	struct primary_bed b;
 
 	for (int policy = POLICY_HOLD; policy <= POLICY_ARBITER; policy++) {
 		hand_over(&b, policy, true);
 		assert_true(primary_heartbeats(&b.p));
 		assert_false(primary_is_protected(&b.p, b.now));
-		assert_string_equal(feed(&b, PEV_ACK, 4), "");
+		assert_string_equal(primary_bed_feed(&b, PEV_ACK, 4), "");
 		assert_string_equal(wait_heard(&b, 5000 * MS), "");
-		assert_string_equal(step(&b, &taken_over), "disconnect destroy-guest");
+		assert_string_equal(primary_bed_step(&b, &taken_over), "disconnect destroy-guest");
 		assert_true(b.p.parked);
-		assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "");
-		assert_string_equal(feed(&b, PEV_GUEST_GONE_DONE, 0), "end");
+		assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0), "");
+		assert_string_equal(primary_bed_feed(&b, PEV_GUEST_GONE_DONE, 0), "end");
 	}
 }
 
 /* P4: the guest pays for one epoch: all others are acknowledged before, and none is begun meanwhile. */
 static void the_last_one_waits_for_the_others(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	protect(&b, POLICY_HOLD, false);
-	assert_string_equal(feed(&b, PEV_SWITCHOVER, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_SWITCHOVER, 0), "");
 	assert_string_equal(wait_heard(&b, 500 * MS), "");
-	assert_string_equal(feed(&b, PEV_ACK, 2), "release:2 checkpoint:3!");
-	feed(&b, PEV_CHECKPOINT_TAKEN, 3);
-	feed(&b, PEV_EPOCH_SENT, 3);
+	assert_string_equal(primary_bed_feed(&b, PEV_ACK, 2), "release:2 checkpoint:3!");
+	primary_bed_feed(&b, PEV_CHECKPOINT_TAKEN, 3);
+	primary_bed_feed(&b, PEV_EPOCH_SENT, 3);
 	assert_string_equal(wait_heard(&b, 500 * MS), "");
 	/* Still protected: the peer has all but this epoch, and is heard. */
 	assert_true(primary_is_protected(&b.p, b.now));
@@ -167,24 +126,24 @@ static void the_last_one_waits_for_the_others(void **state)
 
 static void refused(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	protect(&b, POLICY_HOLD, false);
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_MAY);
 	b.now += 300 * MS;
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_SUSPECT);
-	feed(&b, PEV_SWITCHOVER, 0);
+	primary_bed_feed(&b, PEV_SWITCHOVER, 0);
 	assert_false(b.p.moving);
 	protect(&b, POLICY_HOLD, false);
-	feed(&b, PEV_SWITCHOVER, 0);
+	primary_bed_feed(&b, PEV_SWITCHOVER, 0);
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_BUSY);
-	feed(&b, PEV_UNPROTECT, 0);
+	primary_bed_feed(&b, PEV_UNPROTECT, 0);
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_LEAVING);
 	protect(&b, POLICY_HOLD, false);
-	feed(&b, PEV_LINK_DOWN, 0);
+	primary_bed_feed(&b, PEV_LINK_DOWN, 0);
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_NOT_PROTECTED);
 	protect(&b, POLICY_HOLD, true);
-	feed(&b, PEV_DISK_ERROR, 0);
+	primary_bed_feed(&b, PEV_DISK_ERROR, 0);
 	assert_int_equal(primary_may_switch_over(&b.p, b.now), SWITCHOVER_HANDED);
 	for (int r = SWITCHOVER_NOT_PROTECTED; r <= SWITCHOVER_BUSY; r++)
 		assert_true(*switchover_refusal_text(r));
@@ -194,63 +153,65 @@ static void refused(void **state)
 
 static void it_does_not_suspend(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	protect(&b, POLICY_HOLD, false);
-	feed(&b, PEV_SWITCHOVER, 0);
+	primary_bed_feed(&b, PEV_SWITCHOVER, 0);
 	b.now += 50 * MS;
-	feed(&b, PEV_ACK, 2);
-	assert_string_equal(feed(&b, PEV_CHECKPOINT_ABORTED, 3), "");
+	primary_bed_feed(&b, PEV_ACK, 2);
+	assert_string_equal(primary_bed_feed(&b, PEV_CHECKPOINT_ABORTED, 3), "");
 	b.now += 50 * MS;
-	assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "checkpoint:3!");
+	assert_string_equal(primary_bed_feed(&b, PEV_HEARTBEAT, 0), "checkpoint:3!");
 	for (int i = 0; i < 3; i++) {
-		feed(&b, PEV_CHECKPOINT_ABORTED, 3);
+		primary_bed_feed(&b, PEV_CHECKPOINT_ABORTED, 3);
 		b.now += 50 * MS;
-		feed(&b, PEV_HEARTBEAT, 0);
+		primary_bed_feed(&b, PEV_HEARTBEAT, 0);
 	}
-	assert_string_equal(feed(&b, PEV_CHECKPOINT_ABORTED, 3), "send-bye switchover-failed");
+	assert_string_equal(primary_bed_feed(&b, PEV_CHECKPOINT_ABORTED, 3),
+			    "send-bye switchover-failed");
 }
 
 /* The last checkpoint never comes, because an older epoch is not acknowledged. */
 static void it_takes_too_long(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	protect(&b, POLICY_HOLD, false);
-	feed(&b, PEV_SWITCHOVER, 0);
+	primary_bed_feed(&b, PEV_SWITCHOVER, 0);
 	b.p.moving_since_ns -= BYE;
 	b.now += MS;
 	assert_true(primary_next_deadline(&b.p) <= b.now);
-	assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "switchover-failed");
+	assert_string_equal(primary_bed_feed(&b, PEV_HEARTBEAT, 0), "switchover-failed");
 	assert_int_equal(b.p.state, PRIMARY_PROTECTED);
 	/* It goes on as before. */
 	b.now += 50 * MS;
-	assert_string_equal(feed(&b, PEV_ACK, 2), "release:2 checkpoint:3");
+	assert_string_equal(primary_bed_feed(&b, PEV_ACK, 2), "release:2 checkpoint:3");
 }
 
 /* P4: whatever ends it, a parked guest goes on. */
 static void parked_and_given_up(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	park(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "resume switchover-failed disks-leave");
+	assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0),
+			    "resume switchover-failed disks-leave");
 	assert_int_equal(b.p.state, PRIMARY_LOST);
 	park(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_UNPROTECT, 0),
+	assert_string_equal(primary_bed_feed(&b, PEV_UNPROTECT, 0),
 			    "send-bye resume switchover-failed disks-leave");
 	park(&b, POLICY_HOLD, true);
 	assert_string_equal(guest_event(&b, LEAVE_RESYNC),
 			    "send-bye resume switchover-failed disks-leave");
 	park(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_DISK_DROPPED, 0),
+	assert_string_equal(primary_bed_feed(&b, PEV_DISK_DROPPED, 0),
 			    "send-bye resume switchover-failed disks-leave");
 	/* The VM is handed over after all, for another reason. */
 	park(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_DISK_ERROR, 0), "resume send-handover:2");
+	assert_string_equal(primary_bed_feed(&b, PEV_DISK_ERROR, 0), "resume send-handover:2");
 	assert_true(b.p.moving);
 	park(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_ACK, 9),
+	assert_string_equal(primary_bed_feed(&b, PEV_ACK, 9),
 			    "disconnect resume switchover-failed disks-leave");
 }
 
@@ -258,7 +219,7 @@ static void parked_and_given_up(void **state)
 static void parked_behind_a_stall(void **state)
 {
 	uint64_t parked;
-	struct bed b;
+	struct primary_bed b;
 
 	park(&b, POLICY_HOLD, false);
 	parked = b.now;
@@ -266,7 +227,7 @@ static void parked_behind_a_stall(void **state)
 	assert_true(b.now - parked <= FAILURE + 50 * MS);
 	/* Sent, and not acknowledged. */
 	park(&b, POLICY_HOLD, false);
-	feed(&b, PEV_EPOCH_SENT, 3);
+	primary_bed_feed(&b, PEV_EPOCH_SENT, 3);
 	parked = b.now;
 	assert_string_equal(wait_heard(&b, 60000 * MS), "disconnect resume switchover-failed");
 	assert_true(b.now - parked <= FAILURE);
@@ -276,19 +237,21 @@ static void parked_behind_a_stall(void **state)
 static void taken_too_late(void **state)
 {
 	const struct primary_event activated = {.type = PEV_PEER_ACTIVATED, .term = TERM + 1};
-	struct bed b;
+	struct primary_bed b;
 
 	for (int i = 0; i < 2; i++) {
 		protect(&b, POLICY_HOLD, false);
-		feed(&b, PEV_SWITCHOVER, 0);
+		primary_bed_feed(&b, PEV_SWITCHOVER, 0);
 		b.now += 50 * MS;
-		feed(&b, PEV_ACK, 2);
+		primary_bed_feed(&b, PEV_ACK, 2);
 		if (i == 0)
-			assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "switchover-failed");
+			assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0),
+					    "switchover-failed");
 		else
-			step(&b, &activated);
+			primary_bed_step(&b, &activated);
 		/* Who is deposed does not run again. */
-		assert_string_equal(feed(&b, PEV_CHECKPOINT_TAKEN, 3), i == 0 ? "resume" : "");
+		assert_string_equal(primary_bed_feed(&b, PEV_CHECKPOINT_TAKEN, 3),
+				    i == 0 ? "resume" : "");
 	}
 }
 
@@ -297,14 +260,15 @@ static void taken_too_late(void **state)
 static void the_peer_is_lost(void **state)
 {
 	uint64_t since;
-	struct bed b;
+	struct primary_bed b;
 
 	hand_over(&b, POLICY_HOLD, true);
-	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "resume switchover-failed disks-leave");
+	assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0),
+			    "resume switchover-failed disks-leave");
 	assert_true(b.p.held && b.p.handed);
 	hand_over(&b, POLICY_HOLD, true);
 	for (since = b.now; b.p.state == PRIMARY_HANDING; b.now += 50 * MS)
-		feed(&b, PEV_TICK, 0);
+		primary_bed_feed(&b, PEV_TICK, 0);
 	assert_string_equal(b.text, "disconnect resume switchover-failed disks-leave");
 	assert_true(b.now - since <= FAILURE + 50 * MS);
 	/* It lives, and says nothing. */
@@ -319,21 +283,21 @@ static void the_peer_is_lost(void **state)
 static void held_until_it_is_certain(void **state)
 {
 	const struct primary_event taken_over = {.type = PEV_PEER_ACTIVATED, .term = TERM + 1};
-	struct bed b;
+	struct primary_bed b;
 
 	for (int i = 0; i < 2; i++) {
 		hand_over(&b, POLICY_PRIMARY_WINS, true);
-		feed(&b, PEV_LINK_DOWN, 0);
+		primary_bed_feed(&b, PEV_LINK_DOWN, 0);
 		for (int k = 0; k < 100; k++) {
 			b.now += 500 * MS;
-			feed(&b, PEV_TICK, 0);
+			primary_bed_feed(&b, PEV_TICK, 0);
 			assert_true(b.p.held && !b.p.alone_decided);
 		}
 		assert_true(b.p.connecting);
 		if (i)
-			assert_string_equal(step(&b, &taken_over), "destroy-guest");
+			assert_string_equal(primary_bed_step(&b, &taken_over), "destroy-guest");
 		else
-			assert_string_equal(feed(&b, PEV_LINK_UP, 0),
+			assert_string_equal(primary_bed_feed(&b, PEV_LINK_UP, 0),
 					    "persist-handover open-output");
 	}
 }

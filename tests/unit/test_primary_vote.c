@@ -6,111 +6,52 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/err.h"
 #include "replicator/primary.h"
+#include "tests/lib/core_bed.h"
 
-#define MS UINT64_C(1000000)
-#define START (UINT64_C(1000) * MS)
-#define TERM 7
+#define START BED_START
+#define TERM BED_TERM
 
-struct bed {
-	struct primary p;
-	struct primary_actions out;
-	uint64_t now;
-	char text[256];
-};
-
-static void describe(struct bed *b)
+static int show(const struct primary_action *a, char *out, size_t size)
 {
-	size_t n = 0;
-
-	b->text[0] = '\0';
-	for (unsigned int i = 0; i < b->out.n; i++) {
-		const struct primary_action *a = &b->out.a[i];
-
-		n += snprintf(b->text + n, sizeof(b->text) - n, "%s%s", i ? " " : "",
-			      primary_action_name(a->type));
-		if (a->type == PACT_PERSIST_TERM)
-			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d:%d", (int)a->term,
-				      (int)a->asked);
-		if (a->type == PACT_ASK_VOTE || a->type == PACT_CONNECT)
-			n += snprintf(b->text + n, sizeof(b->text) - n, ":%d", (int)a->term);
-	}
+	if (a->type == PACT_PERSIST_TERM)
+		return snprintf(out, size, ":%d:%d", (int)a->term, (int)a->asked);
+	if (a->type == PACT_ASK_VOTE || a->type == PACT_CONNECT)
+		return snprintf(out, size, ":%d", (int)a->term);
+	return 0;
 }
 
-static const char *step(struct bed *b, const struct primary_event *ev)
-{
-	primary_step(&b->p, b->now, ev, &b->out);
-	describe(b);
-	return b->text;
-}
-
-static const char *feed(struct bed *b, enum primary_event_type type, uint64_t epoch)
-{
-	const struct primary_event ev = {.type = type, .epoch = epoch, .term = TERM};
-
-	return step(b, &ev);
-}
-
-static const char *link_up(struct bed *b, uint64_t term)
+static const char *link_up(struct primary_bed *b, uint64_t term)
 {
 	const struct primary_event ev = {.type = PEV_LINK_UP, .term = term};
 
-	return step(b, &ev);
+	return primary_bed_step(b, &ev);
 }
 
-static const char *vote(struct bed *b, enum vote v, uint64_t asked, uint64_t term)
+static const char *vote(struct primary_bed *b, enum vote v, uint64_t asked, uint64_t term)
 {
 	const struct primary_event ev = {.type = PEV_VOTE, .vote = v, .asked = asked, .term = term};
 
-	return step(b, &ev);
+	return primary_bed_step(b, &ev);
 }
 
-static const char *unprotect(struct bed *b, bool force)
+static const char *unprotect(struct primary_bed *b, bool force)
 {
 	const struct primary_event ev = {.type = PEV_UNPROTECT, .force = force};
 
-	return step(b, &ev);
+	return primary_bed_step(b, &ev);
 }
 
-/* Time passes for somebody who is always awake, until something is said. */
-static const char *wait(struct bed *b, uint64_t ns)
+static void bed_init(struct primary_bed *b, struct primary_conf conf)
 {
-	uint64_t end = b->now + ns;
-	const char *said = "";
-
-	while (b->now < end && !*said) {
-		uint64_t d = primary_next_deadline(&b->p);
-
-		b->now = d < end ? d : end;
-		said = feed(b, PEV_TICK, 0);
-	}
-	return said;
-}
-
-static void bed_init(struct bed *b, struct primary_conf conf)
-{
-	const struct timing_conf tc = {
-		.heartbeat_period_ns = 100 * MS,
-		.failure_timeout_ns = 1000 * MS,
-		.epoch_period_ns = 50 * MS,
-	};
-	struct err e = ERR_INIT;
-
 	conf.policy = POLICY_ARBITER;
-	conf.term = TERM;
-	conf.arena_pages = 1000;
-	conf.max_outstanding = 3;
-	assert_int_equal(timing_check(&tc, &e), 0);
-	timing_derive(&conf.timing, &tc);
-	b->now = START;
-	primary_init(&b->p, &conf, b->now);
+	primary_bed_start(b, conf, show);
 }
 
-static void bed_in(struct bed *b, enum primary_state state)
+static void bed_in(struct primary_bed *b, enum primary_state state)
 {
 	bed_init(b, (struct primary_conf){.disks = false});
-	feed(b, PEV_TICK, 0);
+	primary_bed_feed(b, PEV_TICK, 0);
 	if (state == PRIMARY_CONNECTING)
 		return;
 	if (state == PRIMARY_ENDED) {
@@ -120,32 +61,32 @@ static void bed_in(struct bed *b, enum primary_state state)
 	link_up(b, TERM);
 	if (state == PRIMARY_COPYING)
 		return;
-	feed(b, PEV_COPY_DONE, 0);
-	feed(b, PEV_CHECKPOINT_TAKEN, 0);
-	feed(b, PEV_EPOCH_SENT, 0);
+	primary_bed_feed(b, PEV_COPY_DONE, 0);
+	primary_bed_feed(b, PEV_CHECKPOINT_TAKEN, 0);
+	primary_bed_feed(b, PEV_EPOCH_SENT, 0);
 	if (state == PRIMARY_SYNCING)
 		return;
-	feed(b, PEV_ACK, 0);
+	primary_bed_feed(b, PEV_ACK, 0);
 	if (state == PRIMARY_LOST)
-		feed(b, PEV_LINK_DOWN, 0);
+		primary_bed_feed(b, PEV_LINK_DOWN, 0);
 	if (state == PRIMARY_LEAVING)
 		unprotect(b, false);
 	if (state == PRIMARY_HANDING)
-		feed(b, PEV_DISK_ERROR, 0);
+		primary_bed_feed(b, PEV_DISK_ERROR, 0);
 	if (state == PRIMARY_DEPOSED) {
 		const struct primary_event ev = {.type = PEV_PEER_ACTIVATED, .term = TERM + 1};
 
-		step(b, &ev);
+		primary_bed_step(b, &ev);
 	}
 	assert_int_equal(b->p.state, state);
 }
 
 /* LOST, silent, the question under way, no attempt to connect. */
-static void bed_asking(struct bed *b)
+static void bed_asking(struct primary_bed *b)
 {
 	bed_in(b, PRIMARY_LOST);
-	assert_string_equal(wait(b, 200 * MS), "connect:7");
-	assert_string_equal(wait(b, 5000 * MS), "persist-term:7:8 ask-vote:8");
+	assert_string_equal(primary_bed_wait(b, 200 * MS), "connect:7");
+	assert_string_equal(primary_bed_wait(b, 5000 * MS), "persist-term:7:8 ask-vote:8");
 }
 
 /* ---- */
@@ -156,7 +97,7 @@ static void only_who_asks_is_answered(void **state)
 
 	for (int s = 0; s <= PRIMARY_ENDED; s++) {
 		for (size_t v = 0; v < ARRAY_SIZE(votes); v++) {
-			struct bed b;
+			struct primary_bed b;
 
 			bed_in(&b, s);
 			assert_string_equal(vote(&b, votes[v], TERM + 1, TERM + 1), "");
@@ -169,21 +110,21 @@ static void only_who_asks_is_answered(void **state)
 
 static void asks_after_the_failure_timeout(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_LOST);
-	assert_string_equal(wait(&b, 999 * MS), "connect:7");
+	assert_string_equal(primary_bed_wait(&b, 999 * MS), "connect:7");
 	assert_true(b.now < START + 999 * MS);
-	assert_string_equal(wait(&b, START + 999 * MS - b.now), "");
-	assert_string_equal(wait(&b, 2 * MS), "persist-term:7:8 ask-vote:8");
+	assert_string_equal(primary_bed_wait(&b, START + 999 * MS - b.now), "");
+	assert_string_equal(primary_bed_wait(&b, 2 * MS), "persist-term:7:8 ask-vote:8");
 	assert_true(b.p.held);
 	/* One question at a time. */
-	assert_string_equal(wait(&b, 60000 * MS), "");
+	assert_string_equal(primary_bed_wait(&b, 60000 * MS), "");
 }
 
 static void granted(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1),
@@ -191,16 +132,16 @@ static void granted(void **state)
 	assert_int_equal(b.p.state, PRIMARY_CONNECTING);
 	assert_false(primary_heartbeats(&b.p));
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1), "");
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "");
-	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0), "");
 	/* The next session has the new term, and is asked for the one after. */
-	assert_string_equal(wait(&b, 10000 * MS), "connect:8");
+	assert_string_equal(primary_bed_wait(&b, 10000 * MS), "connect:8");
 	assert_string_equal(link_up(&b, TERM + 1), "persist-term:8:8 start-copy");
 }
 
 static void refused(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
 	assert_true(primary_heartbeats(&b.p));
@@ -211,32 +152,33 @@ static void refused(void **state)
 	assert_false(primary_heartbeats(&b.p));
 	/* A refusal is for good: nothing that the arbiter says later counts in this session. */
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1), "");
-	assert_string_equal(wait(&b, 60000 * MS), "");
-	assert_string_equal(feed(&b, PEV_LINK_DOWN, 0), "");
-	assert_string_equal(wait(&b, 200 * MS), "connect:8");
+	assert_string_equal(primary_bed_wait(&b, 60000 * MS), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_LINK_DOWN, 0), "");
+	assert_string_equal(primary_bed_wait(&b, 200 * MS), "connect:8");
 }
 
 /* P4: only the peer's word destroys. */
 static void outvoted_and_then(void **state)
 {
 	const struct primary_event gone = {.type = PEV_PEER_ACTIVATED, .term = TERM + 1};
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
 	vote(&b, VOTE_REFUSED, TERM + 1, TERM + 1);
-	assert_string_equal(step(&b, &gone), "destroy-guest");
+	assert_string_equal(primary_bed_step(&b, &gone), "destroy-guest");
 
 	bed_asking(&b);
 	vote(&b, VOTE_REFUSED, TERM + 1, TERM + 1);
 	assert_string_equal(link_up(&b, TERM + 1), "open-output");
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "persist-term:8:8 start-copy");
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0),
+			    "persist-term:8:8 start-copy");
 	assert_false(b.p.outvoted);
 }
 
 /* A refusal that is older than the question says nothing. */
 static void an_old_refusal(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
 	assert_string_equal(vote(&b, VOTE_REFUSED, TERM + 1, TERM), "");
@@ -246,23 +188,23 @@ static void an_old_refusal(void **state)
 }
 
 /* The next question; the attempts to connect meanwhile fail. */
-static void next_question(struct bed *b)
+static void next_question(struct primary_bed *b)
 {
 	for (int i = 0; i < 100 && !b->p.asking; i++) {
-		if (strstr(wait(b, 100 * MS), "connect"))
-			feed(b, PEV_LINK_DOWN, 0);
+		if (strstr(primary_bed_wait(b, 100 * MS), "connect"))
+			primary_bed_feed(b, PEV_LINK_DOWN, 0);
 	}
 	assert_true(b->p.asking);
 }
 
 static void unknown_is_asked_again(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 	uint64_t asked;
 
 	bed_asking(&b);
 	asked = b.now;
-	feed(&b, PEV_LINK_DOWN, 0);
+	primary_bed_feed(&b, PEV_LINK_DOWN, 0);
 	vote(&b, VOTE_UNKNOWN, TERM + 1, 0);
 	assert_true(b.p.held && !b.p.asking && !b.p.outvoted);
 	next_question(&b);
@@ -279,30 +221,31 @@ static void unknown_is_asked_again(void **state)
 /* The peer was heard: no need to go alone. The vote is not lost: it is asked for again, and given again. */
 static void heard_before_the_answer(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
-	assert_string_equal(feed(&b, PEV_HEARTBEAT, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_HEARTBEAT, 0), "");
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1), "");
 	assert_int_equal(b.p.state, PRIMARY_LOST);
 	assert_true(b.p.conf.term == TERM);
-	assert_string_equal(wait(&b, 999 * MS), "");
-	assert_string_equal(wait(&b, 2 * MS), "persist-term:7:8 ask-vote:8");
+	assert_string_equal(primary_bed_wait(&b, 999 * MS), "");
+	assert_string_equal(primary_bed_wait(&b, 2 * MS), "persist-term:7:8 ask-vote:8");
 }
 
 /* ... under a new session it is of no use, and the next question is for the next term. */
 static void a_new_session_before_the_answer(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_LOST);
 	next_question(&b);
-	assert_string_equal(wait(&b, 200 * MS), "connect:8");
+	assert_string_equal(primary_bed_wait(&b, 200 * MS), "connect:8");
 	assert_string_equal(link_up(&b, TERM + 1), "open-output");
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1), "");
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "persist-term:8:8 start-copy");
-	feed(&b, PEV_COPY_DONE, 0);
-	feed(&b, PEV_LINK_DOWN, 0);
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0),
+			    "persist-term:8:8 start-copy");
+	primary_bed_feed(&b, PEV_COPY_DONE, 0);
+	primary_bed_feed(&b, PEV_LINK_DOWN, 0);
 	assert_int_equal(b.p.state, PRIMARY_LOST);
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1), "");
 	next_question(&b);
@@ -312,32 +255,32 @@ static void a_new_session_before_the_answer(void **state)
 /* HELLO left under the old term, the vote for the new one came first: that session would not fit. */
 static void an_overtaken_session(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_asking(&b);
 	vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1);
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0), "");
 	assert_string_equal(link_up(&b, TERM), "disconnect");
 	assert_int_equal(b.p.state, PRIMARY_CONNECTING);
 	assert_true(b.p.conf.term == TERM + 1);
-	feed(&b, PEV_LINK_DOWN, 0);
-	assert_string_equal(wait(&b, 10000 * MS), "connect:8");
+	primary_bed_feed(&b, PEV_LINK_DOWN, 0);
+	assert_string_equal(primary_bed_wait(&b, 10000 * MS), "connect:8");
 
 	/* Even if there is no vote yet: the peer has stood down, so the output may go. */
 	bed_asking(&b);
 	assert_string_equal(link_up(&b, TERM), "disconnect open-output");
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "");
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0), "");
 	assert_int_equal(b.p.state, PRIMARY_CONNECTING);
 }
 
 /* A worker that died with a vote under way asks for the same term again. */
 static void adopts_with_a_vote_under_way(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_init(&b, (struct primary_conf){.adopt = true, .asked = TERM + 1});
-	assert_string_equal(feed(&b, PEV_TICK, 0), "connect:8");
-	assert_string_equal(wait(&b, 5000 * MS), "persist-term:7:8 ask-vote:8");
+	assert_string_equal(primary_bed_feed(&b, PEV_TICK, 0), "connect:8");
+	assert_string_equal(primary_bed_wait(&b, 5000 * MS), "persist-term:7:8 ask-vote:8");
 	assert_true(b.now == START + 1000 * MS);
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1),
 			    "persist-term:8:8 open-output");
@@ -345,25 +288,25 @@ static void adopts_with_a_vote_under_way(void **state)
 
 static void the_operator_asks_first(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	/* At once, whatever was heard. */
 	bed_in(&b, PRIMARY_LOST);
-	assert_string_equal(wait(&b, 200 * MS), "connect:7");
+	assert_string_equal(primary_bed_wait(&b, 200 * MS), "connect:7");
 	assert_string_equal(unprotect(&b, true), "persist-term:7:8 ask-vote:8");
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1),
 			    "persist-term:8:8 open-output");
-	assert_string_equal(feed(&b, PEV_OUTPUT_OPENED, 0), "end");
+	assert_string_equal(primary_bed_feed(&b, PEV_OUTPUT_OPENED, 0), "end");
 
 	/* His word counts where the arbiter has none. */
 	bed_in(&b, PRIMARY_LOST);
-	wait(&b, 200 * MS);
+	primary_bed_wait(&b, 200 * MS);
 	unprotect(&b, true);
 	assert_string_equal(vote(&b, VOTE_UNKNOWN, TERM + 1, 0), "open-output");
 
 	/* Against a refusal it must be said again, and takes the term after. */
 	bed_in(&b, PRIMARY_LOST);
-	wait(&b, 200 * MS);
+	primary_bed_wait(&b, 200 * MS);
 	unprotect(&b, true);
 	assert_string_equal(vote(&b, VOTE_REFUSED, TERM + 1, TERM + 3), "");
 	assert_true(b.p.outvoted && b.p.held);
@@ -375,14 +318,14 @@ static void the_operator_asks_first(void **state)
 
 static void the_operator_while_leaving(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_LEAVING);
 	assert_string_equal(unprotect(&b, true), "disconnect persist-term:7:8 ask-vote:8");
 	assert_int_equal(b.p.state, PRIMARY_LOST);
 
 	bed_in(&b, PRIMARY_LEAVING);
-	feed(&b, PEV_BYE_OK, 0);
+	primary_bed_feed(&b, PEV_BYE_OK, 0);
 	assert_string_equal(unprotect(&b, true), "");
 	assert_int_equal(b.p.state, PRIMARY_LEAVING);
 }
@@ -392,26 +335,27 @@ static void a_standby_that_asked_is_left(void **state)
 {
 	const struct primary_event asked = {.type = PEV_BYE_OK, .term = TERM + 1};
 	const struct primary_event old = {.type = PEV_BYE_OK, .term = TERM - 1};
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_LEAVING);
-	assert_string_equal(step(&b, &asked), "persist-term:8:0 disconnect open-output");
+	assert_string_equal(primary_bed_step(&b, &asked),
+			    "persist-term:8:0 disconnect open-output");
 	assert_int_equal(b.p.conf.term, TERM + 1);
 	bed_in(&b, PRIMARY_LEAVING);
-	assert_string_equal(step(&b, &old), "disconnect open-output");
+	assert_string_equal(primary_bed_step(&b, &old), "disconnect open-output");
 	assert_int_equal(b.p.conf.term, TERM);
 }
 
 /* A VM that was handed over: the vote says who has it. */
 static void a_handover_comes_to_nothing(void **state)
 {
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_HANDING);
-	feed(&b, PEV_LINK_DOWN, 0);
+	primary_bed_feed(&b, PEV_LINK_DOWN, 0);
 	assert_int_equal(b.p.state, PRIMARY_LOST);
-	assert_string_equal(wait(&b, 200 * MS), "connect:7");
-	assert_string_equal(wait(&b, 5000 * MS), "persist-term:7:8 ask-vote:8");
+	assert_string_equal(primary_bed_wait(&b, 200 * MS), "connect:7");
+	assert_string_equal(primary_bed_wait(&b, 5000 * MS), "persist-term:7:8 ask-vote:8");
 	assert_string_equal(vote(&b, VOTE_GRANTED, TERM + 1, TERM + 1),
 			    "persist-term:8:8 open-output");
 }
@@ -419,18 +363,18 @@ static void a_handover_comes_to_nothing(void **state)
 static void a_release_has_an_end(void **state)
 {
 	const uint64_t lease = 900 * MS;
-	struct bed b;
+	struct primary_bed b;
 
 	bed_in(&b, PRIMARY_SYNCING);
-	feed(&b, PEV_ACK, 0);
+	primary_bed_feed(&b, PEV_ACK, 0);
 	assert_int_equal(b.out.a[0].type, PACT_RELEASE);
 	assert_true(b.out.a[0].until_ns == UINT64_MAX);
 	b.now = b.p.next_checkpoint_ns;
-	feed(&b, PEV_TICK, 0);
-	feed(&b, PEV_CHECKPOINT_TAKEN, 1);
-	feed(&b, PEV_EPOCH_SENT, 1);
+	primary_bed_feed(&b, PEV_TICK, 0);
+	primary_bed_feed(&b, PEV_CHECKPOINT_TAKEN, 1);
+	primary_bed_feed(&b, PEV_EPOCH_SENT, 1);
 	b.now += 10 * MS;
-	feed(&b, PEV_ACK, 1);
+	primary_bed_feed(&b, PEV_ACK, 1);
 	assert_int_equal(b.out.a[0].type, PACT_RELEASE);
 	assert_true(b.out.a[0].until_ns == b.now - 10 * MS + lease);
 }
