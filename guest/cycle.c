@@ -29,6 +29,7 @@
 #include <asm/xen/hypercall.h>
 
 #include "guest/disks.h"
+#include "guest/home.h"
 #include "guest/others.h"
 #include "guest/suspend_abi.h"
 #include "guest/symbols.h"
@@ -39,23 +40,13 @@
 /* What is longer is no checkpoint: another toolstack has saved the guest, or has failed to migrate it. */
 #define LONG_PAUSE_MS 1000
 
-static int channel_status(u32 port, struct evtchn_status *out)
+/* Where nobody holds the other end, nobody would resume us. */
+static bool somebody_asks(u32 port)
 {
-	*out = (struct evtchn_status){.dom = DOMID_SELF, .port = port};
-	return HYPERVISOR_event_channel_op(EVTCHNOP_status, out);
-}
+	struct evtchn_status st = {.dom = DOMID_SELF, .port = port};
 
-/*
- * A new domain begins with the channels that its builder made, store and console, which have the lowest numbers in
- * every domain; ours was made after them. So where our port still leads to the same end, the domain is the same.
- */
-static bool same_channel(const struct evtchn_status *before, u32 port)
-{
-	struct evtchn_status now;
-
-	return channel_status(port, &now) == 0 && now.status == EVTCHNSTAT_interdomain &&
-	       now.u.interdomain.dom == before->u.interdomain.dom &&
-	       now.u.interdomain.port == before->u.interdomain.port;
+	return HYPERVISOR_event_channel_op(EVTCHNOP_status, &st) == 0 &&
+	       st.status == EVTCHNSTAT_interdomain;
 }
 
 /*
@@ -132,7 +123,6 @@ static int hypercall(void)
  */
 static void wake_in_place(const struct cycle *c)
 {
-	ksym.xen_restore_time_memory_area();
 	if (c->paused > (u64)LONG_PAUSE_MS * tsc_khz)
 		restart_core(c);
 }
@@ -140,22 +130,18 @@ static void wake_in_place(const struct cycle *c)
 static int suspend_stopped(void *arg)
 {
 	struct cycle *c = arg;
-	struct evtchn_status before;
 	int rc = c->last_look();
 
 	if (rc)
 		return rc;
-	rc = channel_status(c->port, &before);
-	/* Nobody holds the other end: nobody would resume us. */
-	if (rc || before.status != EVTCHNSTAT_interdomain)
+	if (!somebody_asks(c->port))
 		return -ENOTCONN;
 	clock_take(&c->mark);
-	ksym.xen_save_time_memory_area();
 	c->paused = rdtsc_ordered();
 	rc = hypercall();
 	c->paused = rdtsc_ordered() - c->paused;
 	/* Not 0: it was refused, or we were told that it was cancelled. 0 says nothing. */
-	c->moved = rc == 0 && !same_channel(&before, c->port);
+	c->moved = rc == 0 && !home_is_here();
 	if (c->moved)
 		wake_in_new_domain(c);
 	else

@@ -2,7 +2,7 @@
 # The in-guest part: a kernel module, which the kernel's own make builds (Kbuild).  Here it is only
 # listed for the lints, built against the headers that are installed, and handed to DKMS.
 
-guest_FILES := clock.c clock.h cycle.c cycle.h disks.c disks.h offer.c others.c others.h store.c store.h suspend_abi.h \
+guest_FILES := clock.c clock.h cycle.c cycle.h disks.c disks.h home.c home.h offer.c others.c others.h store.c store.h suspend_abi.h \
 	symbols.c symbols.h Kbuild
 KERNEL_C_FILES += $(patsubst %,guest/%,$(filter %.c,$(guest_FILES)))
 

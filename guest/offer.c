@@ -30,6 +30,7 @@
 #include <asm/xen/hypercall.h>
 
 #include "guest/cycle.h"
+#include "guest/home.h"
 #include "guest/others.h"
 #include "guest/store.h"
 #include "guest/suspend_abi.h"
@@ -110,6 +111,7 @@ static void close_channel(void)
 	if (port)
 		unbind_from_irqhandler(irq, &port);
 	port = 0;
+	home_unmark();
 }
 
 static int open_channel(void)
@@ -134,8 +136,10 @@ static void retract(void)
 
 static int offer(void)
 {
-	int rc = open_channel();
+	int rc = home_mark();
 
+	if (!rc)
+		rc = open_channel();
 	if (!rc)
 		rc = xenbus_printf(XBT_NIL, SUSPEND_DIR, SUSPEND_NODE, "%u", port);
 	if (rc) {

@@ -15,9 +15,9 @@
 
 /*
  * In the third argument (rdx) of the suspend hypercall, which PVH guests otherwise leave 0: "I find out by myself
- * whether I have woken up in the same domain". Such a guest needs no return value of the hypercall: a bare
+ * whether I have woken up in the same domain", whatever has become of the offer's channel meanwhile. Such a guest needs no return value of the hypercall: a bare
  * XEN_DOMCTL_resumedomain is enough. The kernel's own suspend, which takes 0 for a new domain, never says it.
  */
-#define SUSPEND_SELF_AWARE 0x73656c6677616b65UL
+#define SUSPEND_SELF_AWARE 0x73656c66686f6d65UL
 
 #endif

@@ -33,8 +33,6 @@ static const struct wanted wanted[] = {
 	WANT(block_class),
 	WANT(xen_pvh),
 	WANT(HYPERVISOR_shared_info),
-	WANT(xen_save_time_memory_area),
-	WANT(xen_restore_time_memory_area),
 	WANT(xen_arch_post_suspend),
 	WANT(xen_manage_runstate_time),
 	WANT(gnttab_resume),

@@ -38,8 +38,6 @@ struct kernel_symbols {
 	/* arch/x86/xen, drivers/xen */
 	const bool *xen_pvh; /* not exported before Linux 5.15 */
 	struct shared_info **HYPERVISOR_shared_info;
-	void (*xen_save_time_memory_area)(void);
-	void (*xen_restore_time_memory_area)(void);
 	void (*xen_arch_post_suspend)(int cancelled);
 	void (*xen_manage_runstate_time)(int action);
 	int (*gnttab_resume)(void);

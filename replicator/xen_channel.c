@@ -36,6 +36,24 @@ void xen_channel_forget(struct xen_guest *x)
 	x->channel.subscribed = false;
 }
 
+/* Only our own port is bound on this handle: any event is ours, and a guest's lie costs one more question. */
+static int take_event(struct xen_channel *c)
+{
+	xenevtchn_port_or_error_t port = xenevtchn_pending(c->ev);
+
+	c->event = false;
+	if (port < 0 || xenevtchn_unmask(c->ev, (evtchn_port_t)port) < 0)
+		return -errno;
+	return 0;
+}
+
+void xen_channel_drain(struct xen_guest *x)
+{
+	/* It was seen, so this does not wait; what fails here fails again where it counts. */
+	if (x->channel.event)
+		(void)!take_event(&x->channel);
+}
+
 /* ---- the offer ---- */
 
 static uint32_t read_offer(struct xen_guest *x)
@@ -56,10 +74,10 @@ static void unbind(struct xen_guest *x)
 	/* Also one of a worker before us. Without the port it may be another toolstack's. */
 	if (c->subscribed || c->port >= 0)
 		xen_channel_forget(x);
+	xen_channel_drain(x);
 	if (c->port >= 0)
 		(void)xenevtchn_unbind(c->ev, (evtchn_port_t)c->port);
 	c->port = -1;
-	c->proven = false;
 	c->guest_port = 0;
 	x->path = &xen_path_xenstore;
 	x->usual_ns = 0;
@@ -168,16 +186,6 @@ static int channel_request(struct xen_guest *x, struct err *e)
 	return err_set(e, rc, "notify event channel %u of the guest", c->guest_port);
 }
 
-/* Only our own port is bound on this handle: any event is ours, and a guest's lie costs one more question. */
-static int take_event(struct xen_channel *c)
-{
-	xenevtchn_port_or_error_t port = xenevtchn_pending(c->ev);
-
-	if (port < 0 || xenevtchn_unmask(c->ev, (evtchn_port_t)port) < 0)
-		return -errno;
-	return 0;
-}
-
 /* False: the guest has closed its end (it unloaded the module, or booted anew). Not knowing is no reason to give up. */
 static bool leads_somewhere(struct xen_guest *x)
 {
@@ -189,25 +197,29 @@ static bool leads_somewhere(struct xen_guest *x)
 static int channel_wait(struct xen_guest *x, uint64_t deadline_ns, struct suspend_result *out)
 {
 	struct pollfd p = {.fd = xenevtchn_fd(x->channel.ev), .events = POLLIN};
+	uint64_t now = out->request_ns;
 	enum guest_shutdown reason;
-	int rc = 0;
+	int rc;
 
 	for (;;) {
-		uint64_t now = clock_now();
 		struct timespec left = clock_timespec(MIN(clock_until(deadline_ns, now), LOOK_NS));
 		int n = ppoll(&p, 1, &left, NULL);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
+		/* A guest that is suspended need not wait until its event is read: xen_channel_drain(). */
+		x->channel.event = n > 0;
+		out->polls++;
+		rc = xen_info(x);
+		if (rc < 0 || xen_is_shutdown(x, &reason))
+			return rc;
+		now = clock_now();
+		if (now >= deadline_ns || (n == 0 && !leads_somewhere(x)))
+			return 0;
 		if (n > 0)
 			rc = take_event(&x->channel);
-		out->polls++;
-		if (rc == 0)
-			rc = xen_info(x);
-		if (rc < 0 || xen_is_shutdown(x, &reason) || clock_now() >= deadline_ns)
+		if (rc < 0)
 			return rc;
-		if (n == 0 && !leads_somewhere(x))
-			return 0;
 	}
 }
 

@@ -76,8 +76,8 @@ struct xen_channel {
 	int port;	     /* our end, -1: not bound */
 	uint32_t guest_port; /* its end, 0: none */
 	int lock_fd; /* libxenguest's: of all toolstacks one has the channel. Kept to the end, bound or not */
-	bool proven; /* the guest was told where it is since we bound: its next look at the channel sees this binding */
 	struct suspend_offer offer;
+	bool event;	 /* one was seen, and is not read yet */
 	bool subscribed; /* the hypervisor tells us, and not xenstored, that the guest is suspended */
 };
 
@@ -218,6 +218,8 @@ void xen_channel_fini(struct xen_guest *x);
 void xen_channel_choose(struct xen_guest *x);
 /* A worker that died may have subscribed. */
 void xen_channel_forget(struct xen_guest *x);
+/* Reads what the last wait has only seen: not in a pause. */
+void xen_channel_drain(struct xen_guest *x);
 
 /* xen_toolstack.c */
 extern const struct suspend_path xen_path_toolstack;

@@ -284,6 +284,7 @@ int xen_suspend(struct guest *g, uint64_t deadline_ns, struct suspend_result *ou
 	*out = (struct suspend_result){.outcome = SUSPEND_FAILED, .path = x->path->name};
 	if (x->claim.left)
 		xen_take_back(x, false);
+	xen_channel_drain(x);
 	rc = xen_info(x);
 	if (rc < 0)
 		return unanswered(out, rc, e);
@@ -452,22 +453,16 @@ void xen_runs(struct xen_guest *x)
 	x->captured = false;
 }
 
-/*
- * The guest remembers to whom its channel led right before the hypercall, and takes itself to be in a new domain when it
- * leads elsewhere after. That was the binding of today only if the guest has run since we bound, beyond any older
- * look of its: it was resumed, and told. A worker before us or xl may have held the channel in that look, or we,
- * before we closed and bound again.
- */
+/* What it says is of the suspend that it is in, and holds whoever has its channel, now or by the time it looks. */
 static bool finds_out_itself(const struct xen_guest *x)
 {
-	return x->captured && x->state.self_aware && x->channel.port >= 0 && x->channel.proven;
+	return x->captured && x->state.self_aware;
 }
 
 int xen_resume(struct guest *g)
 {
 	struct xen_guest *x = xen_guest_of(g);
-	bool bare = finds_out_itself(x);
-	int rc = bare ? 0 : set_return_code(x);
+	int rc = finds_out_itself(x) ? 0 : set_return_code(x);
 
 	if (rc == 0 || rc == -ESTALE) {
 		int running = set_running(x);
@@ -475,9 +470,6 @@ int xen_resume(struct guest *g)
 		if (running < 0)
 			rc = running;
 	}
-	/* What it looks at from now on is what we hold now. */
-	if (rc == 0 && !bare && x->channel.port >= 0)
-		x->channel.proven = true;
 	if (rc == 0 || rc == -ESTALE)
 		xen_runs(x);
 	return rc;
