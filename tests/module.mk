@@ -25,6 +25,7 @@ SHELL_SCRIPTS += \
 	.ci/run \
 	tests/check-arbiters \
 	tests/check-block-script \
+	tests/check-figures \
 	tests/check-complete \
 	tests/check-docs \
 	tests/check-host \
@@ -52,6 +53,9 @@ arbiter_race_ARCHIVES := arbiter lib
 
 # What libxl runs to give a guest its disk.
 CHECKS += block-script=tests/check-block-script
+
+# What the lab's scripts compute.
+CHECKS += figures=tests/check-figures
 
 # A disk server under NBD clients that nobody here wrote.
 CHECKS += nbd-clients=tests/nbd-clients~$(B)/bin

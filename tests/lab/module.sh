@@ -31,7 +31,7 @@ module_ticks() {
 }
 HZ=250 # Debian's kernel
 lost_ticks() { # before, after: what is less than one tick at either end is no loss
-	awk -v b="$1" -v a="$2" 'BEGIN { lost = a - b; printf "%d", lost > 1.5 || lost < -1.5 ? int(lost + (lost > 0 ? 0.5 : -0.5)) : 0 }'
+	awk -v b="$1" -v a="$2" 'BEGIN { lost = a - b; printf "%d", ((lost > 1.5 || lost < -1.5) ? lost + (lost > 0 ? 0.5 : -0.5) : 0) }'
 }
 clock_of() { # host, guest's address, key: what clockask says
 	lab run "$1" clockask -n 600 "$2" | sed -n "s/.* $3=\([-0-9]*\).*/\1/p"
