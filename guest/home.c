@@ -12,7 +12,7 @@
 #include <xen/interface/xen.h>
 #include <asm/xen/hypercall.h>
 
-static u32 mark; /* 0: none */
+static u32 mark;     /* 0: none */
 static domid_t ours; /* this domain's number, as Xen says it of the mark */
 
 /* To whom a port is open that nobody has bound. */
