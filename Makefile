@@ -139,7 +139,7 @@ all: $(BUILT:%=$(B)/bin/%) $(ARCHIVES:%=$(B)/libromulus-%.a)	## build every prog
 # These goals prepare a bare machine by themselves, before anything is built.
 SELF_SUFFICIENT := check check-unit check-long check-arbiters nbd-clients demo lab lab-failovers lab-leak \
 	bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host \
-	lab-disk-failovers lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk module-kernels lab-xstate deps
+	lab-disk-failovers lab-drill lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk module-kernels lab-xstate deps
 .PHONY: deps
 deps:	## install the Debian packages that building and testing need
 	$(Q)tests/install-deps
@@ -320,7 +320,7 @@ format-check:	## say which C files are out of shape
 
 # ---- the lab ------------------------------------------------------------
 
-.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host lab-disk-failovers lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk module-kernels lab-xstate
+.PHONY: demo lab lab-failovers lab-leak bench-peer bench-ktls bench-suspend lab-guest-module lab-module-failovers lab-module-host lab-disk-failovers lab-drill lab-disk-faults lab-split lab-resync lab-switchover lab-story bench-disk module-kernels lab-xstate
 demo: deps all	## protect a VM, kill its host, see it live on
 	$(Q)tests/lab/demo
 lab: deps all	## two Xen hosts and a prompt
@@ -349,6 +349,8 @@ lab-resync: deps all	## what is copied of a disk after 1 % of it changed
 	$(Q)tests/lab/disk-resync
 module-kernels: deps	## the guest's module built for other kernels, and booted with them
 	$(Q)tests/module-kernels
+lab-drill: deps all	## N drills of a protected VM, and what must not come of one
+	$(Q)tests/lab/drill $(N)
 lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's
 	$(Q)tests/lab/xstate
 bench-peer: deps all	## our pause against xl remus, in pairs

@@ -4,5 +4,5 @@
 
 CONF_FILES += etc/romulus.conf etc/witness.conf
 UNITS += etc/romulusd.service.in etc/romulus-witness.service.in
-XEN_SCRIPTS += etc/xen-scripts/block-romulus
+XEN_SCRIPTS += etc/xen-scripts/block-romulus etc/xen-scripts/vif-romulus-drill
 COMPLETIONS += etc/romulus.bash

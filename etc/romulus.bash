@@ -34,9 +34,9 @@ _romulus()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		words='doctor protect status unprotect switchover failover verify surrender events forget cert suspend-bench help version'
+		words='doctor protect status unprotect switchover failover drill verify surrender events forget cert suspend-bench help version'
 	elif [ "$command" = help ]; then
-		words='doctor protect status unprotect switchover failover verify surrender events forget cert suspend-bench'
+		words='doctor protect status unprotect switchover failover drill verify surrender events forget cert suspend-bench'
 	elif [ "$prev" = --on-peer-loss ]; then
 		words='arbiter hold primary-wins backup-wins'
 	elif [ "$prev" = --reprotect ]; then
@@ -61,6 +61,7 @@ _romulus()
 		unprotect) words='--force --no-wait --timeout --run-dir' ;;
 		switchover) words='--dry-run --no-wait --timeout --run-dir' ;;
 		failover) words='--force --dry-run --timeout --run-dir' ;;
+		drill) words='--probe --time --json --run-dir' ;;
 		verify) words='--json --wait --run-dir' ;;
 		surrender) words='--disk --yes --run-dir' ;;
 		events) words='--follow --evidence --json --since --flight --file --run-dir --state-dir' ;;

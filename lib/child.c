@@ -39,7 +39,8 @@ static int files(posix_spawn_file_actions_t *f, const struct child_fd *fd, unsig
 	return r ? r : posix_spawn_file_actions_addclosefrom_np(f, end);
 }
 
-int child_start(const char *const argv[], const struct child_fd *fd, unsigned int n, pid_t *pid)
+int child_start(const char *const argv[], const char *const env[], const struct child_fd *fd,
+		unsigned int n, pid_t *pid)
 {
 	posix_spawn_file_actions_t f;
 	posix_spawnattr_t attr;
@@ -53,7 +54,8 @@ int child_start(const char *const argv[], const struct child_fd *fd, unsigned in
 		if (!r)
 			r = files(&f, fd, n);
 		if (!r)
-			r = posix_spawn(pid, argv[0], &f, &attr, (char *const *)argv, environ);
+			r = posix_spawn(pid, argv[0], &f, &attr, (char *const *)argv,
+				env ? (char *const *)env : environ);
 		posix_spawnattr_destroy(&attr);
 	}
 	posix_spawn_file_actions_destroy(&f);

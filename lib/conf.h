@@ -126,7 +126,8 @@ struct conf {
 	char state_dir[CONF_PATH_SIZE];
 	char run_dir[CONF_RUN_DIR_SIZE];
 	char vm_dir[CONF_PATH_SIZE]; /* vm.d */
-	uint64_t log_level;	     /* enum log_level */
+	char drill_probe_dir[CONF_PATH_SIZE];
+	uint64_t log_level; /* enum log_level */
 
 	/* Private to conf.c. */
 	char path[CONF_PATH_SIZE];

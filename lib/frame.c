@@ -48,6 +48,8 @@ static const struct frame_rule rules[] = {
 	[FRAME_HANDOVER]   = {"HANDOVER",   FRAME_PRIMARY, 8,   8 + KIB,       true,  true},
 	[FRAME_ASK_FACTS]  = {"ASK_FACTS",  FRAME_PRIMARY, 72,  72,            false, false},
 	[FRAME_FACTS]      = {"FACTS",      FRAME_BACKUP,  2,   256 * KIB,     false, false},
+	[FRAME_DRILL]      = {"DRILL",      FRAME_PRIMARY, 9,   8 + 2 * KIB,   false, false},
+	[FRAME_DRILL_SAYS] = {"DRILL_SAYS", FRAME_BACKUP,  9,   8 + 16 * KIB,  false, false},
 };
 /* clang-format on */
 

@@ -55,6 +55,9 @@ enum frame_type {
 	/* In place of a session. */
 	FRAME_ASK_FACTS = 25,
 	FRAME_FACTS = 26,
+	/* Of drills: wire_v1_drill.h. */
+	FRAME_DRILL = 30,
+	FRAME_DRILL_SAYS = 31,
 };
 
 /* The only flag: a receiver that does not know the type closes the connection. */

@@ -46,4 +46,5 @@ lib_SRCS := \
 	lib/wire_order.c \
 	lib/wire_v1.c \
 	lib/wire_v1_disk.c \
+	lib/wire_v1_drill.c \
 	lib/wire_v1_facts.c

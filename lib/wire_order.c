@@ -6,6 +6,7 @@
 #include "lib/err.h"
 #include "lib/wire_v1.h"
 #include "lib/wire_v1_disk.h"
+#include "lib/wire_v1_drill.h"
 
 /* How far P's side of the conversation is; what B may say follows from it. */
 enum phase {
@@ -200,6 +201,15 @@ static bool last_word_may_come(struct wire_order *o, const struct frame *f)
 	return true;
 }
 
+/* It concerns a standby, so not before there can be one. */
+static bool drill_may_come(struct wire_order *o)
+{
+	if (o->phase != RUN || o->leaving || o->drills_due == WIRE_DRILLS_UNANSWERED)
+		return false;
+	o->drills_due++;
+	return true;
+}
+
 static bool primary_may(struct wire_order *o, const struct frame *f)
 {
 	switch ((enum frame_type)f->h.type) {
@@ -231,6 +241,9 @@ static bool primary_may(struct wire_order *o, const struct frame *f)
 	case FRAME_BYE:
 	case FRAME_HANDOVER:
 		return last_word_may_come(o, f);
+	case FRAME_DRILL:
+		return drill_may_come(o);
+	case FRAME_DRILL_SAYS:
 	case FRAME_HELLO_OK:
 	case FRAME_REFUSE:
 	case FRAME_COPY_ROUND:
@@ -354,6 +367,9 @@ static int check_backup(struct wire_order *o, const struct frame *f, struct err 
 	} else if (f->h.type == FRAME_BYE_OK) {
 		may = o->bye;
 		o->backup_done = may;
+	} else if (f->h.type == FRAME_DRILL_SAYS) {
+		may = o->drills_due > 0;
+		o->drills_due -= may;
 	} else {
 		may = backup_disk_may(o, f);
 	}

@@ -272,6 +272,7 @@ struct wire_order {
 	uint32_t unasked_due;  /* DISK_WANT that B announced and has not sent */
 	uint32_t hashes_due;   /* DISK_HASH without an answer */
 	uint32_t verifies_due; /* DISK_VERIFY without an answer */
+	uint32_t drills_due;   /* DRILL without an answer */
 	bool sync_over;	       /* a DISK_END of epoch 0 came: no DISK_HASH any more */
 };
 

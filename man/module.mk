@@ -7,6 +7,7 @@ MAN_PAGES += \
 	man/romulus-disk.8 \
 	man/romulus-doctor.8 \
 	man/romulus-events.8 \
+	man/romulus-drill.8 \
 	man/romulus-failover.8 \
 	man/romulus-forget.8 \
 	man/romulus-primary.8 \

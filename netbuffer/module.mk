@@ -5,6 +5,7 @@ ARCHIVES += netbuffer
 netbuffer_PKGS := libnl-3.0 libnl-route-3.0
 netbuffer_SRCS := \
 	netbuffer/build_nl.c \
+	netbuffer/drill_nl.c \
 	netbuffer/filter_nl.c \
 	netbuffer/lane_book.c \
 	netbuffer/lane_group.c \

@@ -50,6 +50,7 @@ struct apply {
 	struct iovec iov[2];
 	uint8_t state_seen; /* a bit for each enum wire_state_kind */
 	struct wire_tsc_info tsc;
+	struct wire_tsc_info fed_tsc; /* of the epoch `fed` */
 	uint32_t n_params;
 	struct wire_param param[WIRE_MAX_PARAMS];
 	size_t hvm_size;
@@ -308,6 +309,7 @@ int apply_commit(struct apply *ap, uint64_t epoch, struct err *e)
 	if (rc < 0)
 		return rc;
 	ap->fed = ap->due++;
+	ap->fed_tsc = ap->tsc;
 	ap->state_seen = 0;
 	ap->phase = PHASE_COLLECTING;
 	return 0;
@@ -353,6 +355,45 @@ int apply_drained(struct apply *ap, struct err *e)
 uint32_t apply_pages(const struct apply *ap)
 {
 	return ap->arena.count;
+}
+
+void apply_sealed(const struct apply *ap, struct apply_sealed *out)
+{
+	*out = (struct apply_sealed){
+		.pfn = ap->arena.pfn,
+		.n = ap->arena.count,
+		.tsc = &ap->tsc,
+		.param = ap->param,
+		.n_params = ap->n_params,
+		.hvm = ap->hvm,
+		.hvm_size = ap->hvm_size,
+	};
+}
+
+/*
+ * A record of a kind that the reader does not know would do, if it did not buffer: what it does not know fails the restore
+ * then, optional or not.
+ */
+int apply_mark(struct apply *ap)
+{
+	uint8_t buf[XCS_TSC_SIZE];
+	struct wr w = wr_init(buf, sizeof(buf));
+	ssize_t n;
+
+	if (ap->broken)
+		return -EPIPE;
+	if (ap->phase != PHASE_COLLECTING || ap->fed == EPOCH_NONE || feed_pending(ap))
+		return -EAGAIN;
+	xcs_put_tsc(&w, &ap->fed_tsc);
+	assert(wr_ok(&w));
+	n = send(ap->fd, buf, wr_used(&w), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n == (ssize_t)wr_used(&w))
+		return 0;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS))
+		return -EAGAIN;
+	/* Half a record, or nobody reads. */
+	ap->broken = true;
+	return -EPIPE;
 }
 
 int apply_finish(struct apply *ap, struct err *e)

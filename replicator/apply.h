@@ -81,6 +81,24 @@ MUST_CHECK int apply_drained(struct apply *ap, struct err *e);
 /* Pages that wait in the arena. */
 uint32_t apply_pages(const struct apply *ap);
 
+/* What of a sealed epoch a drill must know; valid until apply_commit(). */
+struct apply_sealed {
+	const uint64_t *pfn; /* n of them */
+	uint32_t n;
+	const struct wire_tsc_info *tsc;
+	const struct wire_param *param;
+	uint32_t n_params;
+	const uint8_t *hvm;
+	size_t hvm_size;
+};
+void apply_sealed(const struct apply *ap, struct apply_sealed *out);
+/*
+ * Feeds the time stamp counter of the last fed epoch once more, which changes nothing: the reader comes to it when it has
+ * worked in all that was fed before, so apply_drained() says afterwards that it has. 0, -EAGAIN: not at this moment, or there
+ * is no room; -EPIPE. Never waits.
+ */
+MUST_CHECK int apply_mark(struct apply *ap);
+
 /*
  * Closes the stream: the standby completes itself from apply_fed(). -EBUSY: a commit has begun and is not
  * through, repeat that first (P2); -ENODATA: no epoch was fed, there is nothing to complete. What

@@ -172,6 +172,8 @@ int backup_ctl_register(struct backup_shell *s, struct err *e)
 		{"status", "how the standby is", 0, 0, cmd_status, s},
 		{"failover", "[force]  activate the standby", 0, 1, cmd_failover, s},
 		{"supersede", "abandon the standby for a new session", 0, 0, cmd_supersede, s},
+		{"drill", "'start JSON', 'ask' or 'end': try a copy of the standby", 1, 1,
+		 backup_drill_cmd, s},
 		{"retire", "end this worker of a VM that was activated", 0, 0, cmd_retire, s},
 	};
 	int rc = ctl_std_add(s->ctl, "romulus-backup");

@@ -16,8 +16,11 @@
 #include "lib/mem.h"
 #include "lib/queue.h"
 #include "lib/tls.h"
+#include "lib/wire_v1_drill.h"
 #include "replicator/apply.h"
 #include "replicator/backup_ports.h"
+#include "replicator/drill_feed.h"
+#include "replicator/drill_share.h"
 #include "replicator/epoch.h"
 #include "replicator/xen_version.h"
 
@@ -69,6 +72,7 @@ struct backup_data {
 	bool stop;
 	struct backup_ports *disks; /* NULL: none, or DISKS has not come */
 	struct frame held;
+	struct drill_feed drill;
 	uint64_t figures_at_ns;
 	char vm[NAME_SIZE];
 };
@@ -338,6 +342,56 @@ static int on_handover(struct backup_data *d, const struct frame *f, struct err 
 	return 0;
 }
 
+/* ---- drills ---- */
+
+static int on_drill(struct backup_data *d, const struct frame *f, struct err *e)
+{
+	struct bd_msg m = {.type = BD_DRILL_ASKED};
+	struct wire_drill q;
+	int rc = wire_drill_decode(f, &q, e);
+
+	if (rc < 0)
+		return rc;
+	m.drill = q.id;
+	m.json = mem_dup(q.text, q.size);
+	m.json_size = q.size;
+	/* Without memory the tool hears nothing, and says so. */
+	if (m.json)
+		post(d, &m);
+	return 0;
+}
+
+static void begin_drill(struct backup_data *d, struct drill_share *share)
+{
+	if (d->apply) {
+		drill_feed_begin_take(&d->drill, share, d->statics, d->apply);
+		return;
+	}
+	drill_share_end(share);
+	drill_share_close(share);
+}
+
+static void answer_drill(struct backup_data *d, const struct bd_cmd *cmd)
+{
+	const struct wire_drill m = {.id = cmd->drill, .text = cmd->json, .size = cmd->json_size};
+	uint64_t deadline = clock_now() + d->conf.send_timeout_ns;
+	struct err e = ERR_INIT;
+	struct wr w;
+	int rc;
+
+	if (!d->conn)
+		return;
+	rc = conn_begin(d->conn, FRAME_DRILL_SAYS, FRAME_NO_EPOCH, &w, deadline, &e);
+	if (rc == 0) {
+		wire_drill_encode(&w, &m);
+		rc = conn_end(d->conn, &w, &e);
+	}
+	if (rc == 0)
+		rc = conn_flush(d->conn, deadline, &e);
+	if (rc < 0)
+		drop_link(d, e.text);
+}
+
 /* ---- disks ---- */
 
 static void disks_tell(void *arg, const struct backup_ports_news_item *news)
@@ -476,6 +530,8 @@ static int on_frame(struct backup_data *d, const struct frame *f, struct err *e)
 	case FRAME_DISK_END:
 	case FRAME_DISK_VERIFY:
 		return on_disk(d, f, e);
+	case FRAME_DRILL:
+		return on_drill(d, f, e);
 	default:
 		return 0; /* KEEPALIVE */
 	}
@@ -601,12 +657,15 @@ static void apply_epoch(struct backup_data *d, uint64_t epoch)
 
 	if (epoch == 0)
 		rc = 0; /* fed when it was complete */
+	else
+		drill_feed_before(&d->drill, d->apply, epoch);
 	for (int i = 0; rc == -ETIMEDOUT && i < STALL_TRIES; i++)
 		rc = apply_commit(d->apply, epoch, &e);
 	if (rc < 0) {
 		post_text(d, BD_APPLY_FAILED, e.text);
 		return;
 	}
+	drill_feed_after(&d->drill);
 	d->sealed = EPOCH_NONE;
 	d->pause = READING;
 	post(d, &done);
@@ -616,6 +675,7 @@ static void finish_stream(struct backup_data *d)
 {
 	struct err e = ERR_INIT;
 
+	drill_feed_end(&d->drill);
 	if (apply_finish(d->apply, &e) < 0) {
 		post_text(d, BD_APPLY_FAILED, e.text);
 		return;
@@ -681,6 +741,16 @@ static void obey(struct backup_data *d, const struct bd_cmd *cmd)
 	case BD_DISKS_LEAVE:
 		backup_ports_leave(d->disks);
 		break;
+	case BD_DRILL:
+		begin_drill(d, cmd->share);
+		break;
+	case BD_DRILL_END:
+		drill_feed_end(&d->drill);
+		break;
+	case BD_DRILL_SAYS:
+		answer_drill(d, cmd);
+		mem_free(cmd->json);
+		break;
 	}
 }
 
@@ -731,6 +801,8 @@ static void wait_for_work(struct backup_data *d)
 		if (backup_ports_more(d->disks))
 			timeout_ms = 0;
 	}
+	if (drill_feed_waits(&d->drill) && (timeout_ms < 0 || timeout_ms > DRILL_FEED_POLL_MS))
+		timeout_ms = DRILL_FEED_POLL_MS;
 	if (poll(p, n, timeout_ms) < 0 && errno != EINTR)
 		die("poll: %s", strerror(errno));
 }
@@ -747,7 +819,9 @@ static void *data_thread(void *arg)
 			obey(d, &cmd);
 		read_peer(d);
 		pump_disks(d);
+		drill_feed_pump(&d->drill, d->apply);
 	}
+	drill_feed_end(&d->drill);
 	backup_ports_free(d->disks);
 	d->disks = NULL;
 	conn_free(d->conn);
@@ -829,12 +903,25 @@ static bool stopped_within(struct backup_data *d, uint64_t ns)
 		uint64_t left = clock_until(deadline, clock_now());
 
 		while (queue_get(d->messages, &m)) {
-			mem_free(m.type == BD_CONFIG ? m.json : NULL);
+			mem_free(m.json);
 			if (m.type == BD_STOPPED)
 				return true;
 		}
 		if (!left || (poll(&p, 1, clock_poll_ms(left)) < 0 && errno != EINTR))
 			return false;
+	}
+}
+
+/* What was said when the thread had ended. */
+static void forget_commands(struct backup_data *d)
+{
+	struct bd_cmd cmd;
+
+	while (queue_get(d->commands, &cmd)) {
+		mem_free(cmd.json);
+		drill_share_close(cmd.share);
+		if (cmd.type == BD_STREAM)
+			close(cmd.fd);
 	}
 }
 
@@ -853,7 +940,8 @@ void backup_data_free(struct backup_data *d)
 			log_warn("stop descriptor: %s", strerror(errno));
 		pthread_join(d->thread, NULL);
 		while (queue_get(d->messages, &m))
-			mem_free(m.type == BD_CONFIG ? m.json : NULL);
+			mem_free(m.json);
+		forget_commands(d);
 	}
 	if (d->conf.fd >= 0)
 		close(d->conf.fd);

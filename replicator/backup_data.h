@@ -22,6 +22,7 @@
 #include "replicator/page_codec.h"
 
 struct conf;
+struct drill_share;
 struct tls_ctx;
 
 enum bd_cmd_type {
@@ -41,6 +42,10 @@ enum bd_cmd_type {
 	BD_DISKS_COMMIT,   /* epoch */
 	BD_DISKS_ACTIVATE, /* epoch; answer: DISKS_ACTIVE or DISK_FAILED */
 	BD_DISKS_LEAVE,	   /* answer: DISKS_LEFT */
+	/* Of a drill (drill_feed.h). */
+	BD_DRILL,      /* share, taken */
+	BD_DRILL_END,  /* what is said in it ends */
+	BD_DRILL_SAYS, /* drill, json: taken; the answer to the peer's question */
 };
 
 #define BD_TEXT_MAX ERR_TEXT_SIZE
@@ -54,6 +59,8 @@ struct bd_cmd {
 	uint32_t cache_slots;
 	uint16_t code;
 	int fd;
+	struct drill_share *share;
+	uint32_t drill;
 	struct wire_hello_ok hello_ok;
 	char *json;
 	size_t json_size;
@@ -64,6 +71,7 @@ enum bd_msg_type {
 	BD_HELLO, /* hello, peer_name, addresses, secret; nothing else is read until an answer */
 	BD_ASK_FACTS,	   /* hello.vm, peer_name; nothing else is read until an answer */
 	BD_CONFIG,	   /* json, json_size: now the receiver's, mem_free() */
+	BD_DRILL_ASKED,	   /* drill, json, json_size: the same; the peer asks about drills */
 	BD_PROGRESS,	   /* first copy: done, total, round */
 	BD_EPOCH_COMPLETE, /* epoch */
 	BD_APPLIED,	   /* epoch */
@@ -92,6 +100,7 @@ struct bd_msg {
 	uint16_t reason;
 	char *json;
 	size_t json_size;
+	uint32_t drill; /* DRILL_ASKED: number of the question */
 	uint32_t pages; /* EPOCH_COMPLETE */
 	uint64_t received_bytes;
 	struct page_counters wire;

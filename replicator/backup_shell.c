@@ -340,6 +340,7 @@ void backup_shell_event(struct backup_shell *s, const struct backup_event *ev)
 		log_info("state %s -> %s on %s, epoch %" PRIi64, backup_state_name(was.state),
 			 backup_state_name(s->core.state), backup_event_name(ev->type),
 			 (int64_t)s->core.committed);
+	backup_drill_make_way(s);
 	tell_story(s, &was, now, ev);
 	tell_peer(s);
 	for (unsigned int i = 0; i < out.n && !s->finished; i++)
@@ -416,6 +417,7 @@ static void welcome(struct backup_shell *s, const struct bd_msg *m)
 	begin_events(s, m);
 	s->vote.events = s->events;
 	backup_init(&s->core, &bc, clock_now());
+	s->mem_pages = m->hello.mem_pages;
 	s->begun = true;
 	backup_shell_event(s, &ev);
 	cmd = (struct bd_cmd){
@@ -453,7 +455,11 @@ static void build(struct backup_shell *s, struct bd_msg *m)
 
 	if (s->begun && s->core.state == BACKUP_BUILDING && !s->standby)
 		rc = standby_start(&s->standby, &sc, &cmd.fd, &e);
-	mem_free(m->json);
+	/* What a drill builds its copy from. */
+	if (rc == 0)
+		backup_drill_start_take(s, m->json, m->json_size);
+	else
+		mem_free(m->json);
 	if (rc == 0) {
 		rc = sd_event_add_io(s->loop, &s->standby_io, standby_fd(s->standby), EPOLLIN,
 				     on_standby, s);
@@ -739,6 +745,10 @@ void backup_shell_message(struct backup_shell *s, struct bd_msg *m)
 	case BD_CONFIG:
 		build(s, m);
 		break;
+	case BD_DRILL_ASKED:
+		backup_drill_asked(s, m);
+		mem_free(m->json);
+		break;
 	case BD_PROGRESS:
 		s->copy_round = m->round;
 		s->copy_done = m->done;
@@ -830,6 +840,8 @@ void backup_shell_stop(struct backup_shell *s)
 {
 	hb_shell_stop(&s->hb);
 	vote_shell_stop(&s->vote);
+	if (s->drill.json)
+		drill_shell_fini(&s->drill);
 	s->timer = sd_event_source_disable_unref(s->timer);
 	s->standby_io = sd_event_source_disable_unref(s->standby_io);
 	standby_free(s->standby);

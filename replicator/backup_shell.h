@@ -19,6 +19,7 @@
 #include "replicator/announce.h"
 #include "replicator/backup.h"
 #include "replicator/backup_data.h"
+#include "replicator/drill_shell.h"
 #include "replicator/hb_shell.h"
 #include "replicator/standby.h"
 #include "replicator/story.h"
@@ -36,6 +37,7 @@ struct backup_shell {
 	const char *conf_path;	/* for it */
 	const char *
 		domain_tool; /* NULL: the installed romulus-domain, asked before a session begins */
+	const char *drill_program; /* NULL: the installed romulus-drill */
 
 	/* Private. */
 	struct vm_state state; /* the VM's once HELLO came */
@@ -48,6 +50,8 @@ struct backup_shell {
 	struct hb_shell hb;
 	struct vote_shell vote; /* under policy arbiter */
 	struct standby *standby;
+	uint64_t mem_pages;	  /* of the session's VM */
+	struct drill_shell drill; /* has the configuration once CONFIG came */
 	sd_event_source *standby_io;
 	sd_event_source *timer;
 	struct announce *announce;
@@ -88,7 +92,16 @@ void backup_shell_event(struct backup_shell *s, const struct backup_event *ev);
 /* The VM was activated here and needs this worker no more. */
 void backup_shell_leave(struct backup_shell *s);
 
-/* Registers status, failover, supersede, retire. backup_ctl.c. */
+/* A drill (backup_drill_shell.c): CONFIG came, json is the shell's from here on. */
+void backup_drill_start_take(struct backup_shell *s, char *json, size_t json_size);
+/* The peer asks about drills; the answer goes to it. */
+void backup_drill_asked(struct backup_shell *s, const struct bd_msg *m);
+/* The command `drill` of the control socket. */
+int backup_drill_cmd(void *ctx, struct ctl_request *rq, struct err *e);
+/* After each step of the core: a drill ends when there is no standby any more. Does not wait. */
+void backup_drill_make_way(struct backup_shell *s);
+
+/* Registers status, failover, supersede, retire, drill. backup_ctl.c. */
 MUST_CHECK int backup_ctl_register(struct backup_shell *s, struct err *e);
 
 /* ASK_FACTS came: what romulus doctor is answered. It takes seconds; there is no session. backup_facts_shell.c. */

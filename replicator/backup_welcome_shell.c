@@ -18,6 +18,7 @@
 #include "lib/log.h"
 #include "lib/spawn.h"
 #include "replicator/backup_shell.h"
+#include "replicator/drill_keep.h"
 
 #define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
 #define TOOL_TIMEOUT_NS (20 * NS_PER_SEC)
@@ -301,6 +302,26 @@ static int clear_way(struct backup_shell *s, const struct bd_msg *m, struct bd_c
 	return rc;
 }
 
+/* A drill whose worker died with it. It is in nobody's way: what cannot be removed is no reason to refuse. */
+static void clean_drill(const struct backup_shell *s, const char *vm)
+{
+	const char *const argv[] = {s->drill_program ? s->drill_program
+						     : LIBEXEC_DIR "/romulus-drill",
+				    "--clean",
+				    "--vm",
+				    vm,
+				    "--run-dir",
+				    s->conf->run_dir,
+				    NULL};
+	char out[512];
+	struct spawn sp = {
+		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
+	struct err e = ERR_INIT;
+
+	if (drill_keep_is_left(s->conf->run_dir, vm) && spawn_check(&sp, &e) < 0)
+		log_warn("what a drill has left stays: %s", e.text);
+}
+
 static int destroy_rest(const struct backup_shell *s, const char *vm, struct bd_cmd *r)
 {
 	char name[NAME_SIZE + sizeof(STANDBY_SUFFIX)];
@@ -313,6 +334,7 @@ static int destroy_rest(const struct backup_shell *s, const char *vm, struct bd_
 	snprintf(name, sizeof(name), "%s%s", vm, STANDBY_SUFFIX);
 	if (spawn_check(&sp, &e) < 0)
 		return refuse(r, WIRE_BUSY, 0, "an older standby is in the way: %s", e.text);
+	clean_drill(s, vm);
 	return 0;
 }
 

@@ -13,12 +13,12 @@
  *				it has shut down: do what its configuration says; if it is
  *				started anew, leave a monitor behind
  *	monitor DOMID		look after it until it is gone
- *	restore --name N --stream-fd F --ctl-fd F --config-fd F
- *				build a standby, see standby.h
+ *	restore --name N --stream-fd F --ctl-fd F --config-fd F [--drill BRIDGE]
+ *				build a standby, see standby.h; or a drill's copy
  *
  * Over the control socket (SOCK_SEQPACKET, one line a packet) it says `built domid=`, `vif name= mac=
  * bridge=`, `running domid=`, `taken TEXT` (another domain has the name: `run` may be said again) or `error
- * TEXT`, and hears `run` or `abandon`; its end means abandon, too, until `run` was heard. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
+ * TEXT`, and hears `run` or `abandon`; its end means abandon, too, until `run` was heard; of a drill's copy, always. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +54,7 @@ struct options {
 	const char *name;
 	const char *reason;
 	const char *log;
+	const char *drill; /* the bridge of a drill's copy; NULL: a standby */
 	int stream_fd;
 	int ctl_fd;
 	int config_fd;
@@ -68,7 +69,7 @@ static int usage(const char *why)
 		"       romulus-domain monitor DOMID\n"
 		"       romulus-domain lifecycle DOMID [--reason REASON] [--log FILE]\n"
 		"       romulus-domain restore --name NAME --stream-fd FD --ctl-fd FD "
-		"--config-fd FD\n",
+		"--config-fd FD [--drill BRIDGE]\n",
 		why);
 	return EXIT_USAGE;
 }
@@ -315,6 +316,7 @@ static int build(struct xen_libxl *x, const struct options *o, struct restore *s
 	struct xen_libxl_restore r = {
 		.vm = o->name,
 		.build_name = build_name,
+		.drill_bridge = o->drill,
 		.stream_fd = o->stream_fd,
 		.poll_fd = s->ctl,
 		.poll_fn = hear,
@@ -322,7 +324,8 @@ static int build(struct xen_libxl *x, const struct options *o, struct restore *s
 	};
 	int rc;
 
-	snprintf(build_name, sizeof(build_name), "%s" STANDBY_SUFFIX, o->name);
+	snprintf(build_name, sizeof(build_name), "%s%s", o->name,
+		 o->drill ? DRILL_SUFFIX : STANDBY_SUFFIX);
 	rc = read_config(o->config_fd, &json, e);
 	if (rc < 0)
 		return rc;
@@ -348,6 +351,18 @@ static void say_error(const struct restore *s, int rc, const struct err *e)
 		say(s, "error %s", e->text);
 }
 
+/* A drill's copy lives as long as somebody wants it, and no longer. */
+static int wait_for_end(struct xen_libxl *x, struct restore *s, struct err *e)
+{
+	int rc;
+
+	s->run = false;
+	rc = wait_for_word(s, e);
+	if (rc == 0)
+		rc = xen_libxl_destroy(x, s->domid, e);
+	return rc < 0 ? rc : -ECANCELED;
+}
+
 /* From `built` to the end of the domain. */
 static int serve(struct xen_libxl *x, const struct options *o, struct restore *s, struct err *e)
 {
@@ -357,7 +372,7 @@ static int serve(struct xen_libxl *x, const struct options *o, struct restore *s
 	for (;;) {
 		rc = wait_for_word(s, e);
 		if (rc == 0 && !s->given_up)
-			rc = xen_libxl_run(x, s->domid, o->name, e);
+			rc = xen_libxl_run(x, s->domid, o->drill ? NULL : o->name, e);
 		if (rc != -EEXIST)
 			break;
 		/* P4: it may be the only copy. The operator can make room; the worker says `run` again. */
@@ -370,8 +385,10 @@ static int serve(struct xen_libxl *x, const struct options *o, struct restore *s
 	}
 	if (rc < 0)
 		return rc;
-	log_info("domain %u runs as %s", s->domid, o->name);
+	log_info("domain %u runs as %s%s", s->domid, o->name, o->drill ? DRILL_SUFFIX : "");
 	say_running(s);
+	if (o->drill)
+		return wait_for_end(x, s, e);
 	return xen_libxl_monitor(x, s->domid, e);
 }
 
@@ -446,6 +463,8 @@ static bool parse_option(const struct mode *m, const char *key, const char *valu
 	if (m->flags & WANTS_RESTORE) {
 		if (strcmp(key, "--name") == 0)
 			return name_ok(value) && parse_text(value, &o->name);
+		if (strcmp(key, "--drill") == 0)
+			return name_ok(value) && parse_text(value, &o->drill);
 		if (strcmp(key, "--stream-fd") == 0)
 			return parse_fd(value, &o->stream_fd);
 		if (strcmp(key, "--ctl-fd") == 0)
@@ -462,20 +481,23 @@ static bool parse_option(const struct mode *m, const char *key, const char *valu
 	return false;
 }
 
-/* A name or a number; a standby's name is longer than a VM's. */
-static bool target_ok(const char *text)
+static bool is_vm_with(const char *text, const char *suffix)
 {
 	char vm[NAME_SIZE];
 	size_t len = strlen(text);
-	size_t suffix = sizeof(STANDBY_SUFFIX) - 1;
+	size_t tail = strlen(suffix);
 
-	if (len <= suffix || strcmp(text + len - suffix, STANDBY_SUFFIX) != 0)
-		return name_ok(text);
-	if (len - suffix >= sizeof(vm))
+	if (len <= tail || len - tail >= sizeof(vm) || strcmp(text + len - tail, suffix) != 0)
 		return false;
-	memcpy(vm, text, len - suffix);
-	vm[len - suffix] = '\0';
+	memcpy(vm, text, len - tail);
+	vm[len - tail] = '\0';
 	return name_ok(vm);
+}
+
+/* A name or a number; the name of a standby, and of a drill's copy, is longer than a VM's. */
+static bool target_ok(const char *text)
+{
+	return name_ok(text) || is_vm_with(text, STANDBY_SUFFIX) || is_vm_with(text, DRILL_SUFFIX);
 }
 
 static const char *parse(const struct mode *m, char **argv, struct options *o)

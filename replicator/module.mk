@@ -28,6 +28,7 @@ xen_SRCS := \
 	replicator/xen_channel.c \
 	replicator/xen_domain.c \
 	replicator/xen_facts.c \
+	replicator/xen_drill.c \
 	replicator/xen_look.c \
 	replicator/xen_memory.c \
 	replicator/xen_state.c \
@@ -51,9 +52,22 @@ replicator_SRCS := \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \
 	replicator/backup_facts_shell.c \
+	replicator/backup_drill_shell.c \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
+	replicator/drill_copy.c \
+	replicator/drill_feed.c \
+	replicator/drill_keep.c \
+	replicator/drill_life.c \
+	replicator/drill_ping.c \
+	replicator/drill_probe.c \
+	replicator/drill_report.c \
+	replicator/drill_rest_shell.c \
+	replicator/drill_request.c \
+	replicator/drill_share.c \
+	replicator/drill_shell.c \
+	replicator/primary_drill.c \
 	replicator/disk_launch.c \
 	replicator/disk_link.c \
 	replicator/disk_list.c \
@@ -115,3 +129,7 @@ romulus-suspend-bench_ARCHIVES := replicator xen lib
 LIBEXEC_PROGRAMS += romulus-facts
 romulus-facts_SRCS := replicator/facts_main.c
 romulus-facts_ARCHIVES := xen replicator core lib
+# A copy of a standby, tried and thrown away.
+LIBEXEC_PROGRAMS += romulus-drill
+romulus-drill_SRCS := replicator/drill_main.c
+romulus-drill_ARCHIVES := replicator xen netbuffer lib

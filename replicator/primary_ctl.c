@@ -18,6 +18,7 @@ static void put_hist(struct json *j, const char *key, const struct hist *h)
 	struct json *o = json_out_object(j, key);
 
 	json_out_u64(o, "count", h->count);
+	json_out_u64(o, "sum", h->sum);
 	json_out_u64(o, "p50", hist_percentile(h, 0.50));
 	json_out_u64(o, "p99", hist_percentile(h, 0.99));
 	json_out_u64(o, "max", h->max);
@@ -299,6 +300,8 @@ int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct
 	const struct ctl_command commands[] = {
 		{"status", "how the VM is", 0, 0, cmd_status, s},
 		{"verify", "compare the backup's disks with those here", 0, 0, cmd_verify, s},
+		{"drill", "'start JSON', 'ask' or 'end': try a copy of the standby, at the backup",
+		 1, 1, primary_drill_cmd, s},
 		{"unprotect", "[force]  leave protection, the VM runs on alone", 0, 1,
 		 cmd_unprotect, s},
 		{"switchover", "have the backup run the VM, nothing is lost", 0, 0, cmd_switchover,

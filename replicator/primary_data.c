@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* See primary_data.h. Everything but the constructor and the queue's ends runs on the data thread. */
+#include "lib/wire_v1_drill.h"
 #include "replicator/primary_data.h"
 
 #include <errno.h>
@@ -402,6 +403,26 @@ static void do_handover(struct primary_data *d, const struct pd_cmd *cmd)
 	guest_logdirty_disable(d->guest);
 }
 
+/* Asking must not cost the session anything. */
+static void do_drill(struct primary_data *d, const struct pd_cmd *cmd)
+{
+	const struct wire_drill m = {.id = cmd->drill, .text = cmd->text, .size = cmd->text_size};
+	struct pd_msg no = {.type = PD_DRILL_SAYS, .drill = cmd->drill};
+	struct err e = ERR_INIT;
+	int rc = err_setx(&e, -EAGAIN, "there is no session with the backup");
+
+	if (d->link.conn)
+		rc = primary_link_send_drill(&d->link, &m,
+					     clock_now() + d->conf.timing.send_timeout_ns, &e);
+	mem_free(cmd->text);
+	if (rc == 0)
+		return;
+	snprintf(no.text, sizeof(no.text), "%s", e.text);
+	post(d, &no);
+	if (rc != -EAGAIN)
+		drop_link(d, e.text);
+}
+
 /* ---- first copy ---- */
 
 static int copy_between(void *arg, const struct first_copy *fc, struct err *e)
@@ -678,6 +699,9 @@ static void obey(struct primary_data *d, const struct pd_cmd *cmd)
 	case PD_RESUME:
 		do_resume(d);
 		break;
+	case PD_DRILL:
+		do_drill(d, cmd);
+		break;
 	}
 }
 
@@ -827,6 +851,18 @@ bool primary_data_next(struct primary_data *d, struct pd_msg *msg)
 	return queue_get(d->messages, msg);
 }
 
+/* Of questions about drills that nobody has come to. */
+static void forget_texts(struct primary_data *d)
+{
+	struct pd_cmd cmd;
+	struct pd_msg m;
+
+	while (d->commands && queue_get(d->commands, &cmd))
+		mem_free(cmd.text);
+	while (d->messages && queue_get(d->messages, &m))
+		mem_free(m.json);
+}
+
 void primary_data_free(struct primary_data *d)
 {
 	const struct pd_cmd stop = {.type = PD_STOP};
@@ -838,6 +874,7 @@ void primary_data_free(struct primary_data *d)
 		primary_data_command(d, &stop);
 		pthread_join(d->thread, NULL);
 	}
+	forget_texts(d);
 	primary_ports_free(d->disks);
 	page_enc_free(d->enc);
 	arena_fini(&d->arena);

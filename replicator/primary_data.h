@@ -44,6 +44,7 @@ enum pd_cmd_type {
 	PD_DISKS_VERIFY,  /* pass; what comes of it: DISK */
 	PD_HANDOVER,	  /* epoch, planned */
 	PD_RESUME, /* after a CHECKPOINT that was `last`; for any other guest of no meaning */
+	PD_DRILL,  /* drill, text: taken; a question for the backup; answer: DRILL_SAYS */
 	PD_STOP,   /* the thread ends */
 };
 
@@ -57,6 +58,9 @@ struct pd_cmd {
 	bool adopt;
 	bool last; /* CHECKPOINT: TAKEN leaves the guest suspended until RESUME, or the thread's end */
 	bool planned;
+	uint32_t drill;
+	uint32_t text_size;
+	char *text;
 };
 
 enum pd_msg_type {
@@ -81,6 +85,7 @@ enum pd_msg_type {
 	PD_DISKS_ALONE_DONE,   /* again; text: what is not durable, or empty */
 	PD_DISKS_DEPOSED_DONE, /* the same */
 	PD_DISK,	       /* disk: figures of one */
+	PD_DRILL_SAYS,	       /* drill; json, json_size: now the receiver's, or NULL and text */
 };
 
 #define PD_TEXT_MAX ERR_TEXT_SIZE
@@ -110,6 +115,9 @@ struct pd_msg {
 	bool again;	    /* DISKS_…_DONE: it was cut short, ask once more */
 	unsigned int index; /* DISK */
 	struct disk_figures disk;
+	uint32_t drill;
+	char *json;
+	size_t json_size;
 	char text[PD_TEXT_MAX];
 };
 

@@ -10,6 +10,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/mem.h"
+#include "lib/wire_v1_drill.h"
 #include "replicator/primary_ports.h"
 
 static void fill_hello(struct wire_hello *m, const struct pd_conf *c, const struct guest_info *g,
@@ -206,6 +207,39 @@ int primary_link_send_handover(struct primary_link *link, uint64_t epoch, bool p
 	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);
 }
 
+int primary_link_send_drill(struct primary_link *link, const struct wire_drill *m,
+			    uint64_t deadline_ns, struct err *e)
+{
+	struct wr w;
+	int rc = conn_begin(link->conn, FRAME_DRILL, FRAME_NO_EPOCH, &w, deadline_ns, e);
+
+	if (rc < 0)
+		return rc;
+	wire_drill_encode(&w, m);
+	rc = conn_end(link->conn, &w, e);
+	/* Not in this phase of the session: nothing was sent, and nothing is broken. */
+	if (rc == -EINVAL)
+		return err_setx(e, -EAGAIN,
+				"the session is not as far as to be asked about drills");
+	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);
+}
+
+static int drill_says(const struct frame *f, struct pd_msg *msg, struct err *e)
+{
+	struct wire_drill m;
+	int rc = wire_drill_decode(f, &m, e);
+
+	if (rc < 0)
+		return rc;
+	msg->type = PD_DRILL_SAYS;
+	msg->drill = m.id;
+	msg->json = mem_dup(m.text, m.size);
+	msg->json_size = m.size;
+	if (!msg->json)
+		snprintf(msg->text, sizeof(msg->text), "no memory for the backup's answer");
+	return 1;
+}
+
 /* A frame in a running session; 1, or 0 for one that says nothing to the core. */
 static int understand(struct primary_link *link, const struct frame *f, struct pd_msg *msg,
 		      struct err *e)
@@ -233,6 +267,8 @@ static int understand(struct primary_link *link, const struct frame *f, struct p
 		msg->term = link->peer_term;
 		snprintf(msg->text, sizeof(msg->text), "%s", e->text);
 		return rc == -EOWNERDEAD || rc == -EREMOTEIO ? 1 : rc;
+	case FRAME_DRILL_SAYS:
+		return drill_says(f, msg, e);
 	default:
 		return link->disks ? primary_ports_frame(link->disks, f, e) : 0;
 	}

@@ -12,6 +12,7 @@
 #include "lib/wire_v1.h"
 #include "replicator/primary_data.h"
 
+struct wire_drill;
 struct primary_ports;
 
 struct primary_link {
@@ -41,6 +42,9 @@ MUST_CHECK int primary_link_send_bye(struct primary_link *link, enum leave_reaso
 /* epoch: the newest one whose ACK was read. planned: no disk fails, the operator moves the VM. */
 MUST_CHECK int primary_link_send_handover(struct primary_link *link, uint64_t epoch, bool planned,
 					  uint64_t deadline_ns, struct err *e);
+/* -EAGAIN: not in this phase of the session; nothing was sent. */
+MUST_CHECK int primary_link_send_drill(struct primary_link *link, const struct wire_drill *m,
+				       uint64_t deadline_ns, struct err *e);
 
 /*
  * The next frame from the peer, without waiting: 1 and *msg filled (PD_ACK, PD_BYE_OK, PD_PEER_ACTIVATED

@@ -798,6 +798,9 @@ static bool note(struct primary_shell *s, const struct pd_msg *m)
 	case PD_DISKS_DEPOSED_DONE:
 		disks_deposed(s, m);
 		return true;
+	case PD_DRILL_SAYS:
+		primary_drill_says(s, m);
+		return true;
 	case PD_STOPPED:
 		return true;
 	case PD_DISKS_SYNCED:
@@ -847,6 +850,7 @@ static enum primary_event_type event_of(enum pd_msg_type t)
 	case PD_DISK:
 	case PD_DISKS_ALONE_DONE:
 	case PD_DISKS_DEPOSED_DONE:
+	case PD_DRILL_SAYS:
 	case PD_STOPPED:
 		break;
 	}

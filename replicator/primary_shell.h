@@ -16,6 +16,7 @@
 #include "lib/err.h"
 #include "lib/hypervisor.h"
 #include "lib/stats.h"
+#include "lib/wire_v1_drill.h"
 #include "netbuffer/netbuf.h"
 #include "replicator/checkpoint.h"
 #include "replicator/disk_figures.h"
@@ -54,6 +55,11 @@ struct primary_figures {
 	/* When the copy of the disks began, and what each lacked then. */
 	uint64_t disks_started_ns;
 	uint64_t disk_lacked[WIRE_MAX_DISKS];
+};
+
+struct primary_drill_asked {
+	uint32_t id; /* 0: a free place */
+	struct ctl_token by;
 };
 
 struct primary_shell {
@@ -96,6 +102,8 @@ struct primary_shell {
 	struct ctl_token unprotect; /* who waits for the end */
 	struct ctl_token switchover;
 	uint64_t verify_pass; /* the newest that was asked for, 0 none */
+	uint32_t drill_id;    /* of the newest question about drills */
+	struct primary_drill_asked drill[WIRE_DRILLS_UNANSWERED];
 	char problem[SHELL_TEXT_SIZE];
 	char hint[SHELL_TEXT_SIZE];
 };
@@ -119,7 +127,11 @@ void primary_shell_guest_event(struct primary_shell *s, enum leave_reason leave,
 /* P1: somebody took the lanes away, or what leads output into them. */
 void primary_shell_tampered(struct primary_shell *s, const char *text);
 
-/* Registers status, verify, unprotect and switchover, and what ctl_std.h has. */
+/* The command `drill` of the control socket, and what the backup answers (primary_drill.c). */
+int primary_drill_cmd(void *ctx, struct ctl_request *rq, struct err *e);
+void primary_drill_says(struct primary_shell *s, const struct pd_msg *m);
+
+/* Registers status, verify, drill, unprotect and switchover, and what ctl_std.h has. */
 MUST_CHECK int primary_ctl_register(struct primary_shell *s, struct ctl_server *ctl, struct err *e);
 
 /*

@@ -76,7 +76,13 @@ struct standby {
 	struct standby_vif vif[STANDBY_MAX_VIFS];
 	char program[128];
 	char vm[NAME_SIZE];
+	char bridge[16]; /* a drill's; else empty */
 };
+
+static const char *suffix(const struct standby *s)
+{
+	return s->bridge[0] ? DRILL_SUFFIX : STANDBY_SUFFIX;
+}
 
 /* ---- children -------------------------------------------------------------- */
 
@@ -92,7 +98,7 @@ static int watched_child(struct standby *s, const char *const argv[], const int 
 	assert(n <= CHILD_FDS);
 	for (unsigned int i = 0; i < n; i++)
 		fd[1 + i] = (struct child_fd){fds[i], CHILD_STREAM + (int)i};
-	r = child_start(argv, fd, 1 + n, &pid);
+	r = child_start(argv, NULL, fd, 1 + n, &pid);
 	if (r < 0)
 		return err_set(e, r, "start %s", argv[0]);
 	s->child.pid = pid;
@@ -195,10 +201,14 @@ static void enlarge(int fd)
 static int start_child(struct standby *s, const int fds[3], struct err *e)
 {
 	const char *argv[] = {
-		s->program, "restore", "--name",      s->vm, "--stream-fd", "3",
-		"--ctl-fd", "4",       "--config-fd", "5",   NULL,
+		s->program, "restore",	   "--name", s->vm, "--stream-fd", "3",	 "--ctl-fd",
+		"4",	    "--config-fd", "5",	     NULL,  NULL,	   NULL,
 	};
 
+	if (s->bridge[0]) {
+		argv[10] = "--drill";
+		argv[11] = s->bridge;
+	}
 	return watched_child(s, argv, fds, 3, e);
 }
 
@@ -243,6 +253,9 @@ int standby_start(struct standby **out, const struct standby_conf *conf, int *st
 
 	if (!name_ok(conf->vm))
 		return err_setx(e, -EINVAL, "'%.63s' is no name of a VM", conf->vm);
+	if (conf->drill_bridge &&
+	    (!name_ok(conf->drill_bridge) || strlen(conf->drill_bridge) >= sizeof(s->bridge)))
+		return err_setx(e, -EINVAL, "'%.63s' is no name of a bridge", conf->drill_bridge);
 	if (conf->json_size < 2 || conf->json_size > WIRE_CONFIG_MAX)
 		return err_setx(e, -EMSGSIZE, "a configuration of %zu bytes", conf->json_size);
 	if (strlen(program) >= sizeof(s->program))
@@ -256,6 +269,8 @@ int standby_start(struct standby **out, const struct standby_conf *conf, int *st
 	s->deadline = CLOCK_NEVER;
 	memcpy(s->program, program, strlen(program) + 1);
 	memcpy(s->vm, conf->vm, strlen(conf->vm) + 1);
+	if (conf->drill_bridge)
+		memcpy(s->bridge, conf->drill_bridge, strlen(conf->drill_bridge) + 1);
 	rc = standby_set_up(s, conf, stream_fd, e);
 	if (rc < 0) {
 		standby_free(s);
@@ -405,7 +420,7 @@ static void start_destroy(struct standby *s, uint64_t now)
 	const char *argv[] = {s->program, "destroy", target, NULL};
 	struct err e = ERR_INIT;
 
-	snprintf(target, sizeof(target), "%s" STANDBY_SUFFIX, s->vm);
+	snprintf(target, sizeof(target), "%s%s", s->vm, suffix(s));
 	s->state = STATE_DESTROYING;
 	s->deadline = clock_add(now, DESTROY_STEPS * STANDBY_ABANDON_STEP_NS);
 	if (watched_child(s, argv, NULL, 0, &e) == 0)
@@ -422,6 +437,9 @@ static void child_has_ended(struct standby *s, uint64_t now, struct standby_even
 	int number = s->signal_no ? s->signal_no : s->code;
 
 	s->ended = false;
+	/* A drill's copy is nobody's VM: whatever has become of it, it is to be destroyed. */
+	if (s->bridge[0] && (s->state == STATE_RUN_SAID || s->state == STATE_RUNNING))
+		s->state = STATE_BUILT;
 	switch (s->state) {
 	case STATE_BUILDING:
 	case STATE_BUILT:
@@ -450,7 +468,7 @@ static void child_has_ended(struct standby *s, uint64_t now, struct standby_even
 		over(s, s->code == 0 ? STANDBY_GONE : STANDBY_LEFT, ev);
 		if (s->code != 0)
 			event_text(ev, STANDBY_LEFT, "%s%s could not be destroyed (%s %d)", s->vm,
-				   STANDBY_SUFFIX, how, number);
+				   suffix(s), how, number);
 		break;
 	case STATE_RUNNING:
 		over(s, s->code == 0 ? STANDBY_ENDED : STANDBY_UNWATCHED, ev);
@@ -476,7 +494,7 @@ static void deadline_passed(struct standby *s, uint64_t now, struct standby_even
 		child_kill(s, SIGKILL);
 		over(s, STANDBY_LEFT, ev);
 		event_text(ev, STANDBY_LEFT, "%s%s could not be destroyed in time", s->vm,
-			   STANDBY_SUFFIX);
+			   suffix(s));
 	}
 }
 
@@ -524,7 +542,8 @@ int standby_abandon(struct standby *s, uint64_t now, struct err *e)
 {
 	if (s->state >= STATE_ASKED)
 		return 0;
-	if (s->state == STATE_RUNNING || (s->state == STATE_RUN_SAID && !s->failed))
+	if (!s->bridge[0] &&
+	    (s->state == STATE_RUNNING || (s->state == STATE_RUN_SAID && !s->failed)))
 		return err_setx(e, -EBUSY, "the standby was told to run");
 	if (!s->child.pid && !s->ended) {
 		start_destroy(s, now);

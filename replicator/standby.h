@@ -28,6 +28,8 @@ struct standby;
 
 /* What the standby is called until it runs: the VM's name and this. */
 #define STANDBY_SUFFIX "--standby"
+/* What the copy that a drill runs is called. */
+#define DRILL_SUFFIX "--drill"
 #define STANDBY_TEXT_SIZE 240
 #define STANDBY_MAX_VIFS 8
 /* Each step of abandoning: asked over the socket, SIGTERM, SIGKILL and then `destroy`. */
@@ -38,6 +40,11 @@ struct standby_conf {
 	const char *vm;	     /* name_ok() */
 	const char *json;    /* libxl's configuration of the domain, from the primary */
 	size_t json_size;    /* at most WIRE_CONFIG_MAX */
+	/*
+	 * Not NULL: a drill's copy, whose interfaces are put on this bridge. It keeps DRILL_SUFFIX when it runs, dies with
+	 * its child, and may be abandoned while it runs.
+	 */
+	const char *drill_bridge;
 };
 
 enum standby_event_type {
@@ -89,7 +96,7 @@ void standby_step(struct standby *s, uint64_t now, struct standby_event *ev);
 MUST_CHECK int standby_run(struct standby *s, struct err *e);
 /*
  * Destroys the standby; ends in STANDBY_GONE or STANDBY_LEFT, after at most seven STANDBY_ABANDON_STEP_NS.
- * Not after standby_run(), but for STANDBY_NAME_TAKEN and STANDBY_FAILED: the domain may run already, -EBUSY. A second
+ * Not after standby_run(), but for STANDBY_NAME_TAKEN, STANDBY_FAILED and a drill's: the domain may run already, -EBUSY. A second
  * call is a no-op.
  */
 MUST_CHECK int standby_abandon(struct standby *s, uint64_t now, struct err *e);

@@ -271,7 +271,7 @@ static int start(struct vote_ask *v, enum vote_question q, uint64_t term)
 	if (fcntl(v->fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	vote_ask_argv(&v->conf, q, term, argv, buf);
-	rc = child_start(argv, &(const struct child_fd){out, 1}, 1, &v->child.pid);
+	rc = child_start(argv, NULL, &(const struct child_fd){out, 1}, 1, &v->child.pid);
 	if (rc < 0) {
 		v->child.pid = 0;
 		return rc;

@@ -63,7 +63,12 @@ struct xen_libxl_restore {
 	const char *vm;		/* the name that it will have when it runs: must be free here */
 	const char *build_name; /* the name that it has until then */
 	const char *json;	/* ends with 0 */
-	int stream_fd;		/* borrowed */
+	/*
+	 * Not NULL: a drill's copy. It gets a UUID of its own, its interfaces are on this bridge with what they have
+	 * here by default, and whatever ends it destroys it.
+	 */
+	const char *drill_bridge;
+	int stream_fd; /* borrowed */
 	/* While libxl works, poll_fn(arg) is called whenever this is readable. */
 	int poll_fd;
 	enum xen_libxl_heed (*poll_fn)(void *arg);
@@ -81,7 +86,10 @@ struct xen_libxl_restore {
 MUST_CHECK int xen_libxl_restore(struct xen_libxl *x, const struct xen_libxl_restore *r,
 				 uint32_t *domid, struct xen_libxl_vifs *vifs, struct err *e);
 
-/* Lets the domain run and gives it its name. -EEXIST: another domain has the name; nothing happened. */
+/*
+ * Lets the domain run and gives it its name; NULL: it keeps the one that it has. -EEXIST: another domain has the name;
+ * nothing happened.
+ */
 MUST_CHECK int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct err *e);
 
 /*

@@ -14,6 +14,10 @@
 /* ---- what the primary says ------------------------------------------------- */
 
 #define SCRIPT_DIR "/etc/xen/scripts/"
+/* Of 256 that a domain has by default. */
+#define DRILL_WEIGHT 8
+/* A drill leaves so much of the host's memory free: a failover in its midst must not want for it. */
+#define DRILL_SPARE_KIB (32 << 10)
 
 #define DEVICES(field) offsetof(libxl_domain_config, num_##field)
 #define OF_BUILD(field) \
@@ -121,8 +125,9 @@ static int check_names(struct xen_libxl *x, const struct xen_libxl_restore *r, s
 				r->vm, domid);
 	if (libxl_name_to_domid(x->ctx, r->build_name, &domid) == 0)
 		return err_setx(e, -EEXIST,
-				"a standby '%s' is left on this host (domain %u): xl destroy it",
-				r->build_name, domid);
+				"%s '%s' is left on this host (domain %u): xl destroy it",
+				r->drill_bridge ? "a drill's copy" : "a standby", r->build_name,
+				domid);
 	return 0;
 }
 
@@ -139,8 +144,9 @@ static bool uuid_in_use(struct xen_libxl *x, const libxl_uuid *uuid)
 	return found;
 }
 
-static int check_memory(struct xen_libxl *x, libxl_domain_config *dc, struct err *e)
+static int check_memory(struct xen_libxl *x, libxl_domain_config *dc, bool drill, struct err *e)
 {
+	const char *what = drill ? "the drill's copy" : "the standby";
 	libxl_domain_config copy;
 	uint64_t need = 0;
 	uint64_t have = 0;
@@ -154,13 +160,51 @@ static int check_memory(struct xen_libxl *x, libxl_domain_config *dc, struct err
 	if (!r)
 		r = libxl_get_free_memory(x->ctx, &have);
 	if (r)
-		return xen_libxl_failed(x, r, e, "count the memory of the standby");
+		return xen_libxl_failed(x, r, e, "count the memory of %s", what);
+	if (drill)
+		need += DRILL_SPARE_KIB;
 	if (need > have)
 		return err_setx(e, -ENOMEM,
-				"the standby needs %llu MiB, %llu MiB are free on this host: free "
+				"%s needs %llu MiB, %llu MiB are free on this host: free "
 				"%llu MiB (xl mem-set 0, or dom0_mem= at boot)",
-				(unsigned long long)(need >> 10), (unsigned long long)(have >> 10),
+				what, (unsigned long long)(need >> 10),
+				(unsigned long long)(have >> 10),
 				(unsigned long long)((need - have + 1023) >> 10));
+	return 0;
+}
+
+/*
+ * A drill's copy meets nobody: its interfaces keep their addresses and nothing else that says where they go. It is
+ * another domain, it gives way to all others, and it is gone when it ends.
+ */
+static int isolate(const struct xen_libxl_restore *r, libxl_domain_config *dc, struct err *e)
+{
+	if (!r->drill_bridge)
+		return 0;
+	/* The standby's own disks are never a copy's: activated in this very moment, they would be written by both. */
+	if (dc->num_disks)
+		return err_setx(e, -EOPNOTSUPP,
+				"the guest has disks, which a drill cannot copy yet");
+	for (int i = 0; i < dc->num_nics; i++) {
+		libxl_device_nic *nic = &dc->nics[i];
+		libxl_device_nic plain;
+
+		libxl_device_nic_init(&plain);
+		plain.devid = nic->devid;
+		plain.nictype = nic->nictype;
+		plain.mtu = nic->mtu;
+		memcpy(plain.mac, nic->mac, sizeof(plain.mac));
+		plain.bridge = strdup(r->drill_bridge);
+		plain.script = strdup(SCRIPT_DIR "vif-romulus-drill");
+		libxl_device_nic_dispose(nic);
+		*nic = plain;
+		if (!nic->bridge || !nic->script)
+			return err_set(e, -ENOMEM, "interface %d", i);
+	}
+	libxl_uuid_generate(&dc->c_info.uuid);
+	dc->b_info.sched_params.weight = DRILL_WEIGHT;
+	dc->on_poweroff = dc->on_reboot = dc->on_crash = LIBXL_ACTION_ON_SHUTDOWN_DESTROY;
+	dc->on_watchdog = dc->on_soft_reset = LIBXL_ACTION_ON_SHUTDOWN_DESTROY;
 	return 0;
 }
 
@@ -169,6 +213,7 @@ static int adapt_config(struct xen_libxl *x, const struct xen_libxl_restore *r,
 			libxl_domain_config *dc, struct err *e)
 {
 	char *name = strdup(r->build_name);
+	int rc;
 
 	if (!name)
 		return err_set(e, -ENOMEM, "name of the standby");
@@ -178,6 +223,9 @@ static int adapt_config(struct xen_libxl *x, const struct xen_libxl_restore *r,
 	free(dc->c_info.pool_name);
 	dc->c_info.pool_name = NULL;
 	dc->c_info.poolid = 0;
+	rc = isolate(r, dc, e);
+	if (rc < 0)
+		return rc;
 	if (uuid_in_use(x, &dc->c_info.uuid)) {
 		log_warn("a domain of this host has the UUID of %s; the standby gets another",
 			 r->vm);
@@ -202,7 +250,7 @@ static int make_config(struct xen_libxl *x, const struct xen_libxl_restore *r,
 	if (rc == 0)
 		rc = adapt_config(x, r, dc, e);
 	if (rc == 0)
-		rc = check_memory(x, dc, e);
+		rc = check_memory(x, dc, r->drill_bridge, e);
 	return rc;
 }
 
@@ -286,7 +334,7 @@ int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct 
 	int r;
 
 	xen_libxl_begin(x);
-	if (libxl_name_to_domid(x->ctx, name, &other) == 0 && other != domid)
+	if (name && libxl_name_to_domid(x->ctx, name, &other) == 0 && other != domid)
 		return err_setx(e, -EEXIST,
 				"domain %u of this host is called '%s': rename or destroy it",
 				other, name);
@@ -294,6 +342,8 @@ int xen_libxl_run(struct xen_libxl *x, uint32_t domid, const char *name, struct 
 	r = libxl_domain_unpause(x->ctx, domid, NULL);
 	if (r)
 		return xen_libxl_failed(x, r, e, "unpause domain %u", domid);
+	if (!name)
+		return 0;
 	xen_libxl_begin(x);
 	r = libxl_domain_rename(x->ctx, domid, NULL, name);
 	if (r) {

@@ -26,6 +26,7 @@ SHELL_SCRIPTS += \
 	tests/check-arbiters \
 	tests/check-block-script \
 	tests/check-figures \
+	tests/check-vif-script \
 	tests/check-complete \
 	tests/check-docs \
 	tests/check-host \
@@ -53,6 +54,7 @@ arbiter_race_ARCHIVES := arbiter lib
 
 # What libxl runs to give a guest its disk.
 CHECKS += block-script=tests/check-block-script
+CHECKS += vif-script=tests/check-vif-script
 
 # What the lab's scripts compute.
 CHECKS += figures=tests/check-figures

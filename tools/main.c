@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
 	{"unprotect", cmd_unprotect, "let a VM run on alone"},
 	{"switchover", cmd_switchover, "move a VM to its backup, as planned"},
 	{"failover", cmd_failover, "run the standby of a VM, at the backup"},
+	{"drill", cmd_drill, "run a copy of the standby, isolated, and see whether it lives"},
 	{"verify", cmd_verify, "compare the backup's disks of a VM with those here"},
 	{"surrender", cmd_surrender, "give up this host's copy of a VM's disks, of two histories"},
 	{"events", cmd_events, "tell what happened on this host, and why"},

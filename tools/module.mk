@@ -15,6 +15,7 @@ tools_SRCS := \
 	tools/doctor_judge.c \
 	tools/doctor_vm.c \
 	tools/events.c \
+	tools/drill.c \
 	tools/failover.c \
 	tools/flight.c \
 	tools/latency_plot.c \

@@ -32,6 +32,7 @@ int cmd_unprotect(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_failover(int argc, char **argv);
 int cmd_switchover(int argc, char **argv);
+int cmd_drill(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_surrender(int argc, char **argv);
 int cmd_events(int argc, char **argv);

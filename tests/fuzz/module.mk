@@ -7,6 +7,7 @@ FUZZ_TARGETS += \
 	tests/fuzz/fuzz_doctor.c \
 	tests/fuzz/fuzz_etcd.c \
 	tests/fuzz/fuzz_flight.c \
+	tests/fuzz/fuzz_drill.c \
 	tests/fuzz/fuzz_frame.c \
 	tests/fuzz/fuzz_heartbeat.c \
 	tests/fuzz/fuzz_journal.c \

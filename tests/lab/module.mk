@@ -35,6 +35,7 @@ SHELL_SCRIPTS += \
 	tests/lab/split_scene.sh \
 	tests/lab/split_faults.sh \
 	tests/lab/witness.sh \
+	tests/lab/drill \
 	tests/lab/xstate \
 	tests/lab/module.sh \
 	tests/lab/romulus.sh \

@@ -10,6 +10,7 @@
 #include "lib/mem.h"
 #include "lib/wire_v1.h"
 #include "lib/wire_v1_disk.h"
+#include "lib/wire_v1_drill.h"
 
 static void hello(struct wr *w)
 {
@@ -292,6 +293,22 @@ static void facts(struct wr *w)
 	wire_facts_encode(w, json, strlen(json));
 }
 
+static void drill(struct wr *w)
+{
+	static const char text[] = "start {\"time_ms\":30000}";
+	const struct wire_drill m = {.id = 7, .text = text, .size = sizeof(text) - 1};
+
+	wire_drill_encode(w, &m);
+}
+
+static void drill_says(struct wr *w)
+{
+	static const char text[] = "{\"ok\":true,\"drill\":{\"over\":false}}";
+	const struct wire_drill m = {.id = 7, .text = text, .size = sizeof(text) - 1};
+
+	wire_drill_encode(w, &m);
+}
+
 static void nothing(struct wr *w)
 {
 }
@@ -327,6 +344,8 @@ const struct sample samples[] = {
 	{"ask_facts", FRAME_ASK_FACTS, FRAME_NO_EPOCH, ask_facts},
 	{"ask_host_facts", FRAME_ASK_FACTS, FRAME_NO_EPOCH, ask_host_facts},
 	{"facts", FRAME_FACTS, FRAME_NO_EPOCH, facts},
+	{"drill", FRAME_DRILL, FRAME_NO_EPOCH, drill},
+	{"drill_says", FRAME_DRILL_SAYS, FRAME_NO_EPOCH, drill_says},
 };
 const size_t n_samples = ARRAY_SIZE(samples);
 
@@ -510,6 +529,7 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_state state;
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
+		struct wire_drill drill;
 		uint64_t term;
 	} m;
 	int rc = 0;
@@ -567,6 +587,10 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 	case FRAME_DISK_VERIFIED:
 	case FRAME_HANDOVER:
 		rc = disk_frame_again(f, w, e);
+		break;
+	case FRAME_DRILL:
+	case FRAME_DRILL_SAYS:
+		AGAIN(drill, &m.drill);
 		break;
 	}
 	assert(!rc == !e->rc);

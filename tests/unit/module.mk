@@ -41,6 +41,12 @@ UNIT_TESTS += \
 	tests/unit/test_dirty.c \
 	tests/unit/test_doctor.c \
 	tests/unit/test_doctor_cmd.c \
+	tests/unit/test_drill_copy.c \
+	tests/unit/test_drill_feed.c \
+	tests/unit/test_drill_life.c \
+	tests/unit/test_drill_ping.c \
+	tests/unit/test_drill_request.c \
+	tests/unit/test_drill_shell.c \
 	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
@@ -116,6 +122,10 @@ test_conn_LDFLAGS := -Wl,--wrap=tls_write,--wrap=tls_free
 test_announce_LDFLAGS := -Wl,--wrap=socket,--wrap=if_nametoindex,--wrap=sendto
 test_backup_worker_LDFLAGS := -Wl,--wrap=backup_shell_welcome,--wrap=standby_start \
 	-Wl,--wrap=xen_version,--wrap=clock_gettime,--wrap=apply_free,--wrap=page_dec_free
+test_drill_life_LDFLAGS := -Wl,--wrap=xen_drill_find,--wrap=xen_drill_read,--wrap=xen_drill_look \
+	-Wl,--wrap=xen_drill_free_kib,--wrap=xen_drill_console,--wrap=xen_version \
+	-Wl,--wrap=drill_probe_listen,--wrap=drill_probe_answer
+test_drill_copy_LDFLAGS := -Wl,--wrap=drill_share_take
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_flight_LDFLAGS := -Wl,--wrap=posix_fallocate
 test_event_LDFLAGS := -Wl,--wrap=write

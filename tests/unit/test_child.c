@@ -27,7 +27,7 @@ static void run(const char *script, const struct child_fd *more, char *said, siz
 	fd[0].ours = p[1];
 	if (more)
 		fd[1] = *more;
-	assert_int_equal(child_start(argv, fd, more ? 2 : 1, &pid), 0);
+	assert_int_equal(child_start(argv, NULL, fd, more ? 2 : 1, &pid), 0);
 	close(p[1]);
 	while ((n = read(p[0], said + used, size - 1 - used)) > 0)
 		used += (size_t)n;
@@ -43,6 +43,23 @@ static void a_session_of_its_own(void **state)
 	run("read pid name state parent group session rest </proc/$$/stat; echo $session $$", NULL,
 	    said, sizeof(said));
 	assert_int_equal(strtol(said, NULL, 10), strtol(strchr(said, ' '), NULL, 10));
+}
+
+static void environment_as_given(void **state)
+{
+	const char *const argv[] = {"/bin/sh", "-c", "exit ${ROMULUS_TEST:-9}", NULL};
+	const char *const env[] = {"ROMULUS_TEST=7", NULL};
+	int status;
+	pid_t pid;
+
+	assert_int_equal(child_start(argv, env, NULL, 0, &pid), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_int_equal(setenv("ROMULUS_TEST", "5", 1), 0);
+	assert_int_equal(child_start(argv, NULL, NULL, 0, &pid), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 5);
+	unsetenv("ROMULUS_TEST");
 }
 
 static void signals_as_at_the_start(void **state)
@@ -86,13 +103,14 @@ static void a_program_that_is_none(void **state)
 	const char *const argv[] = {"/nowhere/at-all", NULL};
 	pid_t pid;
 
-	assert_int_equal(child_start(argv, NULL, 0, &pid), -ENOENT);
+	assert_int_equal(child_start(argv, NULL, NULL, 0, &pid), -ENOENT);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_session_of_its_own),
+		cmocka_unit_test(environment_as_given),
 		cmocka_unit_test(signals_as_at_the_start),
 		cmocka_unit_test(no_descriptor_but_those_named),
 		cmocka_unit_test(a_program_that_is_none),

@@ -12,7 +12,9 @@
 
 #include "lib/clock.h"
 #include "lib/err.h"
+#include "lib/json_out.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/spawn.h"
 #include "replicator/primary_shell.h"
 
@@ -32,6 +34,8 @@ struct bed {
 	int answers; /* to `unprotect`, and the last one */
 	int answer;
 	char answer_text[ERR_TEXT_SIZE];
+	struct json *reply; /* of who waits, NULL: nobody */
+	uint32_t asked;	    /* the newest question about drills */
 };
 
 static struct bed *bed;
@@ -64,6 +68,12 @@ void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd)
 		[PD_RESUME] = "resume",
 	};
 
+	if (cmd->type == PD_DRILL) {
+		bed->asked = cmd->drill;
+		say("drill");
+		mem_free(cmd->text);
+		return;
+	}
 	if (cmd->type == PD_HANDOVER)
 		say(cmd->planned ? "handover-planned" : "handover");
 	else
@@ -189,7 +199,7 @@ void ctl_server_later(struct ctl_request *rq, uint64_t timeout_ns)
 
 struct json *ctl_server_reply(struct ctl_server *s, struct ctl_token t)
 {
-	return NULL;
+	return bed->reply;
 }
 
 /* ---- the stage ---- */
@@ -789,6 +799,66 @@ static void stays(void **state)
 	assert_non_null(strstr(bed->answer_text, "web stays here: "));
 }
 
+/* ---- drills ---- */
+
+static int ask_drill(const char *text, struct err *e)
+{
+	char *argv[] = {(char *)(uintptr_t)text, NULL};
+	struct ctl_request rq = {.token = {7}, .argc = 1, .argv = argv};
+
+	return primary_drill_cmd(&bed->s, &rq, e);
+}
+
+static void drill_says(uint32_t id, const char *json)
+{
+	struct pd_msg m = {.type = PD_DRILL_SAYS, .drill = id, .text = "no session"};
+
+	m.json = json ? mem_strdup(json) : NULL;
+	m.json_size = json ? strlen(json) : 0;
+	primary_shell_message(&bed->s, &m);
+}
+
+/* What is asked about drills goes to the backup, what it answers to who asked. */
+static void drills_are_passed_on(void **state)
+{
+	struct err e = ERR_INIT;
+	const char *line;
+	size_t len;
+
+	assert_int_equal(ask_drill("start", &e), -ENOTCONN);
+	bed->s.core.state = PRIMARY_PROTECTED;
+	assert_int_equal(ask_drill("", &e), -EINVAL);
+	assert_int_equal(ask_drill("start", &e), 0);
+	bed->reply = json_out_new();
+	assert_non_null(strstr(said(), "drill"));
+	drill_says(bed->asked, "{\"ok\":true,\"drill\":{\"phase\":\"copying\"}}");
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(bed->answer, 0);
+	line = json_out_line(bed->reply, &len);
+	assert_string_equal(line, "{\"drill\":{\"phase\":\"copying\"}}");
+	/* An answer that nobody waits for, and a second one. */
+	drill_says(bed->asked, "{}");
+	drill_says(99, "{}");
+	assert_int_equal(bed->answers, 1);
+	assert_int_equal(ask_drill("ask", &e), 0);
+	drill_says(bed->asked, "{\"ok\":false,\"error\":\"a drill is under way\"}");
+	assert_int_equal(bed->answer, -EREMOTEIO);
+	assert_string_equal(bed->answer_text, "a drill is under way");
+	assert_int_equal(ask_drill("ask", &e), 0);
+	drill_says(bed->asked, "nonsense");
+	assert_int_equal(bed->answer, -EBADMSG);
+	assert_int_equal(ask_drill("ask", &e), 0);
+	drill_says(bed->asked, NULL);
+	assert_string_equal(bed->answer_text, "no session");
+	for (int i = 0; i < WIRE_DRILLS_UNANSWERED; i++)
+		assert_int_equal(ask_drill("ask", &e), 0);
+	assert_int_equal(ask_drill("ask", &e), -EBUSY);
+	json_out_free(bed->reply);
+	bed->reply = NULL;
+	/* Those who asked have gone. */
+	assert_int_equal(ask_drill("ask", &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -823,6 +893,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(not_moved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(drills_are_passed_on, set_up, tear_down),
 	};
 
 	return RUN_TESTS("primary_shell", tests);

@@ -117,6 +117,8 @@ static int child_restore(const char *role)
 	say("vif name=vif12.1 mac=00:16:3e:0a:0b:fe bridge=");
 	say("vif name=vif12.2 mac=00:16:3e bridge=xenbr0");
 	say("running domid=12");
+	if (strcmp(role, "give-up-late") == 0)
+		return hear("abandon") ? 3 : 96;
 	return strcmp(role, "unwatched") == 0 ? 1 : 0;
 }
 
@@ -142,7 +144,23 @@ struct world {
 };
 
 #define RESTORE_LINE "restore --name web --stream-fd 3 --ctl-fd 4 --config-fd 5\n"
+#define DRILL_LINE \
+	"restore --name web --stream-fd 3 --ctl-fd 4 --config-fd 5 --drill rmd-12345678\n"
 #define DESTROY_LINE "destroy web--standby\n"
+
+static void world_init_with(struct world *w, const char *role, const struct standby_conf *conf)
+{
+	int fd;
+
+	strcpy(w->trace, "/tmp/test_standby.XXXXXX");
+	fd = mkstemp(w->trace);
+	assert_true(fd >= 0);
+	close(fd);
+	setenv("STANDBY_ROLE", role, 1);
+	setenv("STANDBY_TRACE", w->trace, 1);
+	assert_int_equal(standby_start(&w->s, conf, &w->stream, NULL), 0);
+	assert_true(standby_deadline(w->s) == CLOCK_NEVER);
+}
 
 static void world_init(struct world *w, const char *role)
 {
@@ -152,16 +170,8 @@ static void world_init(struct world *w, const char *role)
 		.json = JSON,
 		.json_size = sizeof(JSON) - 1,
 	};
-	int fd;
 
-	strcpy(w->trace, "/tmp/test_standby.XXXXXX");
-	fd = mkstemp(w->trace);
-	assert_true(fd >= 0);
-	close(fd);
-	setenv("STANDBY_ROLE", role, 1);
-	setenv("STANDBY_TRACE", w->trace, 1);
-	assert_int_equal(standby_start(&w->s, &conf, &w->stream, NULL), 0);
-	assert_true(standby_deadline(w->s) == CLOCK_NEVER);
+	world_init_with(w, role, &conf);
 }
 
 static void world_fini(struct world *w, const char *expected_trace)
@@ -420,6 +430,43 @@ static void failed_destroy_is_told(void **state)
 	world_fini(&w, RESTORE_LINE DESTROY_LINE);
 }
 
+/* A drill's copy may be abandoned while it runs, and is destroyed under its own name. */
+static void a_drill_is_abandoned_at_any_time(void **state)
+{
+	const struct standby_conf conf = {.program = "/proc/self/exe",
+					  .vm = "web",
+					  .json = JSON,
+					  .json_size = sizeof(JSON) - 1,
+					  .drill_bridge = "rmd-12345678"};
+	struct world w;
+
+	world_init_with(&w, "give-up-late", &conf);
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_RUNNING);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_GONE);
+	world_fini(&w, DRILL_LINE "bytes=0\n");
+	/* Its builder dies while it runs: it is destroyed by another one. */
+	world_init_with(&w, "unwatched", &conf);
+	close(w.stream);
+	w.stream = -1;
+	expect_at(&w, SOME_TIME, STANDBY_BUILT);
+	assert_int_equal(standby_run(w.s, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_RUNNING);
+	expect_at(&w, SOME_TIME, STANDBY_FAILED);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_GONE);
+	world_fini(&w, DRILL_LINE "bytes=0\ndestroy web--drill\n");
+	world_init_with(&w, "refuse", &conf);
+	expect_at(&w, SOME_TIME, STANDBY_FAILED);
+	assert_int_equal(standby_abandon(w.s, SOME_TIME, NULL), 0);
+	expect_at(&w, SOME_TIME, STANDBY_GONE);
+	world_fini(&w, DRILL_LINE "destroy web--drill\n");
+}
+
 static void bad_settings_are_refused(void **state)
 {
 	static const struct {
@@ -428,6 +475,9 @@ static void bad_settings_are_refused(void **state)
 	} cases[] = {
 		{{.vm = "-x", .json = JSON, .json_size = 2}, -EINVAL},
 		{{.vm = "web", .json = JSON, .json_size = 0}, -EMSGSIZE},
+		{{.vm = "web", .json = JSON, .json_size = 2, .drill_bridge = "-x"}, -EINVAL},
+		{{.vm = "web", .json = JSON, .json_size = 2, .drill_bridge = "rmd-1234567890ab"},
+		 -EINVAL},
 		{{.vm = "web", .json = JSON, .json_size = SIZE_MAX}, -EMSGSIZE},
 		{{.vm = "web", .json = JSON, .json_size = 2, .program = "/nonexistent"}, -ENOENT},
 	};
@@ -457,6 +507,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(crash_is_seen),
 		cmocka_unit_test(stubborn_child_is_killed),
 		cmocka_unit_test(failed_destroy_is_told),
+		cmocka_unit_test(a_drill_is_abandoned_at_any_time),
 		cmocka_unit_test(bad_settings_are_refused),
 	};
 

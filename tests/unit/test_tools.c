@@ -947,6 +947,97 @@ static void verify_in_vain(void **state)
 	tool_says(f->err, "type romulus verify db there");
 }
 
+/* ---- drill ---- */
+
+#define DRILL(over, phase, verdict, why)                                                     \
+	"{\"ok\":true,\"drill\":{\"vm\":\"web\",\"host\":\"hostb\",\"phase\":\"" phase       \
+	"\",\"over\":" #over ",\"verdict\":\"" verdict "\",\"why\":\"" why "\",\"epoch\":7," \
+	"\"memory\":{\"needed_mib\":64,\"free_mib\":100,\"copied_pages\":500,\"rounds\":2,"  \
+	"\"last_pages\":9},\"ms\":{\"copying\":1500,\"all\":2500},\"address\":\"10.0.0.5\"," \
+	"\"probe\":{\"what\":\"ping\",\"status\":0,\"output\":\"\"}}}"
+
+static void drill_follows(void **state)
+{
+	static const struct answer web[] = {
+		{"drill \"start", DRILL(false, "preparing", "", "")},
+		{"drill ask", DRILL(false, "copying", "", "")},
+		{"drill ask", DRILL(true, "over", "passed", "10.0.0.5 answered a ping")},
+		{0}};
+	static const struct answer bad[] = {{"drill \"start", DRILL(false, "preparing", "", "")},
+					    {"drill ask",
+					     DRILL(true, "over", "failed", "no \\u001b[2J")},
+					    {0}};
+	static const struct answer broken[] = {
+		{"drill \"start", DRILL(true, "over", "broken", "the copy needs 64 MiB")}, {0}};
+	struct fixture *f = *state;
+	char log[128], said[2048];
+
+	fake(f, "web.primary", web);
+	assert_int_equal(RUN(f, cmd_drill, "web", "--time=10s", "--probe=a \"b\" c"), TOOL_OK);
+	assert_string_equal(f->out,
+			    "drill of web at hostb, as of epoch 7\n"
+			    "  memory     64 MiB needed, 100 MiB were free\n"
+			    "  copied     500 pages in 2 rounds, 9 of them between two epochs\n"
+			    "  copying    1.5 s\n"
+			    "  address    10.0.0.5\n"
+			    "  probe      ping\n"
+			    "  all of it  2.5 s\n"
+			    "PASSED: 10.0.0.5 answered a ping\n");
+	tool_says(f->err, "preparing...\ncopying...\n");
+	snprintf(log, sizeof(log), "%s/web.primary.log", f->dir);
+	tool_says(tool_file(log, said, sizeof(said)), "10000");
+	tool_says(said, "a \\\\\\\"b\\\\\\\" c");
+	/* At the backup; the same words. */
+	fake(f, "bad.backup", bad);
+	assert_int_equal(RUN(f, cmd_drill, "bad"), TOOL_DEGRADED);
+	tool_says(f->out, "FAILED: no ?[2J\n");
+	assert_int_equal(RUN(f, cmd_drill, "bad", "--json"), TOOL_DEGRADED);
+	tool_says(f->out, "{\"vm\":\"web\",\"host\":\"hostb\",\"phase\":\"over\"");
+	tool_says(f->out, "\"output\":\"\"}}\n");
+	fake(f, "broken.backup", broken);
+	assert_int_equal(RUN(f, cmd_drill, "broken"), TOOL_ERROR);
+	tool_says(f->out, "NOT DONE: the copy needs 64 MiB\n");
+}
+
+static void drill_in_vain(void **state)
+{
+	static const struct answer refused[] = {
+		{"drill", "{\"ok\":false,\"error\":\"a drill of web is under way already\"}"}, {0}};
+	static const struct answer lost[] = {
+		{"drill \"start", DRILL(false, "preparing", "", "")}, {"drill ask", NULL}, {0}};
+	static const struct answer slow[] = {{"drill \"start", DRILL(false, "living", "", "")},
+					     {"drill ask", DRILL(false, "living", "", "")},
+					     {"drill end", DRILL(false, "ending", "", "")},
+					     {0}};
+	struct fixture *f = *state;
+	char log[128], said[2048];
+	char vm[] = "slow", name[] = "drill";
+	char *argv[] = {name, f->run_dir, vm, NULL};
+	struct tool_said out = {f->out, sizeof(f->out)}, err = {f->err, sizeof(f->err)};
+	pid_t pid;
+
+	assert_int_equal(RUN(f, cmd_drill, "web"), TOOL_NOT_PROTECTED);
+	assert_int_equal(RUN(f, cmd_drill, "web", "--time=soon"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_drill), TOOL_USAGE);
+	fake(f, "web.primary", refused);
+	assert_int_equal(RUN(f, cmd_drill, "web"), TOOL_ERROR);
+	tool_says(f->err, "a drill of web is under way already");
+	fake(f, "lost.primary", lost);
+	assert_int_equal(RUN(f, cmd_drill, "lost"), TOOL_ERROR);
+	tool_says(f->err, "what has come of the drill cannot be told");
+	/* Ctrl-C calls it off, and waits for what comes of that. */
+	fake(f, "slow.primary", slow);
+	pid = tool_start(f->dir, cmd_drill, 3, argv);
+	snprintf(log, sizeof(log), "%s/slow.primary.log", f->dir);
+	while (!strstr(tool_file(log, said, sizeof(said)), "drill ask"))
+		usleep(10000);
+	assert_int_equal(kill(pid, SIGINT), 0);
+	while (!strstr(tool_file(log, said, sizeof(said)), "drill end"))
+		usleep(10000);
+	stop_fakes(f);
+	assert_int_equal(tool_finish(f->dir, pid, out, err), TOOL_ERROR);
+}
+
 /* ---- cert ---- */
 
 static void makes_certificates(void **state)
@@ -1005,6 +1096,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(surrender_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(switchover_works, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(switchover_in_vain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(drill_follows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(drill_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_works, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failover_in_vain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_certificates, set_up, tear_down),

@@ -16,7 +16,7 @@
  *	h hello_ok  r refuse  a ack  t takeover  b bye_ok  k keepalive
  *	D disks (two)  d disks_ok  n disks_ok that announces a want  X hash  x want  F G data  I J end, of
  *	disk 0 and 1  L data of a third  V verify  v verified  p progress (the newest ended epoch)
- *	q progress (the next)  O handover (the newest acknowledged)  Q handover (the next)
+ *	q progress (the next)  W drill  w drill_says  O handover (the newest acknowledged)  Q handover (the next)
  *	+ the frames that follow belong to one more epoch than the last E (or a) said
  */
 static const struct {
@@ -35,6 +35,7 @@ static const struct {
 	{'J', FRAME_DISK_END},	    {'V', FRAME_DISK_VERIFY},	{'v', FRAME_DISK_VERIFIED},
 	{'p', FRAME_DISK_PROGRESS}, {'q', FRAME_DISK_PROGRESS}, {'O', FRAME_HANDOVER},
 	{'Q', FRAME_HANDOVER},	    {'A', FRAME_ASK_FACTS},	{'f', FRAME_FACTS},
+	{'Q', FRAME_HANDOVER},	    {'W', FRAME_DRILL},		{'w', FRAME_DRILL_SAYS},
 };
 
 /* What wire_order_check() looks at; the rest is zeroes. */
@@ -130,6 +131,11 @@ static void good(void **state)
 		"Af",
 		"AKkf",
 		"Ar",
+		/* drills */
+		"HhCS123EWwaPW1EwaB",
+		"HhCS123EWWWWwWa",
+		"HhCSDdIJ123EaFWGwIJ1Ea",
+		"HhCS123EWaBwb",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(talks); i++) {
@@ -142,6 +148,14 @@ static void good(void **state)
 
 /* The last frame is the one that must not come. */
 static const char *const bad_talks[] = {
+	"HW",
+	"HhCSW",
+	"HhCSRPW",
+	"HhCS123Ew",
+	"HhCS123EWww",
+	"HhCS123EWWWWW",
+	"HhCS123EBW",
+	"HhCS123EaOW",
 	"K",
 	"k",
 	"C",

@@ -64,6 +64,7 @@ static void round_trip(void **state)
 static bool any_length(const struct sample *s)
 {
 	return s->type == FRAME_CONFIG || s->type == FRAME_PAGES || s->type == FRAME_FACTS ||
+	       s->type == FRAME_DRILL || s->type == FRAME_DRILL_SAYS ||
 	       strcmp(s->name, "state_hvm_context") == 0 || !frame_rule(s->type)->max;
 }
 
@@ -92,6 +93,10 @@ static const struct {
 	uint8_t fill;
 	const char *text;
 } bad[] = {
+	{"drill", 0, 4, 0, "id"},
+	{"drill", 4, 1, 1, "reserved"},
+	{"drill", 8, 1, 7, "text"},
+	{"drill_says", 0, 4, 0, "id"},
 	{"hello", 0, 2, 0, "version"},
 	{"hello", 2, 2, 0, "version"},
 	{"hello", 4, 1, 4, "flags"},
