@@ -349,8 +349,8 @@ lab-resync: deps all	## what is copied of a disk after 1 % of it changed
 	$(Q)tests/lab/disk-resync
 module-kernels: deps	## the guest's module built for other kernels, and booted with them
 	$(Q)tests/module-kernels
-lab-drill: deps all	## N drills of a protected VM, and what must not come of one
-	$(Q)tests/lab/drill $(N)
+lab-drill: deps all	## N drills of a protected VM (GUEST=g4: with a disk), and what must not come of one
+	$(Q)tests/lab/drill $(N) $(GUEST)
 lab-xstate: deps all	## AVX registers over checkpoints, ours and the peer's
 	$(Q)tests/lab/xstate
 bench-peer: deps all	## our pause against xl remus, in pairs

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "disk/disk_state.h"
+#include "disk/drill_guard.h"
 #include "disk/epoch_numbers.h"
 #include "disk/hash_reader.h"
 #include "disk/port_link.h"
@@ -364,6 +365,7 @@ static int on_activate(struct backup_disk *b, const struct frame *f, struct err 
 		return b->step == SESSION_OPENING
 			       ? -EAGAIN
 			       : failed(b, "there is no session to be activated from");
+	drill_guard_end(b->disk->guard, "the VM is to run here");
 	b->step = SESSION_ACTIVATING;
 	b->activating = f->h.epoch;
 	hash_reader_forget(b->reader);

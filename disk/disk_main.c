@@ -25,6 +25,7 @@
 #include "disk/disk_ctl.h"
 #include "disk/disk_format.h"
 #include "disk/disk_state.h"
+#include "disk/drill_port_shell.h"
 #include "disk/kernel_shell.h"
 #include "disk/port_shell.h"
 #include "disk/primary_disk.h"
@@ -62,6 +63,7 @@ struct main_ctx {
 	struct primary_disk *primary;
 	struct backup_disk *backup;
 	struct port_shell *port;
+	struct drill_port_shell *drill;
 	char state_path[RUNTIME_PATH_SIZE];
 	char used_path[RUNTIME_PATH_SIZE];
 	struct ctl_server *ctl;
@@ -360,7 +362,10 @@ static int make_port(struct main_ctx *m, struct err *e)
 	runtime_path(m, "port", path);
 	rc = port_shell_new(&pc, &m->port, e);
 	m->ctl_ctx.port = m->port;
-	return rc;
+	if (rc < 0)
+		return rc;
+	runtime_path(m, "drill", path);
+	return drill_port_shell_new(m->loop, m->state, path, &m->drill, e);
 }
 
 /* It also keeps out another server of this name, whose disk was another one before the configuration changed. */
@@ -457,6 +462,7 @@ static void tear_down(struct main_ctx *m)
 	sd_event_source_disable_unref(m->stop_timer);
 	kernel_shell_fini(&m->kernel);
 	ctl_server_free(m->ctl);
+	drill_port_shell_free(m->drill);
 	port_shell_free(m->port);
 	if (m->primary)
 		primary_disk_close(m->primary);

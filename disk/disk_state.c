@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "disk/blk_store.h"
+#include "disk/drill_guard.h"
 #include "disk/block_server.h"
 #include "disk/copier.h"
 #include "disk/dirty_map.h"
@@ -414,6 +415,9 @@ void disk_go_on(struct disk *d, uint64_t now)
 	wishes_go_on(d);
 	intents_go_on(d, now);
 	d->deadline = journal_run(d->journal, now);
+	if (drill_guard_go_on(d->guard, now))
+		d->news = true;
+	d->deadline = MIN(d->deadline, drill_guard_deadline(d->guard));
 	epoch_log_poll(d->log, now);
 	d->deadline = MIN(d->deadline, epoch_log_deadline(d->log));
 }
@@ -438,7 +442,8 @@ static int open_file(struct disk *d, struct err *e)
 				d->conf.name, d->conf.journal_path);
 	if (rc < 0)
 		return err_wrap(e, rc, "journal of disk \"%s\"", d->conf.name);
-	if (blk_store_new(&d->file, d->file_blk) < 0 || blk_store_new(&d->data, d->conf.blk) < 0)
+	if (blk_store_new(&d->file, d->file_blk) < 0 || blk_store_new(&d->data, d->conf.blk) < 0 ||
+	    drill_guard_new(&d->guard, blk_store_blocks(d->data)) < 0)
 		return err_set(e, -ENOMEM, "disk");
 	return 0;
 }
@@ -456,7 +461,8 @@ static int open_journal(struct disk *d, struct err *e)
 	journal_opts_init(&o);
 	o.geo = d->geo;
 	o.incarnation = disk_random();
-	rc = journal_open(blk_store_blocks(d->file), blk_store_blocks(d->data), &o, &d->journal, e);
+	rc = journal_open(blk_store_blocks(d->file), drill_guard_blocks(d->guard), &o, &d->journal,
+			  e);
 	return rc < 0 ? err_wrap(e, rc, "%s", d->conf.journal_path) : 0;
 }
 
@@ -575,6 +581,8 @@ void disk_free(struct disk *d)
 {
 	if (!d)
 		return;
+	if (d->guard)
+		drill_guard_end(d->guard, "romulus-disk ends");
 	while (d->file && blk_store_blocks(d->file)->ops->wait(blk_store_blocks(d->file)) == 0)
 		;
 	while (d->data && blk_store_blocks(d->data)->ops->wait(blk_store_blocks(d->data)) == 0)
@@ -586,6 +594,7 @@ void disk_free(struct disk *d)
 	epoch_log_free(d->log);
 	intent_log_free(d->intents);
 	dirty_map_free(d->map);
+	drill_guard_free(d->guard);
 	blk_store_free(d->data);
 	blk_store_free(d->file);
 	blk_close(d->file_blk);

@@ -26,6 +26,7 @@
 
 struct blk_store;
 struct block_server;
+struct drill_guard;
 struct copier;
 struct dirty_map;
 struct epoch_log;
@@ -75,6 +76,7 @@ struct disk {
 	struct blk_dev *file_blk;
 	struct blk_store *file;
 	struct blk_store *data;
+	struct drill_guard *guard; /* before data: what the journal writes goes through it */
 	struct journal *journal;
 	struct journal_geometry geo;
 	struct dirty_map *map;

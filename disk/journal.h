@@ -175,6 +175,22 @@ uint64_t journal_run(struct journal *j, uint64_t now);
 /* Nothing is in flight and nothing waits to be applied. */
 bool journal_idle(const struct journal *j);
 
+/* ---- a drill looks at the disk (drill_guard.h); journal_hold.c ---- */
+
+/* A session of a disk that is whole, and nothing is being changed. */
+bool journal_may_hold(const struct journal *j);
+/*
+ * Applies no further epoch until journal_release(). Returns the one that the disk is at, or will be when what is under way is
+ * done; JOURNAL_NO_EPOCH: none of this session. A change, such as an activation, does not care about a hold.
+ */
+uint64_t journal_hold(struct journal *j);
+/* ... but what leads to this one. -ERANGE: the disk is beyond it, or it is not committed. */
+MUST_CHECK int journal_hold_at(struct journal *j, uint64_t epoch);
+bool journal_is_at(const struct journal *j, uint64_t epoch);
+void journal_release(struct journal *j);
+/* Who looks must be sent away: a hold is in the way of something, or the session is none any more. */
+bool journal_must_go_on(const struct journal *j);
+
 #define JOURNAL_WHY_SIZE 256
 
 struct journal_stats {

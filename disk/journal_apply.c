@@ -282,6 +282,9 @@ static uint64_t safe_end(const struct journal *j)
 {
 	uint64_t end = JOURNAL_MUTANT(JM_APPLY_UNDURABLE) ? j->it_commit : j->it_commit_safe;
 
+	if (hold_counts(j))
+		return hold_end(j, end);
+
 	return end > j->it_first && !item_at(j, end - 1)->done ? end : 0;
 }
 
@@ -291,20 +294,25 @@ bool apply_finished(const struct journal *j)
 	       !has_work(j);
 }
 
+bool apply_pressed(const struct journal *j)
+{
+	return (j->pos_head - j->pos_free) * 2 > j->o.geo.ring_size ||
+	       (j->ram_head - j->ram_tail) * 2 > j->ram_size ||
+	       (j->rec_head - j->rec_first) * 2 > j->o.max_records ||
+	       (j->it_head - j->it_first) * 2 > j->o.max_items;
+}
+
 static uint64_t round_due(const struct journal *j)
 {
-	bool pressed = (j->pos_head - j->pos_free) * 2 > j->o.geo.ring_size ||
-		       (j->ram_head - j->ram_tail) * 2 > j->ram_size ||
-		       (j->rec_head - j->rec_first) * 2 > j->o.max_records ||
-		       (j->it_head - j->it_first) * 2 > j->o.max_items;
-
 	if (j->rc || j->round.step != ROUND_NONE)
 		return CLOCK_NEVER;
 	if (j->n_direct)
 		return 0;
 	if (!has_work(j))
 		return CLOCK_NEVER;
-	if (pressed || j->starved || j->change.kind != CHANGE_NONE ||
+	if (hold_counts(j))
+		return safe_end(j) ? 0 : CLOCK_NEVER;
+	if (apply_pressed(j) || j->starved || j->change.kind != CHANGE_NONE ||
 	    j->lag_bytes >= j->o.apply_bytes)
 		return 0;
 	return clock_add(j->committed_since, j->o.apply_ns);

@@ -210,6 +210,10 @@ struct journal {
 
 	struct change change;
 
+	/* a drill looks (journal_hold.c) */
+	bool held;
+	uint64_t hold_epoch; /* what may be applied all the same; JOURNAL_NO_EPOCH: nothing */
+
 	/* failure */
 	int rc; /* 0, or why it is FAILED */
 	bool fail_told;
@@ -256,7 +260,15 @@ void sb_advance(struct journal *j);
 void sync_advance(struct journal *j);
 uint64_t sb_deadline(const struct journal *j);
 
+/* journal_hold.c */
+/* Only what leads to hold_epoch may be applied. */
+bool hold_counts(const struct journal *j);
+/* One past the last COMMIT before `end` that a hold lets be applied; 0: none. */
+uint64_t hold_end(const struct journal *j, uint64_t end);
+
 /* journal_apply.c */
+/* More than half of something is used: epochs wait for what is not applied. */
+bool apply_pressed(const struct journal *j);
 void apply_advance(struct journal *j);
 /* All that is committed is on the disk, nothing is under way. */
 bool apply_finished(const struct journal *j);

@@ -25,6 +25,9 @@ disk_SRCS := \
 	disk/disk_ctl.c \
 	disk/disk_format.c \
 	disk/disk_state.c \
+	disk/drill_guard.c \
+	disk/drill_overlay.c \
+	disk/drill_port_shell.c \
 	disk/epoch_log.c \
 	disk/epoch_numbers.c \
 	disk/epoch_word.c \
@@ -36,6 +39,7 @@ disk_SRCS := \
 	disk/journal_apply.c \
 	disk/journal_change.c \
 	disk/journal_fmt.c \
+	disk/journal_hold.c \
 	disk/journal_recover.c \
 	disk/journal_replay.c \
 	disk/journal_ring.c \
@@ -58,3 +62,9 @@ LIBEXEC_PROGRAMS += romulus-disk
 romulus-disk_SRCS := disk/disk_main.c
 romulus-disk_ARCHIVES := disk lib
 romulus-disk_PKGS := libsystemd
+
+# What a drill's copy sees of a disk.
+LIBEXEC_PROGRAMS += romulus-drill-disk
+romulus-drill-disk_SRCS := disk/drill_disk_main.c
+romulus-drill-disk_ARCHIVES := disk lib
+romulus-drill-disk_PKGS := libsystemd

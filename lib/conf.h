@@ -127,6 +127,8 @@ struct conf {
 	char run_dir[CONF_RUN_DIR_SIZE];
 	char vm_dir[CONF_PATH_SIZE]; /* vm.d */
 	char drill_probe_dir[CONF_PATH_SIZE];
+	char drill_overlay_dir[CONF_PATH_SIZE];
+	uint64_t drill_overlay_bytes;
 	uint64_t log_level; /* enum log_level */
 
 	/* Private to conf.c. */

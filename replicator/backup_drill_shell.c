@@ -57,12 +57,13 @@ static int request(struct backup_shell *s, const char *text, size_t size, bool b
 
 	if (!s->drill.json)
 		return err_setx(e, -ENOTCONN, "%s has no standby here yet", s->state.vm);
-	if (s->n_disks)
-		return err_setx(
-			e, -EOPNOTSUPP,
-			"%s has %u disks of Romulus, which a drill cannot copy yet: only a VM "
-			"without any can be tried",
-			s->state.vm, s->n_disks);
+	s->drill.n_disks = s->n_disks;
+	for (unsigned int i = 0; i < s->n_disks; i++) {
+		s->drill.disk[i] = s->disk[i].name;
+		if (!s->disk[i].name[0])
+			return err_setx(e, -EAGAIN, "the disks of %s are not known yet; ask again",
+					s->state.vm);
+	}
 	return drill_shell_request(&s->drill, &a, reply, e);
 }
 

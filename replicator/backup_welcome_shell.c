@@ -312,6 +312,8 @@ static void clean_drill(const struct backup_shell *s, const char *vm)
 				    vm,
 				    "--run-dir",
 				    s->conf->run_dir,
+				    s->conf->path[0] ? "--config" : NULL,
+				    s->conf->path,
 				    NULL};
 	char out[512];
 	struct spawn sp = {

@@ -225,12 +225,21 @@ static int look(struct drill_copy *c, struct err *e)
 	c->last_pages = (uint32_t)MIN(n, (uint64_t)UINT32_MAX);
 	if (n > last_max(c))
 		return copy_round(c, e);
+	if (!c->held) {
+		c->held = true;
+		return c->hold ? c->hold(c->arg, &c->least, e) : 0;
+	}
+	/* A disk is further already. */
+	if (c->least != EPOCH_NONE && epoch < c->least)
+		return nap(c, e);
 	c->tries++;
 	hasten(c, true);
 	rc = read_last(c, epoch, (uint32_t)n, e);
 	hasten(c, false);
 	if (rc == 1) {
-		rc = send_last(c, epoch, (uint32_t)n, e);
+		rc = c->at ? c->at(c->arg, epoch, e) : 0;
+		if (rc == 0)
+			rc = send_last(c, epoch, (uint32_t)n, e);
 		return rc < 0 ? rc : 1;
 	}
 	/* Too late: what was to be the last round is one more, so that the next one has less. */
@@ -253,7 +262,8 @@ int drill_copy_run(struct drill_copy *c, struct err *e)
 {
 	int rc = allocate(c, e);
 
-	c->epoch = EPOCH_NONE;
+	c->epoch = c->least = EPOCH_NONE;
+	c->held = false;
 	c->deadline_ns = clock_add(clock_now(), c->timeout_ns);
 	if (rc == 0)
 		rc = await_first(c, e);

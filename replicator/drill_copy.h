@@ -32,6 +32,12 @@ struct drill_copy {
 		    struct err *e);
 	/* Between batches, and while it waits; an error ends the copy. May be NULL. */
 	int (*between)(void *arg, struct err *e);
+	/*
+	 * Before the first try of the last round: the disks are held; *least: the oldest epoch that they can still show,
+	 * EPOCH_NONE: any. Then, when the pages of an epoch are had: it is the one. Both may be NULL, and may wait.
+	 */
+	int (*hold)(void *arg, uint64_t *least, struct err *e);
+	int (*at)(void *arg, uint64_t epoch, struct err *e);
 	/* The last pages are read with, or without, haste. May be NULL. */
 	void (*haste)(void *arg, bool on);
 	void *arg;
@@ -47,6 +53,8 @@ struct drill_copy {
 	uint32_t tries;	     /* of the last round */
 
 	/* Private. */
+	bool held;
+	uint64_t least;
 	uint64_t deadline_ns;
 	uint64_t *todo;
 	uint8_t *room; /* DRILL_COPY_LAST_PAGES pages */

@@ -15,6 +15,7 @@
 
 #include "lib/child.h"
 #include "lib/cleanup.h"
+#include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/names.h"
 
@@ -123,10 +124,18 @@ int drill_keep_spawn(const char *const *argv, const int *fds, int n, pid_t *pid,
 	return *pidfd < 0 ? err_set(e, -errno, "watch %s", argv[0]) : 0;
 }
 
-int drill_keep_clean(const char *program, const char *run_dir, const char *vm, pid_t *pid,
+int drill_keep_clean(const char *program, const struct conf *conf, const char *vm, pid_t *pid,
 		     int *pidfd, struct err *e)
 {
-	const char *const argv[] = {program, "--clean", "--vm", vm, "--run-dir", run_dir, NULL};
+	const char *const argv[] = {program,
+				    "--clean",
+				    "--vm",
+				    vm,
+				    "--run-dir",
+				    conf->run_dir,
+				    conf->path[0] ? "--config" : NULL,
+				    conf->path,
+				    NULL};
 
 	return drill_keep_spawn(argv, NULL, 0, pid, pidfd, e);
 }

@@ -12,6 +12,7 @@
 
 #include "lib/compiler.h"
 
+struct conf;
 struct err;
 
 /* Of romulus-drill. */
@@ -36,7 +37,7 @@ bool drill_keep_is_left(const char *run_dir, const char *vm);
 MUST_CHECK int drill_keep_spawn(const char *const *argv, const int *fds, int n, pid_t *pid,
 				int *pidfd, struct err *e);
 /* Starts `program --clean`. */
-MUST_CHECK int drill_keep_clean(const char *program, const char *run_dir, const char *vm,
+MUST_CHECK int drill_keep_clean(const char *program, const struct conf *conf, const char *vm,
 				pid_t *pid, int *pidfd, struct err *e);
 
 #endif

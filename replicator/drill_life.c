@@ -220,7 +220,9 @@ static int prepare(struct drill_life *l, struct err *e)
 	rc = drill_probe_listen(&l->probe, l->net->inside, e);
 	if (l->net->leave(l->net->arg, e) < 0)
 		die("cannot leave the drill's network namespace: %s", e->text);
-	return rc;
+	l->disks.wake_fd = l->ctl_fd;
+	l->report.n_disks = l->disks.n;
+	return rc < 0 ? rc : drill_disks_start(&l->disks, e);
 }
 
 /* ---- the copy ---- */
@@ -241,6 +243,20 @@ static int between(void *arg, struct err *e)
 	if (clock_now() >= clock_add(l->told_ns, TELL_NS))
 		tell(l);
 	return l->stop ? err_setx(e, l->stop, "called off") : 0;
+}
+
+static int hold_disks(void *arg, uint64_t *least, struct err *e)
+{
+	struct drill_life *l = arg;
+
+	return drill_disks_hold(&l->disks, least, e);
+}
+
+static int disks_at(void *arg, uint64_t epoch, struct err *e)
+{
+	struct drill_life *l = arg;
+
+	return drill_disks_at(&l->disks, epoch, e);
 }
 
 static void haste(void *arg, bool on)
@@ -270,6 +286,8 @@ static int copy_into(struct drill_life *l, int stream_fd, struct err *e)
 		.share = l->share,
 		.read = read_standby,
 		.between = between,
+		.hold = l->disks.n ? hold_disks : NULL,
+		.at = l->disks.n ? disks_at : NULL,
 		.haste = haste,
 		.arg = l,
 		.timeout_ns = COPY_NS,
@@ -400,11 +418,18 @@ static void listen_to_console(struct drill_life *l, char path[XEN_DRILL_PATH_SIZ
 static void look(struct drill_life *l, uint64_t now)
 {
 	struct xen_drill_look got;
+	struct err e = ERR_INIT;
 
 	if (now < l->look_ns)
 		return;
 	l->look_ns = clock_add(now, LOOK_NS);
 	xen_drill_look(l->xen, l->report.domid, &got);
+	l->report.overlay_bytes = drill_disks_used(&l->disks);
+	if (drill_disks_look(&l->disks, &e) < 0) {
+		l->stop = l->stop ? l->stop : -EIO;
+		drill_report_verdict(&l->report, DRILL_BROKEN, "%s", e.text);
+		return;
+	}
 	if (got.there)
 		l->report.cpu_ns = got.cpu_ns;
 	if (got.there && !got.ended)
@@ -516,6 +541,11 @@ static void end(struct drill_life *l)
 				     l->report.vm);
 	standby_free(l->copy);
 	l->copy = NULL;
+	if (!drill_disks_end(&l->disks)) {
+		l->left = true;
+		drill_report_verdict(&l->report, DRILL_BROKEN,
+				     "what the copy had of the disks is not all gone");
+	}
 	if (l->net_made && l->net->remove(l->net->arg, &e) < 0) {
 		l->left = true;
 		drill_report_verdict(&l->report, DRILL_BROKEN, "%s", e.text);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/compiler.h"
+#include "replicator/drill_disks.h"
 #include "replicator/drill_probe.h"
 #include "replicator/drill_report.h"
 #include "replicator/drill_request.h"
@@ -43,7 +44,8 @@ struct drill_life {
 	size_t json_size;
 	const char *domain_tool; /* NULL: the installed romulus-domain */
 	struct drill_request request;
-	bool probe_is_path; /* the probe is a program without arguments */
+	bool probe_is_path;	  /* the probe is a program without arguments */
+	struct drill_disks disks; /* names were added; of a VM without any: none */
 
 	struct drill_report report; /* vm and host are set */
 

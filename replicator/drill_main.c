@@ -4,8 +4,8 @@
  * drill_life.c. One thread.
  *
  *	--vm VM --host HOST --run-dir DIR --time-ms N [--probe COMMAND | --probe-path PROGRAM]
- *	--ctl-fd F --share-fd F --config-fd F
- *	--clean --vm VM --run-dir DIR		removes what a drill has left, if none is under way
+ *	--ctl-fd F --share-fd F --config-fd F --config FILE [--disk NAME]...
+ *	--clean --vm VM --run-dir DIR [--config FILE]	removes what a drill has left, if none is under way
  *
  * DIR/VM.drill is locked for as long as it lives, and is gone when nothing of it is left.
  */
@@ -23,6 +23,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -40,7 +41,7 @@
 #define TOOL_TIMEOUT_NS (40 * NS_PER_SEC)
 
 struct options {
-	const char *vm, *host, *run_dir, *probe, *probe_path;
+	const char *vm, *host, *run_dir, *conf_path, *probe, *probe_path;
 	uint64_t time_ms;
 	int ctl_fd, share_fd, config_fd;
 	bool clean;
@@ -48,6 +49,7 @@ struct options {
 
 struct main_ctx {
 	struct options opt;
+	struct drill_disks disks;
 	char bridge[DRILL_NL_NAME_SIZE];
 	int host_ns; /* where we were */
 	int own_ns;
@@ -59,8 +61,9 @@ struct main_ctx {
 static int usage(int rc)
 {
 	fputs("usage: romulus-drill --vm VM --host HOST --run-dir DIR --time-ms N "
-	      "[--probe COMMAND | --probe-path PROGRAM] --ctl-fd FD --share-fd FD --config-fd FD\n"
-	      "usage: romulus-drill --clean --vm VM --run-dir DIR\n"
+	      "[--probe COMMAND | --probe-path PROGRAM] --ctl-fd FD --share-fd FD --config-fd FD "
+	      "[--config FILE] [--disk NAME]...\n"
+	      "usage: romulus-drill --clean --vm VM --run-dir DIR [--config FILE]\n"
 	      "Started by romulus-backup; see romulus-drill(8).\n",
 	      rc ? stderr : stdout);
 	return rc;
@@ -86,57 +89,77 @@ static bool is_complete(const struct options *o)
 	       o->config_fd >= 0 && !(o->probe && o->probe_path);
 }
 
-static int parse(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{"vm", required_argument, NULL, 'v'},
-		{"host", required_argument, NULL, 'H'},
-		{"run-dir", required_argument, NULL, 'r'},
-		{"time-ms", required_argument, NULL, 't'},
-		{"probe", required_argument, NULL, 'p'},
-		{"probe-path", required_argument, NULL, 'P'},
-		{"ctl-fd", required_argument, NULL, 'c'},
-		{"share-fd", required_argument, NULL, 's'},
-		{"config-fd", required_argument, NULL, 'f'},
-		{"clean", no_argument, NULL, 'C'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
-	};
-	int c;
+static const struct option longs[] = {
+	{"vm", required_argument, NULL, 'v'},
+	{"host", required_argument, NULL, 'H'},
+	{"run-dir", required_argument, NULL, 'r'},
+	{"time-ms", required_argument, NULL, 't'},
+	{"probe", required_argument, NULL, 'p'},
+	{"probe-path", required_argument, NULL, 'P'},
+	{"ctl-fd", required_argument, NULL, 'c'},
+	{"share-fd", required_argument, NULL, 's'},
+	{"config-fd", required_argument, NULL, 'f'},
+	{"clean", no_argument, NULL, 'C'},
+	{"config", required_argument, NULL, 'g'},
+	{"disk", required_argument, NULL, 'd'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
 
-	*o = (struct options){.ctl_fd = -1, .share_fd = -1, .config_fd = -1};
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+/* The options that are only kept. */
+static int keep(int c, struct options *o)
+{
+	switch (c) {
+	case 'v':
+		o->vm = optarg;
+		break;
+	case 'H':
+		o->host = optarg;
+		break;
+	case 'r':
+		o->run_dir = optarg;
+		break;
+	case 't':
+		o->time_ms = strtoull(optarg, NULL, 10);
+		break;
+	case 'p':
+		o->probe = optarg;
+		break;
+	case 'P':
+		o->probe_path = optarg;
+		break;
+	case 'c':
+		o->ctl_fd = take_descriptor(optarg);
+		break;
+	case 's':
+		o->share_fd = take_descriptor(optarg);
+		break;
+	case 'f':
+		o->config_fd = take_descriptor(optarg);
+		break;
+	case 'C':
+		o->clean = true;
+		break;
+	case 'g':
+		o->conf_path = optarg;
+		break;
+	default:
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct options *o, struct drill_disks *disks)
+{
+	int c, rc = 0;
+
+	*o = (struct options){
+		.conf_path = CONF_DEFAULT_PATH, .ctl_fd = -1, .share_fd = -1, .config_fd = -1};
+	while (rc == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case 'v':
-			o->vm = optarg;
-			break;
-		case 'H':
-			o->host = optarg;
-			break;
-		case 'r':
-			o->run_dir = optarg;
-			break;
-		case 't':
-			o->time_ms = strtoull(optarg, NULL, 10);
-			break;
-		case 'p':
-			o->probe = optarg;
-			break;
-		case 'P':
-			o->probe_path = optarg;
-			break;
-		case 'c':
-			o->ctl_fd = take_descriptor(optarg);
-			break;
-		case 's':
-			o->share_fd = take_descriptor(optarg);
-			break;
-		case 'f':
-			o->config_fd = take_descriptor(optarg);
-			break;
-		case 'C':
-			o->clean = true;
+		case 'd':
+			rc = drill_disks_add(disks, optarg);
 			break;
 		case 'h':
 			exit(usage(0));
@@ -144,10 +167,10 @@ static int parse(int argc, char **argv, struct options *o)
 			puts("romulus-drill " VERSION_TEXT);
 			exit(0);
 		default:
-			return -EINVAL;
+			rc = keep(c, o);
 		}
 	}
-	return optind == argc && is_complete(o) ? 0 : -EINVAL;
+	return rc == 0 && optind == argc && is_complete(o) ? 0 : -EINVAL;
 }
 
 /* ---- the network ---- */
@@ -218,11 +241,17 @@ static int destroy_domain(const struct options *o, struct err *e)
 	return spawn_check(&sp, e);
 }
 
-static int clean(const struct options *o, struct err *e)
+static int clean(const struct main_ctx *m, struct err *e)
 {
+	const struct options *o = &m->opt;
 	struct err other = ERR_INIT;
 	int rc = destroy_domain(o, e);
-	int rc2 = drill_nl_remove(o->vm, &other);
+	int rc2;
+
+	/* Its disks last: it may have them open. */
+	if (rc == 0)
+		rc = drill_disks_clean(&m->disks, e);
+	rc2 = drill_nl_remove(o->vm, &other);
 
 	if (rc == 0 && rc2 < 0)
 		*e = other;
@@ -273,6 +302,7 @@ static void wire(struct main_ctx *m)
 				    .inside = DRILL_NL_INSIDE,
 				    .arg = m};
 	l->net = &m->net;
+	l->disks = m->disks;
 	l->ctl_fd = o->ctl_fd;
 	l->request.time_ms = o->time_ms;
 	l->probe_is_path = o->probe_path != NULL;
@@ -296,7 +326,7 @@ static int run(struct main_ctx *m)
 {
 	autofree char *json = NULL;
 	struct err e = ERR_INIT;
-	int rc = clean(&m->opt, &e);
+	int rc = clean(m, &e);
 	bool tidy = rc == 0;
 
 	if (rc == 0)
@@ -314,7 +344,7 @@ static int only_clean(struct main_ctx *m)
 {
 	struct err e = ERR_INIT;
 
-	if (clean(&m->opt, &e) == 0)
+	if (clean(m, &e) == 0)
 		return DRILL_EXIT_DONE;
 	log_err("what a drill of %s has left: %s", m->opt.vm, e.text);
 	return DRILL_EXIT_LEFT;
@@ -326,8 +356,11 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int code;
 
-	if (parse(argc, argv, &m.opt) < 0)
+	drill_disks_init(&m.disks);
+	if (parse(argc, argv, &m.opt, &m.disks) < 0)
 		return usage(2);
+	m.disks.conf_path = m.opt.conf_path;
+	m.disks.vm = m.opt.vm;
 	log_set_tag(m.opt.vm);
 	signal(SIGPIPE, SIG_IGN);
 	if (!m.opt.clean)

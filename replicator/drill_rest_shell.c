@@ -10,13 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/log.h"
 #include "replicator/drill_keep.h"
 
 struct search {
 	sd_event *event;
-	const char *run_dir;
+	const struct conf *conf;
 	char program[PATH_MAX];
 };
 
@@ -41,7 +42,7 @@ static void clean(void *arg, const char *vm)
 	int r;
 
 	log_warn("vm %s: a drill has left something behind; cleaning up", vm);
-	if (drill_keep_clean(s->program, s->run_dir, vm, &pid, &pidfd, &e) < 0) {
+	if (drill_keep_clean(s->program, s->conf, vm, &pid, &pidfd, &e) < 0) {
 		log_err("vm %s: what a drill has left stays: %s", vm, e.text);
 		return;
 	}
@@ -55,11 +56,11 @@ static void clean(void *arg, const char *vm)
 	close(pidfd);
 }
 
-void drill_rest_clean(sd_event *event, const char *libexec_dir, const char *run_dir)
+void drill_rest_clean(sd_event *event, const char *libexec_dir, const struct conf *conf)
 {
-	struct search s = {.event = event, .run_dir = run_dir};
+	struct search s = {.event = event, .conf = conf};
 
 	if (snprintf(s.program, sizeof(s.program), "%s/romulus-drill", libexec_dir) <
 	    (int)sizeof(s.program))
-		drill_keep_scan(run_dir, clean, &s);
+		drill_keep_scan(conf->run_dir, clean, &s);
 }

@@ -5,7 +5,9 @@
 
 #include <systemd/sd-event.h>
 
+struct conf;
+
 /* Starts a romulus-drill --clean for each; what fails is logged, and tried again at the next start. Does not wait. */
-void drill_rest_clean(sd_event *event, const char *libexec_dir, const char *run_dir);
+void drill_rest_clean(sd_event *event, const char *libexec_dir, const struct conf *conf);
 
 #endif

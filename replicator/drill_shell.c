@@ -25,7 +25,7 @@
 #define PROGRAM LIBEXEC_DIR "/romulus-drill"
 /* Longer than the drill gives the copy's own builder to end. */
 #define KILL_NS (75 * NS_PER_SEC)
-#define MAX_ARGS 20
+#define MAX_ARGS (24 + 2 * WIRE_MAX_DISKS)
 
 static const char *program_of(const struct drill_shell *d)
 {
@@ -158,7 +158,7 @@ static void clean_up(struct drill_shell *d)
 
 	log_warn("a drill has left something behind; cleaning up");
 	d->cleaning = true;
-	if (drill_keep_clean(program_of(d), d->conf->run_dir, d->vm, &d->pid, &d->pidfd, &e) < 0 ||
+	if (drill_keep_clean(program_of(d), d->conf, d->vm, &d->pid, &d->pidfd, &e) < 0 ||
 	    watch(d, &e) < 0) {
 		log_err("what a drill has left stays: %s", e.text);
 		d->pid = 0;
@@ -258,6 +258,14 @@ static int launch_drill(struct drill_shell *d, const struct start *st, const int
 	} else if (st->request.probe[0]) {
 		argv[n++] = "--probe";
 		argv[n++] = st->request.probe;
+	}
+	if (d->conf->path[0]) {
+		argv[n++] = "--config";
+		argv[n++] = d->conf->path;
+	}
+	for (unsigned int i = 0; i < d->n_disks; i++) {
+		argv[n++] = "--disk";
+		argv[n++] = d->disk[i];
 	}
 	argv[n] = NULL;
 	return drill_keep_spawn(argv, fds, 3, &d->pid, &d->pidfd, e);

@@ -14,6 +14,7 @@
 
 #include "lib/compiler.h"
 #include "lib/conf.h"
+#include "lib/wire_v1_disk.h"
 #include "replicator/drill_report.h"
 #include "replicator/drill_request.h"
 
@@ -39,6 +40,8 @@ struct drill_shell {
 	uint64_t mem_pages;
 	char *json; /* the VM's configuration: the shell's own */
 	size_t json_size;
+	unsigned int n_disks; /* before each request */
+	const char *disk[WIRE_MAX_DISKS];
 
 	/* Private. */
 	pid_t pid; /* 0: no process */

@@ -57,6 +57,7 @@ replicator_SRCS := \
 	replicator/backup_welcome_shell.c \
 	replicator/dirty.c \
 	replicator/drill_copy.c \
+	replicator/drill_disks.c \
 	replicator/drill_feed.c \
 	replicator/drill_keep.c \
 	replicator/drill_life.c \

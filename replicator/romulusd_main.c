@@ -290,7 +290,7 @@ static int run(struct daemon *d, const struct options *o, struct err *e)
 	if (rc < 0)
 		return rc;
 	host_adopt_all(&d->host, clock_now());
-	drill_rest_clean(d->event, o->libexec_dir, d->host.conf->run_dir);
+	drill_rest_clean(d->event, o->libexec_dir, d->host.conf);
 	sd_notifyf(0, "READY=1\nSTATUS=listening at %s port %u", d->host.conf->listen_address,
 		   (unsigned int)d->host.conf->listen_port);
 	log_info("host %s: listening at %s port %u, %zu peers", d->host.conf->host_name,

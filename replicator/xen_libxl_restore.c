@@ -2,12 +2,14 @@
 /* See xen_libxl.h: a standby, from the primary's configuration and a stream to a running domain. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/err.h"
 #include "lib/log.h"
+#include "replicator/standby.h"
 #include "replicator/xen_libxl.h"
 #include "replicator/xen_libxl_impl.h"
 
@@ -182,9 +184,15 @@ static int isolate(const struct xen_libxl_restore *r, libxl_domain_config *dc, s
 	if (!r->drill_bridge)
 		return 0;
 	/* The standby's own disks are never a copy's: activated in this very moment, they would be written by both. */
-	if (dc->num_disks)
-		return err_setx(e, -EOPNOTSUPP,
-				"the guest has disks, which a drill cannot copy yet");
+	for (int i = 0; i < dc->num_disks; i++) {
+		libxl_device_disk *disk = &dc->disks[i];
+		char *shown = NULL;
+
+		if (asprintf(&shown, "%s" DRILL_SUFFIX, disk->pdev_path) < 0)
+			return err_set(e, -ENOMEM, "disk %d", i);
+		free(disk->pdev_path);
+		disk->pdev_path = shown;
+	}
 	for (int i = 0; i < dc->num_nics; i++) {
 		libxl_device_nic *nic = &dc->nics[i];
 		libxl_device_nic plain;

@@ -42,8 +42,11 @@ UNIT_TESTS += \
 	tests/unit/test_doctor.c \
 	tests/unit/test_doctor_cmd.c \
 	tests/unit/test_drill_copy.c \
+	tests/unit/test_drill_disks.c \
 	tests/unit/test_drill_feed.c \
+	tests/unit/test_drill_guard.c \
 	tests/unit/test_drill_life.c \
+	tests/unit/test_drill_overlay.c \
 	tests/unit/test_drill_ping.c \
 	tests/unit/test_drill_request.c \
 	tests/unit/test_drill_shell.c \

@@ -21,10 +21,12 @@ static struct drill_ping ping(void)
 /* An ARP frame of the guest's. */
 static void arp(uint8_t f[60], uint8_t what, const char *sender_ip, const char *target_ip)
 {
+	static const uint8_t arp_ipv4[] = {0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0};
+
 	memset(f, 0, 60);
 	memset(f, 0xff, 6);
 	memcpy(f + 6, guest_mac, 6);
-	memcpy(f + 12, "\x08\x06\0\1\x08\0\6\4\0", 9);
+	memcpy(f + 12, arp_ipv4, sizeof(arp_ipv4));
 	f[21] = what;
 	memcpy(f + 22, guest_mac, 6);
 	memcpy(f + 28, sender_ip, 4);

@@ -45,6 +45,7 @@ static int child_main(int argc, char **argv)
 {
 	const char *role = getenv("SHELL_ROLE");
 	struct drill_share *share;
+	bool right;
 	char text[256] = "";
 	char json[16] = "";
 
@@ -53,8 +54,11 @@ static int child_main(int argc, char **argv)
 	child_trace(argc, argv);
 	if (strcmp(argv[1], "--clean") == 0)
 		return strcmp(role, "die-left") == 0 ? 1 : 0;
-	if (drill_share_open(&share, 4, NULL) < 0 || drill_share_mem_pages(share) != 500 ||
-	    pread(5, json, sizeof(json) - 1, 0) != 4 || strcmp(json, "{ a}") != 0)
+	if (drill_share_open(&share, 4, NULL) < 0)
+		return 94;
+	right = drill_share_mem_pages(share) == 500;
+	drill_share_close(share);
+	if (!right || pread(5, json, sizeof(json) - 1, 0) != 4 || strcmp(json, "{ a}") != 0)
 		return 91;
 	if (child_say("{\"phase\":\"copying\",\"over\":false}") || child_say("no json"))
 		return 92;
@@ -121,6 +125,9 @@ static struct world *world_new(const char *role)
 	w->d.mem_pages = 500;
 	w->d.json = mem_strdup("{ a}");
 	w->d.json_size = 4;
+	snprintf(w->conf.path, sizeof(w->conf.path), "%s", "/etc/x.conf");
+	w->d.n_disks = 1;
+	w->d.disk[0] = "root";
 	return w;
 }
 
@@ -208,7 +215,7 @@ static void is_told_what_it_is(void **state)
 	run_out(w);
 	snprintf(line, sizeof(line),
 		 "--vm web --host hostb --run-dir %s --time-ms 2000 --ctl-fd 3 --share-fd 4 "
-		 "--config-fd 5 --probe a b\n",
+		 "--config-fd 5 --probe a b --config /etc/x.conf --disk root\n",
 		 w->dir);
 	assert_string_equal(traced(w), line);
 	assert_int_equal(ask(w, "ask", true, &j, &e), 0);
@@ -234,7 +241,7 @@ static void a_peer_names_our_programs(void **state)
 	assert_int_equal(ask(w, "start {\"probe\":\"shop\"}", true, &j, &e), 0);
 	json_in_free(j);
 	run_out(w);
-	assert_non_null(strstr(traced(w), "--probe-path /etc/romulus/probe.d/shop\n"));
+	assert_non_null(strstr(traced(w), "--probe-path /etc/romulus/probe.d/shop "));
 	world_free(w);
 }
 
@@ -307,14 +314,15 @@ static void ends_when_nobody_asks(void **state)
 static void one_that_dies_is_cleaned_up_after(void **state)
 {
 	struct world *w = world_new("die");
-	char line[64];
+	char line[128];
 	struct json_in *j;
 	struct err e = ERR_INIT;
 
 	assert_int_equal(ask(w, "start", false, &j, &e), 0);
 	json_in_free(j);
 	run_out(w);
-	snprintf(line, sizeof(line), "--clean --vm web --run-dir %s\n", w->dir);
+	snprintf(line, sizeof(line), "--clean --vm web --run-dir %s --config /etc/x.conf\n",
+		 w->dir);
 	assert_non_null(strstr(traced(w), line));
 	assert_int_equal(w->ended, 1);
 	assert_false(w->d.left);
