@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -483,6 +484,8 @@ int main(int argc, char **argv)
 		return usage(2);
 	log_set_tag(m.opt.name ? m.opt.name : m.opt.vm);
 	signal(SIGPIPE, SIG_IGN);
+	/* The rest of a drill has time; what is saved here, the VM's journal waits for. */
+	(void)setpriority(PRIO_PROCESS, 0, 0);
 	rc = conf_load(m.opt.conf_path, &m.conf, &e);
 	if (rc == 0)
 		rc = run(&m, &e);

@@ -36,7 +36,6 @@
 #define SIGN_NS (5 * NS_PER_SEC)
 /* What dom0 must have for the copy's buffers, libxl and what it starts. */
 #define DOM0_KIB ((uint64_t)160 << 10)
-#define NICE_COPY 19
 #define NICE_HASTE 0
 
 /* ---- what the worker hears, and says ---- */
@@ -262,7 +261,7 @@ static int disks_at(void *arg, uint64_t epoch, struct err *e)
 static void haste(void *arg, bool on)
 {
 	/* Without the right to be quick again it is slow, not wrong. */
-	(void)setpriority(PRIO_PROCESS, 0, on ? NICE_HASTE : NICE_COPY);
+	(void)setpriority(PRIO_PROCESS, 0, on ? NICE_HASTE : DRILL_NICE);
 }
 
 /* Its builder is to know that nobody wants it before its stream ends; what comes of that is heard later. */
@@ -303,9 +302,7 @@ static int copy_into(struct drill_life *l, int stream_fd, struct err *e)
 		return rc;
 	}
 	c.apply = ap;
-	haste(l, false);
 	rc = drill_copy_run(&c, e);
-	haste(l, true);
 	l->report.epoch = c.epoch;
 	l->report.copied_pages = c.pages;
 	l->report.rounds = c.rounds;
@@ -331,10 +328,7 @@ static int copy(struct drill_life *l, struct err *e)
 	int rc;
 
 	phase(l, DRILL_COPYING);
-	/* The child builds as slowly as we copy. */
-	haste(l, false);
 	rc = standby_start(&l->copy, &sc, &stream_fd, e);
-	haste(l, true);
 	return rc < 0 ? rc : copy_into(l, stream_fd, e);
 }
 

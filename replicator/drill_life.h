@@ -34,6 +34,9 @@ struct drill_net {
 	void *arg;
 };
 
+/* Of the drill's process and what it starts, from its first moment on: what the VM needs comes before. */
+#define DRILL_NICE 19
+
 struct drill_life {
 	/* Set by the main; borrowed. */
 	const struct drill_net *net;

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -363,6 +364,7 @@ int main(int argc, char **argv)
 	m.disks.vm = m.opt.vm;
 	log_set_tag(m.opt.vm);
 	signal(SIGPIPE, SIG_IGN);
+	(void)setpriority(PRIO_PROCESS, 0, DRILL_NICE);
 	if (!m.opt.clean)
 		wire(&m);
 	if (drill_keep_claim(m.opt.run_dir, m.opt.vm, &m.lock_fd, &e) < 0) {
