@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "disk/blk_store.h"
-#include "disk/drill_guard.h"
 #include "disk/block_server.h"
 #include "disk/copier.h"
 #include "disk/dirty_map.h"
 #include "disk/disk_format.h"
+#include "disk/drill_guard.h"
 #include "disk/epoch_log.h"
 #include "lib/clock.h"
 #include "lib/err.h"

@@ -17,10 +17,10 @@ struct child_fd {
 };
 
 /*
- * argv[0] is a path; env NULL: our environment. In a session of its own, signals as at the start of a process, standard input /dev/null. fd: n of
- * them, made in this order, so that none overwrites one that is still wanted; numbers from 1 on without a gap but for
- * standard error, which stays ours unless named. Nothing above the last one is passed on. 0 and *pid, or a negative
- * errno. Any thread.
+ * argv[0] is a path; env NULL: our environment. In a session of its own, signals as at the start of a process, standard
+ * input /dev/null. fd: n of them, made in this order, so that none overwrites one that is still wanted; numbers from 1 on
+ * without a gap but for standard error, which stays ours unless named. Nothing above the last one is passed on. 0 and
+ * *pid, or a negative errno. Any thread.
  */
 MUST_CHECK int child_start(const char *const argv[], const char *const env[],
 			   const struct child_fd *fd, unsigned int n, pid_t *pid);

@@ -18,7 +18,8 @@
  *
  * Over the control socket (SOCK_SEQPACKET, one line a packet) it says `built domid=`, `vif name= mac=
  * bridge=`, `running domid=`, `taken TEXT` (another domain has the name: `run` may be said again) or `error
- * TEXT`, and hears `run` or `abandon`; its end means abandon, too, until `run` was heard; of a drill's copy, always. Exit: 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
+ * TEXT`, and hears `run` or `abandon`; its end means abandon, too, until `run` was heard; of a drill's copy, always. Exit:
+ * 0, 1 for an error, 2 for wrong usage, 3 for a standby that was given up.
  */
 #include <errno.h>
 #include <fcntl.h>

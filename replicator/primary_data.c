@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* See primary_data.h. Everything but the constructor and the queue's ends runs on the data thread. */
-#include "lib/wire_v1_drill.h"
 #include "replicator/primary_data.h"
 
 #include <errno.h>
@@ -17,6 +16,7 @@
 #include "lib/mem.h"
 #include "lib/queue.h"
 #include "lib/spawn.h"
+#include "lib/wire_v1_drill.h"
 #include "replicator/first_copy.h"
 #include "replicator/primary_ports.h"
 #include "replicator/primary_link.h"

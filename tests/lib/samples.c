@@ -379,6 +379,16 @@ static int facts_again(const struct frame *f, struct wr *w, struct err *e)
 	return rc;
 }
 
+static int drill_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	struct wire_drill m;
+	int rc = wire_drill_decode(f, &m, e);
+
+	if (!rc)
+		wire_drill_encode(w, &m);
+	return rc;
+}
+
 static int static_again(const struct frame *f, struct wr *w, struct err *e)
 {
 	struct wire_static *m = mem_alloc(sizeof(*m));
@@ -402,6 +412,13 @@ static int pages_again(const struct frame *f, struct wr *w, struct err *e)
 	wr_bytes(w, records.p, rd_left(&records));
 	wire_pages_end(w, count);
 	return 0;
+}
+
+static int guest_again(const struct frame *f, struct wr *w, struct err *e)
+{
+	if (f->h.type == FRAME_CONFIG)
+		return config_again(f, w, e);
+	return f->h.type == FRAME_STATIC ? static_again(f, w, e) : pages_again(f, w, e);
 }
 
 static int disks_again(const struct frame *f, struct wr *w, struct err *e)
@@ -529,7 +546,6 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		struct wire_state state;
 		struct wire_epoch_end epoch_end;
 		struct wire_bye bye;
-		struct wire_drill drill;
 		uint64_t term;
 	} m;
 	int rc = 0;
@@ -549,16 +565,12 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		AGAIN(refuse, &m.refuse);
 		break;
 	case FRAME_CONFIG:
-		rc = config_again(f, w, e);
-		break;
 	case FRAME_STATIC:
-		rc = static_again(f, w, e);
+	case FRAME_PAGES:
+		rc = guest_again(f, w, e);
 		break;
 	case FRAME_COPY_ROUND:
 		AGAIN(copy_round, &m.copy_round);
-		break;
-	case FRAME_PAGES:
-		rc = pages_again(f, w, e);
 		break;
 	case FRAME_STATE:
 		AGAIN(state, &m.state);
@@ -590,7 +602,7 @@ int sample_again(const struct frame *f, struct wr *w, struct err *e)
 		break;
 	case FRAME_DRILL:
 	case FRAME_DRILL_SAYS:
-		AGAIN(drill, &m.drill);
+		rc = drill_again(f, w, e);
 		break;
 	}
 	assert(!rc == !e->rc);
