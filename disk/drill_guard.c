@@ -21,6 +21,7 @@ enum guard_step {
 	GUARD_OFF,
 	GUARD_HERE,    /* a view came and has said nothing */
 	GUARD_HOLDING, /* the journal applies nothing new */
+	GUARD_ASKED,   /* ... and the epoch of the view is known, but not committed here yet */
 	GUARD_GOING,   /* ... but what leads to the epoch of the view */
 	GUARD_ON,      /* nothing is overwritten unasked */
 };
@@ -33,7 +34,7 @@ struct drill_guard {
 	int fd;
 	uint64_t epoch;
 	uint64_t
-		since_ns; /* HOLDING and GOING; ON: the oldest that waits. CLOCK_NEVER: nothing is waited for */
+		since_ns; /* HOLDING to GOING; ON: the oldest that waits. CLOCK_NEVER: nothing is waited for */
 	uint64_t now;
 	/* That wait to be saved, in their order; `next` is the store's. */
 	struct block_req *first;
@@ -95,8 +96,6 @@ static void guard_submit(struct block_store *base, struct block_req *r)
 	r->next = NULL;
 	*g->last = r;
 	g->last = &r->next;
-	if (g->since_ns == CLOCK_NEVER)
-		g->since_ns = g->now;
 	if (say(g, &m) < 0)
 		drill_guard_end(g, "it does not hear what is going to be overwritten");
 }
@@ -128,12 +127,19 @@ static void on_hold(struct drill_guard *g)
 
 static void on_at(struct drill_guard *g, uint64_t epoch)
 {
-	if (journal_hold_at(g->journal, epoch) < 0) {
-		drill_guard_end(g, "the disk cannot be at the epoch of the drill's memory");
-		return;
-	}
-	g->step = GUARD_GOING;
+	g->step = GUARD_ASKED;
 	g->epoch = epoch;
+}
+
+/* The worker's word that it is committed comes by another socket, and may come later. */
+static void set_out(struct drill_guard *g)
+{
+	int rc = g->step == GUARD_ASKED ? journal_hold_at(g->journal, g->epoch) : -EAGAIN;
+
+	if (rc == 0)
+		g->step = GUARD_GOING;
+	else if (rc != -EAGAIN)
+		drill_guard_end(g, "the disk cannot be at the epoch of the drill's memory");
 }
 
 static void on_saved(struct drill_guard *g, uint32_t seq)
@@ -201,7 +207,11 @@ bool drill_guard_go_on(struct drill_guard *g, uint64_t now)
 	if (g->step == GUARD_OFF)
 		return false;
 	hear(g);
+	set_out(g);
 	arrive(g);
+	/* What was submitted since the last turn waits from now on: who submits has no clock. */
+	if (g->first && g->since_ns == CLOCK_NEVER)
+		g->since_ns = now;
 	if (g->step != GUARD_OFF && journal_must_go_on(g->journal))
 		drill_guard_end(g, "the journal must be worked off");
 	if (now >= drill_guard_deadline(g))

@@ -184,7 +184,7 @@ bool journal_may_hold(const struct journal *j);
  * done; JOURNAL_NO_EPOCH: none of this session. A change, such as an activation, does not care about a hold.
  */
 uint64_t journal_hold(struct journal *j);
-/* ... but what leads to this one. -ERANGE: the disk is beyond it, or it is not committed. */
+/* ... but what leads to this one. -ERANGE: the disk is beyond it; -EAGAIN: it is not committed yet, and the hold is as it was. */
 MUST_CHECK int journal_hold_at(struct journal *j, uint64_t epoch);
 bool journal_is_at(const struct journal *j, uint64_t epoch);
 void journal_release(struct journal *j);

@@ -57,9 +57,10 @@ int journal_hold_at(struct journal *j, uint64_t epoch)
 {
 	uint64_t now = leads_to(j);
 
-	if (!j->held || j->committed_epoch == JOURNAL_NO_EPOCH || epoch > j->committed_epoch ||
-	    (now != JOURNAL_NO_EPOCH && epoch < now))
+	if (!j->held || (now != JOURNAL_NO_EPOCH && epoch < now))
 		return -ERANGE;
+	if (j->committed_epoch == JOURNAL_NO_EPOCH || epoch > j->committed_epoch)
+		return -EAGAIN;
 	j->hold_epoch = epoch;
 	/* A COMMIT must be durable before it is applied. */
 	j->sync_urgent = MAX(j->sync_urgent, j->it_commit);

@@ -140,6 +140,63 @@ static void what_is_overwritten_is_saved_first(void **state)
 	over(&w);
 }
 
+/* The time for saving is counted from the write on, however long the loop had nothing to do before. */
+static void an_idle_loop_is_no_slow_view(void **state)
+{
+	struct drill_msg m;
+	struct world w;
+
+	begin(&w);
+	to_the_epoch(&w);
+	go_on(&w, 300);
+	assert_true(hear(&w, &m));
+	tell(&w, DRILL_WORD_SAVED, m.seq, 0);
+	go_on(&w, 300);
+	rig_holds(w.r, 4096, 4096, 0x24);
+	put_epoch(&w, 5, 0, 0x25);
+	rig_run(w.r, 5 * DRILL_SAVE_NS / NS_PER_MS);
+	(void)drill_guard_go_on(w.g, w.r->now);
+	assert_true(drill_guard_fd(w.g) >= 0);
+	assert_int_equal(drill_guard_deadline(w.g), w.r->now + DRILL_SAVE_NS);
+	assert_true(hear(&w, &m));
+	tell(&w, DRILL_WORD_SAVED, m.seq, 0);
+	go_on(&w, 300);
+	rig_holds(w.r, 0, 4096, 0x25);
+	over(&w);
+}
+
+/* COMMIT comes from the worker, AT from the view: in any order. One that never comes ends the view in time. */
+static void a_commit_may_come_later(void **state)
+{
+	struct drill_msg m;
+	struct world w;
+
+	begin(&w);
+	tell(&w, DRILL_WORD_HOLD, 0, 0);
+	go_on(&w, 3);
+	assert_true(hear(&w, &m));
+	tell(&w, DRILL_WORD_AT, 0, 1);
+	go_on(&w, 300);
+	assert_false(hear(&w, &m));
+	put_epoch(&w, 1, 0, 0x21);
+	put_epoch(&w, 2, 0, 0x22);
+	go_on(&w, 600);
+	assert_true(hear(&w, &m));
+	assert_int_equal(m.word, DRILL_WORD_READY);
+	assert_int_equal(m.epoch, 1);
+	rig_holds(w.r, 0, 4096, 0x21);
+	over(&w);
+	begin(&w);
+	tell(&w, DRILL_WORD_HOLD, 0, 0);
+	tell(&w, DRILL_WORD_AT, 0, 9);
+	go_on(&w, 300);
+	assert_true(drill_guard_fd(w.g) >= 0);
+	assert_true(drill_guard_deadline(w.g) <= w.r->now + DRILL_HOLD_NS);
+	go_on(&w, 12000);
+	assert_int_equal(drill_guard_fd(w.g), -1);
+	over(&w);
+}
+
 /* One that saves too slowly is sent away, and everything goes on. */
 static void nobody_is_waited_for(void **state)
 {
@@ -222,10 +279,9 @@ static void nonsense_ends_it(void **state)
 		enum drill_word word;
 		bool hold_first;
 	} t[] = {
-		{0, DRILL_WORD_AT, false},	{0, DRILL_WORD_SAVED, false},
-		{0, DRILL_WORD_HELD, false},	{0, DRILL_WORD_HOLD, true},
-		{0, DRILL_WORD_SAVED, true},	{9, DRILL_WORD_AT, true}, /* not committed */
-		{0, (enum drill_word)99, true},
+		{0, DRILL_WORD_AT, false},   {0, DRILL_WORD_SAVED, false},
+		{0, DRILL_WORD_HELD, false}, {0, DRILL_WORD_HOLD, true},
+		{0, DRILL_WORD_SAVED, true}, {0, (enum drill_word)99, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
@@ -267,6 +323,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_overwritten_is_saved_first),
+		cmocka_unit_test(an_idle_loop_is_no_slow_view),
+		cmocka_unit_test(a_commit_may_come_later),
 		cmocka_unit_test(nobody_is_waited_for),
 		cmocka_unit_test(a_full_journal_goes_before),
 		cmocka_unit_test(an_activation_goes_before),
