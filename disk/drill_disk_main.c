@@ -42,6 +42,8 @@
 /* What the copy's disk is called beside the disk's own name; block-romulus takes it for any other. */
 #define SUFFIX "--drill"
 #define PATH_SIZE 192
+/* The overlay's file system may be the one of the VMs' states: an activation in the midst of a drill must be able to write its own. */
+#define SPARE_BYTES (UINT64_C(64) << 20)
 
 struct options {
 	const char *conf_path, *vm, *name;
@@ -146,6 +148,14 @@ static void spoil(struct main_ctx *m, const char *why)
 		close(take_fd(&m->guard_fd));
 }
 
+/* Whoever wanted the room: what the copy sees is not its disk any more. */
+static void spoil_full(struct main_ctx *m)
+{
+	spoil(m,
+	      "its overlay is full: the VM, or the copy, wrote more than drill.overlay-limit allows or "
+	      "drill.overlay-dir has room for");
+}
+
 static int tell_guard(struct main_ctx *m, const struct drill_msg *msg)
 {
 	return send(m->guard_fd, msg, sizeof(*msg), MSG_NOSIGNAL) == (ssize_t)sizeof(*msg) ? 0
@@ -160,6 +170,8 @@ static int on_server(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	uint64_t used;
 
 	block_server_run(m->server);
+	if (drill_overlay_is_full(m->blk) && m->guard_fd >= 0)
+		spoil_full(m);
 	used = drill_overlay_used(m->blk);
 	if (used >= m->used_told + (UINT64_C(1) << 20)) {
 		m->used_told = used;
@@ -204,13 +216,16 @@ static int serve(struct main_ctx *m, struct err *e)
 	rc = sd_event_add_io(m->loop, NULL, block_server_fd(m->server), EPOLLIN, on_server, m);
 	if (rc < 0)
 		return err_set(e, rc, "event loop");
-	with.server = m->server;
-	rc = kernel_shell_start(&m->kernel, &with, e);
+	/*
+	 * As romulus-disk says it of a disk: block-romulus reads it. The second line says whose it is, and by it the device is found
+	 * when we are killed: so it is there before the device.
+	 */
+	snprintf(text, sizeof(text), "active\n%s\n", m->opt.vm);
+	rc = persist_replace(m->state_path, text, strlen(text), 0600, e);
 	if (rc < 0)
 		return rc;
-	/* As romulus-disk says it of a disk: block-romulus reads it. The second line says whose it is. */
-	snprintf(text, sizeof(text), "active\n%s\n", m->opt.vm);
-	return persist_replace(m->state_path, text, strlen(text), 0600, e);
+	with.server = m->server;
+	return kernel_shell_start(&m->kernel, &with, e);
 }
 
 /* ---- what the disk's server says ---- */
@@ -221,8 +236,7 @@ static void on_going(struct main_ctx *m, const struct drill_msg *msg)
 	int rc = drill_overlay_save(m->blk, msg->off, msg->len);
 
 	if (rc == -ENOSPC)
-		spoil(m,
-		      "its overlay is full (drill.overlay-limit): the VM writes more there than fits");
+		spoil_full(m);
 	else if (rc < 0)
 		spoil(m, "what is overwritten cannot be saved");
 	else if (tell_guard(m, &saved) < 0)
@@ -330,7 +344,8 @@ static int set_up(struct main_ctx *m, struct err *e)
 {
 	const struct conf_disk *disk = conf_disk(m->conf, m->opt.name);
 	struct drill_overlay_conf oc = {.dir = m->conf->drill_overlay_dir,
-					.limit = m->conf->drill_overlay_bytes};
+					.limit = m->conf->drill_overlay_bytes,
+					.spare = SPARE_BYTES};
 	int rc;
 
 	if (!disk)

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -22,13 +23,17 @@
 
 #define DEPTH BLK_DEPTH_MAX
 #define BLOCK 512
+/* In one turn: who waits for a part to be saved is waited for, and must not stand behind all that a copy asks for. */
+#define REAP_BYTES (UINT64_C(1) << 20)
 
 struct drill_overlay {
 	struct blk_dev dev;
 	int base;
 	int file;
 	uint64_t limit;
+	uint64_t spare;
 	bool broken;
+	bool full;
 	uint32_t *slot; /* of each chunk, from 1 on; 0: it is not in the file */
 	uint64_t n_chunks;
 	uint32_t n_slots;
@@ -92,6 +97,26 @@ static uint64_t place(const struct drill_overlay *o, uint64_t i)
 	return (uint64_t)(o->slot[i] - 1) * DRILL_CHUNK;
 }
 
+/* Bytes that may still go into the file's file system. What cannot be asked is none. */
+static uint64_t room(const struct drill_overlay *o)
+{
+	struct statvfs st;
+	uint64_t bytes;
+
+	if (fstatvfs(o->file, &st) < 0)
+		return 0;
+	/* One that has no size of its own (ramfs). */
+	if (!st.f_blocks)
+		return UINT64_MAX;
+	bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	return bytes > o->spare ? bytes - o->spare : 0;
+}
+
+static bool is_full(const struct drill_overlay *o)
+{
+	return ((uint64_t)o->n_slots + 1) * DRILL_CHUNK > o->limit || room(o) < DRILL_CHUNK;
+}
+
 /* The chunk is in the file then, as it is on the disk. */
 static int bring(struct drill_overlay *o, uint64_t i)
 {
@@ -100,13 +125,12 @@ static int bring(struct drill_overlay *o, uint64_t i)
 
 	if (o->slot[i])
 		return 0;
-	if (((uint64_t)o->n_slots + 1) * DRILL_CHUNK > o->limit)
-		return -ENOSPC;
-	rc = read_base(o, i);
+	rc = is_full(o) ? -ENOSPC : read_base(o, i);
 	if (rc == 0)
 		rc = move_all(o->file, o->chunk, len, (uint64_t)o->n_slots * DRILL_CHUNK, true);
 	if (rc == 0)
 		o->slot[i] = ++o->n_slots;
+	o->full |= rc == -ENOSPC;
 	return rc;
 }
 
@@ -190,19 +214,22 @@ static void overlay_kick(struct blk_dev *d)
 static void overlay_reap(struct blk_dev *d)
 {
 	struct drill_overlay *o = overlay_of(d);
-	struct blk_req *r = o->first;
+	uint64_t bytes = 0;
 	eventfd_t unused;
 
 	(void)!eventfd_read(d->event_fd, &unused);
-	o->first = NULL;
-	o->end = &o->first;
-	while (r) {
-		struct blk_req *next = r->next;
+	while (o->first && bytes < REAP_BYTES) {
+		struct blk_req *r = o->first;
 
+		o->first = r->next;
+		if (!o->first)
+			o->end = &o->first;
+		/* A small one moves a whole chunk. */
+		bytes += MAX((uint64_t)r->len, (uint64_t)DRILL_CHUNK);
 		d->in_flight--;
 		r->done(r, carry_out(o, r));
-		r = next;
 	}
+	overlay_kick(d);
 }
 
 static void overlay_close(struct blk_dev *d)
@@ -230,6 +257,11 @@ static const struct blk_ops overlay_ops = {
 void drill_overlay_break(struct blk_dev *d)
 {
 	overlay_of(d)->broken = true;
+}
+
+bool drill_overlay_is_full(const struct blk_dev *d)
+{
+	return container_of(d, struct drill_overlay, dev)->full;
 }
 
 uint64_t drill_overlay_used(const struct blk_dev *d)
@@ -278,7 +310,16 @@ static int set_up(struct drill_overlay *o, const struct drill_overlay_conf *c, s
 	if (!o->slot || !o->chunk || o->dev.event_fd < 0)
 		return err_set(e, -ENOMEM, "a view of %s", c->base);
 	o->file = open(c->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	return o->file < 0 ? err_set(e, -errno, "make a file in %s", c->dir) : 0;
+	if (o->file < 0)
+		return err_set(e, -errno, "make a file in %s", c->dir);
+	o->spare = c->spare;
+	if (room(o) < DRILL_CHUNK)
+		return err_setx(e, -ENOSPC,
+				"%s: a drill leaves %" PRIu64
+				" MiB free there, and no more are: free some, "
+				"or set drill.overlay-dir to where there is room",
+				c->dir, c->spare >> 20);
+	return 0;
 }
 
 int drill_overlay_new(struct blk_dev **out, const struct drill_overlay_conf *c, struct err *e)

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "disk/drill_overlay.h"
@@ -14,6 +16,17 @@
 #include "lib/mem.h"
 
 #define SIZE (9 * DRILL_CHUNK + 1536) /* the last chunk is a short one */
+
+/* What its file system has free. */
+static uint64_t free_bytes = UINT64_C(1) << 40;
+
+int __wrap_fstatvfs(int fd, struct statvfs *st);
+int __wrap_fstatvfs(int fd, struct statvfs *st)
+{
+	*st = (struct statvfs){.f_frsize = 512, .f_bavail = free_bytes / 512};
+	st->f_blocks = free_bytes == UINT64_MAX ? 0 : 1 << 30;
+	return 0;
+}
 
 struct world {
 	char path[32];
@@ -32,8 +45,11 @@ static unsigned int chance(struct world *w, unsigned int n)
 
 static void begin(struct world *w, uint64_t limit)
 {
-	struct drill_overlay_conf c = {
-		.base = w->path, .dir = "/tmp", .limit = limit, .may_cache = true};
+	struct drill_overlay_conf c = {.base = w->path,
+				       .dir = "/tmp",
+				       .limit = limit,
+				       .spare = 100 * DRILL_CHUNK,
+				       .may_cache = true};
 	struct err e = ERR_INIT;
 
 	*w = (struct world){.seed = 1};
@@ -167,13 +183,85 @@ static void has_a_limit(void **state)
 
 	begin(&w, 2 * DRILL_CHUNK);
 	overwrite(&w, 0, 2 * DRILL_CHUNK);
+	assert_false(drill_overlay_is_full(w.d));
 	assert_int_equal(drill_overlay_save(w.d, 2 * DRILL_CHUNK, 512), -ENOSPC);
+	assert_true(drill_overlay_is_full(w.d));
 	memset(w.buf, 1, 512);
 	assert_int_equal(ask(&w, BLK_WRITE, 3 * DRILL_CHUNK, 512), -ENOSPC);
 	/* What is there is there. */
 	assert_int_equal(ask(&w, BLK_WRITE, 0, 512), 0);
 	memset(w.seen, 1, 512);
 	all_is_seen(&w);
+	over(&w);
+}
+
+/* Its file system is other people's, too: whoever writes, it leaves room. */
+static void leaves_room_for_others(void **state)
+{
+	struct drill_overlay_conf c = {.dir = "/tmp",
+				       .limit = 8 * DRILL_CHUNK,
+				       .spare = UINT64_C(256) << 20,
+				       .may_cache = true};
+	struct blk_dev *d = NULL;
+	struct err e = ERR_INIT;
+	struct world w;
+
+	begin(&w, 64 * DRILL_CHUNK);
+	overwrite(&w, 0, 512);
+	free_bytes = 100 * DRILL_CHUNK + DRILL_CHUNK - 512;
+	memset(w.buf, 1, 512);
+	assert_int_equal(ask(&w, BLK_WRITE, 3 * DRILL_CHUNK, 512), -ENOSPC);
+	assert_true(drill_overlay_is_full(w.d));
+	assert_int_equal(drill_overlay_save(w.d, 4 * DRILL_CHUNK, 512), -ENOSPC);
+	all_is_seen(&w);
+	free_bytes = 101 * DRILL_CHUNK;
+	overwrite(&w, 4 * DRILL_CHUNK, 512);
+	/* And none is begun where there is none. */
+	c.base = w.path;
+	free_bytes = 100 << 20;
+	assert_int_equal(drill_overlay_new(&d, &c, &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "/tmp: a drill leaves 256 MiB free"));
+	assert_null(d);
+	/* Of one without a size nothing is known. */
+	free_bytes = UINT64_MAX;
+	assert_int_equal(drill_overlay_new(&d, &c, &e), 0);
+	blk_close(d);
+	free_bytes = UINT64_C(1) << 40;
+	over(&w);
+}
+
+static unsigned int answered;
+
+static void count(struct blk_req *r, int rc)
+{
+	answered += rc == 0;
+}
+
+/* A copy that asks for much does not keep the loop from saving. */
+static void takes_turns(void **state)
+{
+	struct blk_req r[40];
+	struct world w;
+
+	begin(&w, 64 * DRILL_CHUNK);
+	answered = 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(r); i++) {
+		r[i] = (struct blk_req){
+			.op = BLK_READ, .off = i * 512, .len = 512, .buf = w.buf, .done = count};
+		assert_int_equal(blk_submit(w.d, &r[i]), 0);
+	}
+	blk_kick(w.d);
+	blk_reap(w.d);
+	assert_in_range(answered, 1, 16);
+	/* The rest is not forgotten: each turn asks for the next one. */
+	for (unsigned int i = 0; answered < ARRAY_SIZE(r); i++) {
+		struct pollfd p = {.fd = w.d->event_fd, .events = POLLIN};
+
+		assert_in_range(i, 0, 40);
+		assert_int_equal(poll(&p, 1, 0), 1);
+		blk_reap(w.d);
+	}
+	assert_int_equal(w.d->in_flight, 0);
 	over(&w);
 }
 
@@ -225,6 +313,8 @@ int main(void)
 		cmocka_unit_test(the_disk_may_change),
 		cmocka_unit_test(the_copy_writes_for_itself),
 		cmocka_unit_test(has_a_limit),
+		cmocka_unit_test(leaves_room_for_others),
+		cmocka_unit_test(takes_turns),
 		cmocka_unit_test(is_spoilt_for_good),
 		cmocka_unit_test(ranges_are_looked_at),
 		cmocka_unit_test(cannot_be_made),
