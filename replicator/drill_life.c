@@ -571,7 +571,10 @@ bool drill_life_run(struct drill_life *l)
 		rc = build(l, &e);
 	if (rc == 0)
 		rc = live(l, &e);
-	/* What the builder of the copy has said of it is nearer to the cause, and stands. */
+	/* A wait that the worker's word has cut short does not know the word. */
+	if (rc < 0)
+		hear(l);
+	/* What was said before is nearer to the cause, and stands. */
 	if (rc < 0)
 		drill_report_verdict(&l->report, DRILL_BROKEN, "%s", e.text);
 	had_copy = l->copy != NULL;

@@ -47,6 +47,9 @@ static int child_main(int argc, char **argv)
 		return 90;
 	if (strcmp(argv[1], "destroy") == 0)
 		return strcmp(role, "left") == 0 ? 1 : 0;
+	/* A disk's view that says nothing. */
+	if (strcmp(argv[argc - 1], "root") == 0)
+		return read(3, c, sizeof(c)) == 0 ? 0 : 94;
 	if (strcmp(argv[argc - 1], "rmd-1234") != 0)
 		return 91;
 	if (strcmp(role, "refuse") == 0) {
@@ -378,6 +381,22 @@ static void makes_way(void **state)
 	finish(&w);
 }
 
+/* Where something else is waited for: the reason is the worker's, not that the wait was cut short. */
+static void makes_way_while_it_waits(void **state)
+{
+	struct world w;
+
+	prepare(&w, "good");
+	drill_disks_init(&w.l.disks);
+	assert_int_equal(drill_disks_add(&w.l.disks, "root"), 0);
+	w.l.disks.program = "/proc/self/exe";
+	w.l.disks.conf_path = "/etc/x.conf";
+	w.l.disks.vm = "web";
+	assert_int_equal(send(x.ctl, "end a failover", 14, 0), 14);
+	ends(&w, true, "called-off", "a failover");
+	finish(&w);
+}
+
 static void what_stays_is_said(void **state)
 {
 	struct world w;
@@ -415,6 +434,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(too_little_memory),
 		cmocka_unit_test(no_network),
 		cmocka_unit_test(makes_way),
+		cmocka_unit_test(makes_way_while_it_waits),
 		cmocka_unit_test(what_stays_is_said),
 		cmocka_unit_test(refuses_to_begin),
 	};
