@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/child.h"
@@ -121,7 +122,14 @@ int drill_keep_spawn(const char *const *argv, const int *fds, int n, pid_t *pid,
 	if (rc < 0)
 		return err_set(e, rc, "start %s", argv[0]);
 	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
-	return *pidfd < 0 ? err_set(e, -errno, "watch %s", argv[0]) : 0;
+	if (*pidfd >= 0)
+		return 0;
+	/* Nobody would ever know how it ends. */
+	rc = -errno;
+	(void)kill(*pid, SIGKILL);
+	(void)waitid(P_PID, (id_t)*pid, &(siginfo_t){0}, WEXITED);
+	*pid = 0;
+	return err_set(e, rc, "watch %s", argv[0]);
 }
 
 int drill_keep_clean(const char *program, const struct conf *conf, const char *vm, pid_t *pid,

@@ -33,7 +33,7 @@ void drill_keep_unclaim(const char *run_dir, const char *vm, int lock_fd, bool t
 void drill_keep_scan(const char *run_dir, void (*fn)(void *arg, const char *vm), void *arg);
 bool drill_keep_is_left(const char *run_dir, const char *vm);
 
-/* fds, n of them, become 3, 4, ...; env is ours. 0 with its pid and a pidfd, which the caller closes and reaps. */
+/* fds, n of them, become 3, 4, ...; env is ours. 0 with its pid and a pidfd, which the caller closes and reaps; else no process. */
 MUST_CHECK int drill_keep_spawn(const char *const *argv, const int *fds, int n, pid_t *pid,
 				int *pidfd, struct err *e);
 /* Starts `program --clean`. */

@@ -129,6 +129,7 @@ test_drill_life_LDFLAGS := -Wl,--wrap=xen_drill_find,--wrap=xen_drill_read,--wra
 	-Wl,--wrap=xen_drill_free_kib,--wrap=xen_drill_console,--wrap=xen_version \
 	-Wl,--wrap=drill_probe_listen,--wrap=drill_probe_answer
 test_drill_copy_LDFLAGS := -Wl,--wrap=drill_share_take
+test_drill_shell_LDFLAGS := -Wl,--wrap=syscall
 test_drill_overlay_LDFLAGS := -Wl,--wrap=fstatvfs
 test_blk_io_LDFLAGS := -Wl,--wrap=preadv2,--wrap=pwritev2,--wrap=fallocate,--wrap=fdatasync
 test_flight_LDFLAGS := -Wl,--wrap=posix_fallocate

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -23,6 +25,26 @@
 #include "replicator/drill_keep.h"
 #include "replicator/drill_share.h"
 #include "replicator/drill_shell.h"
+
+static bool no_pidfd;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	long arg[4];
+	va_list ap;
+
+	va_start(ap, number);
+	for (size_t i = 0; i < ARRAY_SIZE(arg); i++)
+		arg[i] = va_arg(ap, long);
+	va_end(ap);
+	if (no_pidfd && number == SYS_pidfd_open) {
+		errno = EMFILE;
+		return -1;
+	}
+	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3]);
+}
 
 /* ---- the drill's process ----------------------------------------------------------- */
 
@@ -354,6 +376,22 @@ static void that_cannot_be_started(void **state)
 	world_free(w);
 }
 
+/* No descriptor is left to watch it by: it does not go on unwatched. */
+static void that_cannot_be_watched(void **state)
+{
+	const char *const argv[] = {"/bin/sleep", "20", NULL};
+	struct err e = ERR_INIT;
+	pid_t pid = -1;
+	int pidfd = -1;
+
+	no_pidfd = true;
+	assert_int_equal(drill_keep_spawn(argv, NULL, 0, &pid, &pidfd, &e), -EMFILE);
+	no_pidfd = false;
+	assert_int_equal(pid, 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
 /* ---- the file ------------------------------------------------------------------------- */
 
 static void seen(void *arg, const char *vm)
@@ -407,6 +445,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(ends_when_nobody_asks),
 		cmocka_unit_test(one_that_dies_is_cleaned_up_after),
 		cmocka_unit_test(that_cannot_be_started),
+		cmocka_unit_test(that_cannot_be_watched),
 		cmocka_unit_test(is_found_again),
 	};
 
