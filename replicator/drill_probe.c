@@ -28,10 +28,19 @@
 /* What is heard in a step: a guest that talks all the time must not keep us. */
 #define HEAR_MAX 64
 #define FRAME_MAX 2048
+/* What a pipe holds. */
+#define PIPE_MAX (64 << 10)
 
 void drill_probe_init(struct drill_probe *p)
 {
 	*p = (struct drill_probe){.packet_fd = -1, .console_fd = -1, .pidfd = -1, .out_fd = -1};
+}
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 }
 
 /* ---- the network ----------------------------------------------------------------- */
@@ -116,6 +125,11 @@ int drill_probe_console(struct drill_probe *p, const char *path, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, -errno, "open the console %s", path);
+	/* The path is the store's, and keys are pressed there. */
+	if (!isatty(fd)) {
+		close(fd);
+		return err_setx(e, -ENOTTY, "%s is no terminal", path);
+	}
 	p->console_fd = fd;
 	return 0;
 }
@@ -131,7 +145,10 @@ static void listen_to_console(struct drill_probe *p, uint64_t now)
 		n = read(p->console_fd, said, sizeof(said));
 		p->console_moved |= n > 0 && p->typed;
 	}
-	if (now < p->type_ns)
+	/* Whoever had its other end is gone: it would be readable for ever. */
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		close_one(&p->console_fd);
+	if (p->console_fd < 0 || now < p->type_ns)
 		return;
 	p->type_ns = clock_add(now, TYPE_AGAIN_NS);
 	p->typed |= write(p->console_fd, "\r", 1) == 1;
@@ -199,18 +216,33 @@ static void reap(struct drill_probe *p, int flags)
 	p->status = si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
 }
 
-static void listen_to_command(struct drill_probe *p)
+/* At most so many bytes. */
+static void read_output(struct drill_probe *p, size_t max)
 {
 	char said[512];
-	ssize_t n = 1;
 
-	for (int i = 0; p->out_fd >= 0 && n > 0 && i < HEAR_MAX; i++) {
-		n = read(p->out_fd, said, sizeof(said));
-		if (n > 0)
-			keep(p, said, (size_t)n);
+	for (size_t got = 0; p->out_fd >= 0 && got < max;) {
+		ssize_t n = read(p->out_fd, said, sizeof(said));
+
+		/* Closed by the probe, it would be readable for ever. */
+		if (n == 0)
+			close_one(&p->out_fd);
+		if (n <= 0)
+			return;
+		keep(p, said, (size_t)n);
+		got += (size_t)n;
 	}
-	if (p->pid && !p->over)
-		reap(p, WNOHANG);
+}
+
+static void listen_to_command(struct drill_probe *p)
+{
+	read_output(p, HEAR_MAX * 512);
+	if (!p->pid || p->over)
+		return;
+	reap(p, WNOHANG);
+	/* Its last words, which may have come since; what it has left running may go on for ever. */
+	if (p->over)
+		read_output(p, PIPE_MAX);
 }
 
 static void command_end(struct drill_probe *p)
@@ -222,13 +254,6 @@ static void command_end(struct drill_probe *p)
 }
 
 /* ---- all of it ------------------------------------------------------------------------ */
-
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 void drill_probe_fini(struct drill_probe *p)
 {

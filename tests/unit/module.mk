@@ -48,6 +48,7 @@ UNIT_TESTS += \
 	tests/unit/test_drill_life.c \
 	tests/unit/test_drill_overlay.c \
 	tests/unit/test_drill_ping.c \
+	tests/unit/test_drill_probe.c \
 	tests/unit/test_drill_request.c \
 	tests/unit/test_drill_shell.c \
 	tests/unit/test_dirty_map.c \
