@@ -19,6 +19,7 @@
 #include "lib/spawn.h"
 #include "replicator/backup_shell.h"
 #include "replicator/drill_keep.h"
+#include "replicator/drill_rest_shell.h"
 
 #define DOMAIN_TOOL LIBEXEC_DIR "/romulus-domain"
 #define TOOL_TIMEOUT_NS (20 * NS_PER_SEC)
@@ -302,26 +303,16 @@ static int clear_way(struct backup_shell *s, const struct bd_msg *m, struct bd_c
 	return rc;
 }
 
-/* A drill whose worker died with it. It is in nobody's way: what cannot be removed is no reason to refuse. */
+/*
+ * A drill whose worker died with it. It is in nobody's way, so the session is not kept waiting: a host that cannot get rid of
+ * it would never be protected to again. If the standby wants the memory that it still has, the peer tries once more.
+ */
 static void clean_drill(const struct backup_shell *s, const char *vm)
 {
-	const char *const argv[] = {s->drill_program ? s->drill_program
-						     : LIBEXEC_DIR "/romulus-drill",
-				    "--clean",
-				    "--vm",
-				    vm,
-				    "--run-dir",
-				    s->conf->run_dir,
-				    s->conf->path[0] ? "--config" : NULL,
-				    s->conf->path,
-				    NULL};
-	char out[512];
-	struct spawn sp = {
-		.argv = argv, .timeout_ns = TOOL_TIMEOUT_NS, .out = out, .out_size = sizeof(out)};
-	struct err e = ERR_INIT;
-
-	if (drill_keep_is_left(s->conf->run_dir, vm) && spawn_check(&sp, &e) < 0)
-		log_warn("what a drill has left stays: %s", e.text);
+	if (drill_keep_is_left(s->conf->run_dir, vm))
+		drill_rest_clean_vm(
+			s->loop, s->drill_program ? s->drill_program : LIBEXEC_DIR "/romulus-drill",
+			s->conf, vm);
 }
 
 static int destroy_rest(const struct backup_shell *s, const char *vm, struct bd_cmd *r)

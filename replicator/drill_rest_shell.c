@@ -32,9 +32,9 @@ static int on_end(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
-static void clean(void *arg, const char *vm)
+void drill_rest_clean_vm(sd_event *event, const char *program, const struct conf *conf,
+			 const char *vm)
 {
-	const struct search *s = arg;
 	struct err e = ERR_INIT;
 	sd_event_source *src;
 	int pidfd = -1;
@@ -42,11 +42,11 @@ static void clean(void *arg, const char *vm)
 	int r;
 
 	log_warn("vm %s: a drill has left something behind; cleaning up", vm);
-	if (drill_keep_clean(s->program, s->conf, vm, &pid, &pidfd, &e) < 0) {
+	if (drill_keep_clean(program, conf, vm, &pid, &pidfd, &e) < 0) {
 		log_err("vm %s: what a drill has left stays: %s", vm, e.text);
 		return;
 	}
-	r = sd_event_add_io(s->event, &src, pidfd, EPOLLIN, on_end, NULL);
+	r = sd_event_add_io(event, &src, pidfd, EPOLLIN, on_end, NULL);
 	if (r >= 0) {
 		(void)sd_event_source_set_io_fd_own(src, 1);
 		return;
@@ -54,6 +54,13 @@ static void clean(void *arg, const char *vm)
 	/* It goes on; nobody hears how it ends. */
 	log_warn("vm %s: %s", vm, strerrordesc_np(-r));
 	close(pidfd);
+}
+
+static void clean(void *arg, const char *vm)
+{
+	const struct search *s = arg;
+
+	drill_rest_clean_vm(s->event, s->program, s->conf, vm);
 }
 
 void drill_rest_clean(sd_event *event, const char *libexec_dir, const struct conf *conf)

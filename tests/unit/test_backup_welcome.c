@@ -423,6 +423,37 @@ static void a_term_that_was_asked_for(void **state)
 	assert_true(f->bc.term == 9);
 }
 
+/* What a drill has left is removed beside the session: its remover may hang for as long as it likes. */
+static void a_drills_rest_keeps_nobody(void **state)
+{
+	struct fixture *f = *state;
+	char program[64], path[64], asked[128];
+	uint64_t began, deadline;
+	FILE *file;
+
+	snprintf(program, sizeof(program), "%s/drill", f->dir);
+	snprintf(path, sizeof(path), "%s/web.drill", f->dir);
+	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	file = fopen(program, "we");
+	assert_non_null(file);
+	fprintf(file, "#!/bin/sh\necho \"$*\" >>%s\nexec sleep 2\n", f->trace);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(program, 0700), 0);
+	f->s.drill_program = program;
+	began = clock_now();
+	assert_int_equal(welcome(f, ""), 0);
+	assert_true(clock_now() < began + 1500 * NS_PER_MS);
+	deadline = clock_now() + 10 * NS_PER_SEC;
+	while (waitid(P_ALL, 0, &(siginfo_t){0}, WEXITED | WNOWAIT | WNOHANG) == 0 &&
+	       clock_now() < deadline)
+		assert_true(sd_event_run(f->s.loop, 100000) >= 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	snprintf(asked, sizeof(asked), "--clean --vm web --run-dir %s\n", f->dir);
+	assert_non_null(strstr(traced(f), asked));
+	unlink(program);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +476,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(died_as_it_activated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(both_ask_the_same_arbiter, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_term_that_was_asked_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_drills_rest_keeps_nobody, set_up, tear_down),
 	};
 
 	return RUN_TESTS("backup_welcome", tests);
