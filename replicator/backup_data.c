@@ -882,6 +882,11 @@ void backup_data_command(struct backup_data *d, const struct bd_cmd *cmd)
 		die("the data thread has %d commands waiting", COMMANDS);
 }
 
+bool backup_data_busy(const struct backup_data *d)
+{
+	return queue_depth(d->commands) >= COMMANDS / 2;
+}
+
 int backup_data_fd(const struct backup_data *d)
 {
 	return queue_fd(d->messages);

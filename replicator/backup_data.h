@@ -129,6 +129,8 @@ struct backup_data;
 /* Starts the thread, which shakes hands and waits for HELLO. 0 or negative errno; fd is taken in any case. */
 MUST_CHECK int backup_data_new(struct backup_data **out, const struct bd_conf *conf, struct err *e);
 void backup_data_command(struct backup_data *d, const struct bd_cmd *cmd);
+/* Commands pile up: nothing more that can be done without. */
+bool backup_data_busy(const struct backup_data *d);
 int backup_data_fd(const struct backup_data *d);
 bool backup_data_next(struct backup_data *d, struct bd_msg *msg);
 /*

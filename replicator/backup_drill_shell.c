@@ -11,21 +11,30 @@
 #include "lib/mem.h"
 #include "lib/wire_v1_drill.h"
 #include "replicator/backup_shell.h"
+#include "replicator/drill_share.h"
 
 static void begin_take(void *arg, struct drill_share *share)
 {
 	const struct bd_cmd cmd = {.type = BD_DRILL, .share = share};
 	struct backup_shell *s = arg;
 
-	backup_data_command(s->data, &cmd);
+	/* Its queue is for what keeps the VM alive; when it is full the worker ends. */
+	if (!backup_data_busy(s->data)) {
+		backup_data_command(s->data, &cmd);
+		return;
+	}
+	drill_share_end(share);
+	drill_share_close(share);
 }
 
+/* Left unsaid it costs a little, until the next one begins. */
 static void end(void *arg)
 {
 	const struct bd_cmd cmd = {.type = BD_DRILL_END};
 	struct backup_shell *s = arg;
 
-	backup_data_command(s->data, &cmd);
+	if (!backup_data_busy(s->data))
+		backup_data_command(s->data, &cmd);
 }
 
 static const struct drill_shell_ops ops = {.begin_take = begin_take, .end = end};

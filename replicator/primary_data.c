@@ -833,6 +833,11 @@ void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd)
 		die("the data thread has %d commands waiting", COMMANDS);
 }
 
+bool primary_data_busy(const struct primary_data *d)
+{
+	return queue_depth(d->commands) >= COMMANDS / 2;
+}
+
 void primary_data_cancel(struct primary_data *d)
 {
 	uint64_t one = 1;

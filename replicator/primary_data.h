@@ -149,6 +149,8 @@ MUST_CHECK int primary_data_new(struct primary_data **out, const struct pd_conf 
 
 /* Queue a command. The queue holds more than the core can have outstanding: full = our mistake. */
 void primary_data_command(struct primary_data *d, const struct pd_cmd *cmd);
+/* Commands pile up: nothing more that can be done without. */
+bool primary_data_busy(const struct primary_data *d);
 
 /* Raises the urgent descriptor: what the thread does now ends with -ECANCELED; PD_DISCONNECT clears it. */
 void primary_data_cancel(struct primary_data *d);

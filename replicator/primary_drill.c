@@ -37,6 +37,9 @@ int primary_drill_cmd(void *ctx, struct ctl_request *rq, struct err *e)
 	cmd.text_size = strlen(rq->argv[0]);
 	if (!cmd.text_size || cmd.text_size > WIRE_DRILL_MAX)
 		return err_setx(e, -EINVAL, "a question of %u bytes", cmd.text_size);
+	if (primary_data_busy(s->data))
+		return err_setx(e, -EBUSY, "%s is busy with other things: ask again later",
+				s->state.vm);
 	if (!a)
 		return err_setx(e, -EBUSY, "%zu questions about drills wait for %s already",
 				ARRAY_SIZE(s->drill), s->state.peer);

@@ -51,6 +51,7 @@ UNIT_TESTS += \
 	tests/unit/test_drill_probe.c \
 	tests/unit/test_drill_request.c \
 	tests/unit/test_drill_shell.c \
+	tests/unit/test_drill_way.c \
 	tests/unit/test_dirty_map.c \
 	tests/unit/test_disk_barrier.c \
 	tests/unit/test_epoch.c \
