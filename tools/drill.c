@@ -25,7 +25,7 @@ enum {
 /* The primary's worker passes questions on. */
 #define ASK_NS (15 * NS_PER_SEC)
 /* Beside the life of the copy: copying, building and taking it away (replicator/drill_life.c) have limits of their own. */
-#define MARGIN_NS (8 * 60 * NS_PER_SEC)
+#define MARGIN_NS (10 * 60 * NS_PER_SEC)
 #define MISSED_MAX 5
 
 struct options {
@@ -56,7 +56,6 @@ static const struct argp_option option_list[] = {
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
-	struct err e = ERR_INIT;
 
 	switch (key) {
 	case OPT_JSON:
@@ -66,23 +65,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->probe = arg;
 		return 0;
 	case OPT_TIME:
-		if (conf_parse_duration(arg, &o->time_ns, &e) < 0)
-			argp_error(state, "--time: %s", e.text);
+		tool_parse_time(arg, state, "time", &o->time_ns);
+		if (!o->time_ns)
+			argp_error(state, "--time: %s is no time to live; 1s to 1h", arg);
 		return 0;
 	case OPT_RUN_DIR:
 		o->run_dir = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (o->vm || !name_ok(arg))
-			argp_error(state, "\"%s\" is not one VM's name", arg);
-		o->vm = arg;
-		return 0;
-	case ARGP_KEY_END:
-		if (!o->vm)
-			argp_error(state, "which VM?");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return tool_parse_vm(key, arg, state, &o->vm);
 	}
 }
 
@@ -167,20 +158,27 @@ static void print_text(const struct json_in *d, const char *path, const char *wh
 
 static void print_words(const struct options *o, const struct json_in *d)
 {
-	char host[NAME_SIZE], why[512];
+	char host[NAME_SIZE], why[512], kept[32];
 
 	printf("drill of %s at %s", o->vm,
 	       tool_clean(json_in_text(d, "host", "?"), host, sizeof(host)));
-	if (json_in_u64(d, "memory.rounds", 0))
+	if (json_in_has(d, "epoch"))
 		printf(", as of epoch %" PRIu64, json_in_u64(d, "epoch", 0));
 	putchar('\n');
-	printf("  %-10s %" PRIu64 " MiB needed, %" PRIu64 " MiB were free\n", "memory",
-	       json_in_u64(d, "memory.needed_mib", 0), json_in_u64(d, "memory.free_mib", 0));
+	/* Both are 0 of one that ended before it could count. */
+	if (json_in_u64(d, "memory.needed_mib", 0))
+		printf("  %-10s %" PRIu64 " MiB needed, %" PRIu64 " MiB were free\n", "memory",
+		       json_in_u64(d, "memory.needed_mib", 0),
+		       json_in_u64(d, "memory.free_mib", 0));
 	if (json_in_u64(d, "memory.rounds", 0))
 		printf("  %-10s %" PRIu64 " pages in %" PRIu64 " rounds, %" PRIu64
 		       " of them between two epochs\n",
 		       "copied", json_in_u64(d, "memory.copied_pages", 0),
 		       json_in_u64(d, "memory.rounds", 0), json_in_u64(d, "memory.last_pages", 0));
+	if (json_in_u64(d, "disks.count", 0))
+		printf("  %-10s %" PRIu64 ", %s of changes kept apart\n", "disks",
+		       json_in_u64(d, "disks.count", 0),
+		       tool_bytes(json_in_double(d, "disks.overlay_bytes", 0), kept, sizeof(kept)));
 	print_ms(d, "ms.copying", "copying");
 	print_ms(d, "ms.building", "building");
 	print_ms(d, "ms.living", "lived");

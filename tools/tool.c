@@ -12,6 +12,9 @@
 #include "lib/ctl_client.h"
 #include "lib/err.h"
 
+/* A sentence with an error of a daemon in it. */
+#define FAIL_SIZE 2048
+
 int tool_ctl_path(char path[TOOL_PATH_SIZE], const char *run_dir, const char *vm, const char *side,
 		  struct err *e)
 {
@@ -58,14 +61,15 @@ bool tool_nobody(int rc)
 
 int tool_fail(int code, const char *fmt, ...)
 {
+	char text[FAIL_SIZE], line[FAIL_SIZE];
 	va_list args;
 
-	fflush(stdout);
-	fputs("romulus: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fflush(stdout);
+	/* What the other host said may be a part of it. */
+	fprintf(stderr, "romulus: %s\n", tool_clean(text, line, sizeof(line)));
 	return code;
 }
 

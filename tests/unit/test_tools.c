@@ -969,6 +969,13 @@ static void drill_follows(void **state)
 					    {0}};
 	static const struct answer broken[] = {
 		{"drill \"start", DRILL(true, "over", "broken", "the copy needs 64 MiB")}, {0}};
+	/* It was copied for a while, but no epoch came of it. */
+	static const struct answer none[] = {
+		{"drill \"start",
+		 "{\"ok\":true,\"drill\":{\"host\":\"hostb\",\"over\":true,\"verdict\":\"broken\",\"why\":\"too busy\","
+		 "\"epoch\":null,\"memory\":{\"rounds\":2,\"copied_pages\":5,\"last_pages\":1},"
+		 "\"disks\":{\"count\":2,\"overlay_bytes\":3145728}}}"},
+		{0}};
 	struct fixture *f = *state;
 	char log[128], said[2048];
 
@@ -997,12 +1004,21 @@ static void drill_follows(void **state)
 	fake(f, "broken.backup", broken);
 	assert_int_equal(RUN(f, cmd_drill, "broken"), TOOL_ERROR);
 	tool_says(f->out, "NOT DONE: the copy needs 64 MiB\n");
+	fake(f, "none.backup", none);
+	assert_int_equal(RUN(f, cmd_drill, "none"), TOOL_ERROR);
+	assert_string_equal(f->out,
+			    "drill of none at hostb\n"
+			    "  copied     5 pages in 2 rounds, 1 of them between two epochs\n"
+			    "  disks      2, 3.0 MiB of changes kept apart\n"
+			    "NOT DONE: too busy\n");
 }
 
 static void drill_in_vain(void **state)
 {
 	static const struct answer refused[] = {
-		{"drill", "{\"ok\":false,\"error\":\"a drill of web is under way already\"}"}, {0}};
+		{"drill",
+		 "{\"ok\":false,\"error\":\"\\u001b[2Ja drill of web is under way already\"}"},
+		{0}};
 	static const struct answer lost[] = {
 		{"drill \"start", DRILL(false, "preparing", "", "")}, {"drill ask", NULL}, {0}};
 	static const struct answer slow[] = {{"drill \"start", DRILL(false, "living", "", "")},
@@ -1018,10 +1034,12 @@ static void drill_in_vain(void **state)
 
 	assert_int_equal(RUN(f, cmd_drill, "web"), TOOL_NOT_PROTECTED);
 	assert_int_equal(RUN(f, cmd_drill, "web", "--time=soon"), TOOL_USAGE);
+	assert_int_equal(RUN(f, cmd_drill, "web", "--time=0s"), TOOL_USAGE);
 	assert_int_equal(RUN(f, cmd_drill), TOOL_USAGE);
 	fake(f, "web.primary", refused);
 	assert_int_equal(RUN(f, cmd_drill, "web"), TOOL_ERROR);
-	tool_says(f->err, "a drill of web is under way already");
+	/* What another host says does nothing to a terminal. */
+	tool_says(f->err, "romulus: ?[2Ja drill of web is under way already\n");
 	fake(f, "lost.primary", lost);
 	assert_int_equal(RUN(f, cmd_drill, "lost"), TOOL_ERROR);
 	tool_says(f->err, "what has come of the drill cannot be told");
