@@ -7,6 +7,7 @@
 #include "replicator/drill_share.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,8 +73,12 @@ int drill_share_make(struct drill_share **out, uint64_t mem_pages, int *fd, stru
 	if (!mem_pages || mem_pages > WIRE_MAX_MEM_PAGES)
 		return err_setx(e, -EINVAL, "a guest of %llu pages", (unsigned long long)mem_pages);
 	mem = memfd_create("drill", MFD_CLOEXEC);
-	if (mem < 0 || ftruncate(mem, (off_t)size) < 0)
+	if (mem < 0)
 		return err_set(e, -errno, "memory shared with a drill");
+	/* All of it now: a page that is not to be had later would end the worker (SIGBUS), or make an epoch wait. */
+	rc = -posix_fallocate(mem, 0, (off_t)size);
+	if (rc < 0)
+		return err_set(e, rc, "%zu bytes of memory shared with a drill", size);
 	rc = map(out, mem, size, e);
 	if (rc < 0)
 		return rc;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -401,12 +402,16 @@ static void share_of_another_build(void **state)
 {
 	struct drill_share *s = NULL, *other = NULL;
 	struct err e = ERR_INIT;
+	struct stat st;
 	int fd;
 
 	assert_int_equal(drill_share_make(&s, 0, &fd, &e), -EINVAL);
 	assert_int_equal(drill_share_make(&s, WIRE_MAX_MEM_PAGES + 1, &fd, &e), -EINVAL);
 	assert_int_equal(drill_share_make(&s, 1000, &fd, &e), 0);
 	assert_int_equal(drill_share_mem_pages(s), 1000);
+	/* All of it is there: the data thread must not be the one to find that it is not. */
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks * 512 >= st.st_size && st.st_size > 1000 / 8);
 	assert_int_equal(ftruncate(fd, 16), 0);
 	assert_int_equal(drill_share_open(&other, fd, &e), -EPROTO);
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
