@@ -331,6 +331,9 @@ static int start(struct drill_shell *d, const struct drill_asked *a, struct star
 	    drill_request_remote(&st->request, d->conf->drill_probe_dir, st->path, sizeof(st->path),
 				 e) < 0)
 		return -EPERM;
+	/* Said now, not when the copy lives. */
+	if (st->path[0] && access(st->path, X_OK) < 0)
+		return err_set(e, -errno, "probe %s of host %s", st->path, d->conf->host_name);
 	return begin(d, st, e);
 }
 

@@ -260,10 +260,15 @@ static void a_peer_names_our_programs(void **state)
 
 	assert_int_equal(ask(w, "start {\"probe\":\"rm -rf /\"}", true, &j, &e), -EPERM);
 	assert_int_equal(w->begun, 0);
-	assert_int_equal(ask(w, "start {\"probe\":\"shop\"}", true, &j, &e), 0);
+	/* One that is not there is not looked for when the copy lives. */
+	assert_int_equal(ask(w, "start {\"probe\":\"shop\"}", true, &j, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "/etc/romulus/probe.d/shop of host hostb"));
+	assert_int_equal(w->begun, 0);
+	snprintf(w->conf.drill_probe_dir, sizeof(w->conf.drill_probe_dir), "%s", "/bin");
+	assert_int_equal(ask(w, "start {\"probe\":\"sh\"}", true, &j, &e), 0);
 	json_in_free(j);
 	run_out(w);
-	assert_non_null(strstr(traced(w), "--probe-path /etc/romulus/probe.d/shop "));
+	assert_non_null(strstr(traced(w), "--probe-path /bin/sh "));
 	world_free(w);
 }
 
