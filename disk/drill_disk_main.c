@@ -42,6 +42,7 @@
 /* What the copy's disk is called beside the disk's own name; block-romulus takes it for any other. */
 #define SUFFIX "--drill"
 #define PATH_SIZE 192
+#define VIEW_ENDED "romulus-disk has ended the drill's view of it; its log says why"
 /* The overlay's file system may be the one of the VMs' states: an activation in the midst of a drill must be able to write its own. */
 #define SPARE_BYTES (UINT64_C(64) << 20)
 
@@ -240,7 +241,7 @@ static void on_going(struct main_ctx *m, const struct drill_msg *msg)
 	else if (rc < 0)
 		spoil(m, "what is overwritten cannot be saved");
 	else if (tell_guard(m, &saved) < 0)
-		spoil(m, "romulus-disk has ended its view");
+		spoil(m, VIEW_ENDED);
 }
 
 static void on_word(struct main_ctx *m, const struct drill_msg *msg)
@@ -282,7 +283,7 @@ static int on_guard(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	if (n == (ssize_t)sizeof(msg))
 		on_word(m, &msg);
 	else
-		spoil(m, "romulus-disk has ended its view");
+		spoil(m, VIEW_ENDED);
 	return m->guard_fd < 0 ? sd_event_source_set_enabled(src, SD_EVENT_OFF) : 0;
 }
 
@@ -300,7 +301,7 @@ static void obey(struct main_ctx *m, const char *text)
 		}
 	}
 	if (m->guard_fd < 0 || tell_guard(m, &msg) < 0)
-		spoil(m, "romulus-disk has ended its view");
+		spoil(m, VIEW_ENDED);
 }
 
 static int on_ctl(sd_event_source *src, int fd, uint32_t revents, void *arg)

@@ -53,13 +53,18 @@ static int pass(const struct drill_copy *c, struct err *e)
 {
 	if (drill_share_ended(c->share))
 		return err_setx(e, -ESTALE, "the standby is not what it was any more");
-	if (clock_now() >= c->deadline_ns)
+	if (clock_now() < c->deadline_ns)
+		return c->between ? c->between(c->arg, e) : 0;
+	if (!c->rounds)
 		return err_setx(e, -ETIMEDOUT,
-				"the standby could not be copied between two epochs: after %u "
-				"rounds %u pages had changed in each, %u can be read; lower the "
-				"guest's load, or ask again later",
-				c->rounds, c->last_pages, last_max(c));
-	return c->between ? c->between(c->arg, e) : 0;
+				"the standby was not copied in time: is this host, or its memory, "
+				"that busy? Ask again later");
+	return err_setx(
+		e, -ETIMEDOUT,
+		"no epoch could be copied whole: after %u rounds %u pages had changed since the "
+		"last one, and %u can be read between two epochs; lower the guest's load, or ask "
+		"again later",
+		c->rounds, c->last_pages, last_max(c));
 }
 
 static int nap(const struct drill_copy *c, struct err *e)

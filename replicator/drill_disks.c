@@ -76,7 +76,9 @@ static int hear(struct drill_disks *d, struct drill_disk *k, const char *want, s
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return 0;
 		if (n <= 0)
-			return err_setx(e, -EPIPE, "disk %s: its view has ended", k->name);
+			return err_setx(e, -EPIPE,
+					"disk %s: romulus-drill-disk has ended; its log says why",
+					k->name);
 		text[n] = '\0';
 		rc = take(d, k, text, want, e);
 		if (rc < 0)
@@ -103,8 +105,11 @@ static int await(struct drill_disks *d, const char *want, struct err *e)
 		uint64_t now = clock_now();
 
 		if (now >= deadline)
-			return err_setx(e, -ETIMEDOUT, "a disk's view did not say '%s' in time",
-					want);
+			return err_setx(
+				e, -ETIMEDOUT,
+				"the drill's view of a disk did not say '%s' in %d s: is the disk, "
+				"or its journal, that slow? The log of its romulus-disk tells more",
+				want, (int)(ANSWER_NS / NS_PER_SEC));
 		p[d->n] = (struct pollfd){.fd = d->wake_fd, .events = POLLIN};
 		for (unsigned int i = 0; i < d->n; i++)
 			p[i] = (struct pollfd){.fd = d->disk[i].ctl, .events = POLLIN};

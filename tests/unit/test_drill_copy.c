@@ -352,6 +352,7 @@ static void waits_for_what_was_fed_before(void **state)
 	w->c.between = NULL;
 	w->c.timeout_ns = 50 * NS_PER_MS;
 	assert_int_equal(drill_copy_run(&w->c, &e), -ETIMEDOUT);
+	assert_non_null(strstr(e.text, "was not copied in time"));
 	assert_int_equal(w->c.pages, 0);
 	world_free(w);
 }
