@@ -119,7 +119,7 @@ static void hear_copy(struct drill_life *l)
 			break;
 		case STANDBY_LEFT:
 			l->left = true;
-			drill_report_verdict(&l->report, DRILL_BROKEN, "%s", ev.text);
+			drill_report_left(&l->report, ev.text);
 			break;
 		case STANDBY_FAILED:
 		case STANDBY_LOST:
@@ -529,20 +529,19 @@ static void end(struct drill_life *l)
 	drill_probe_fini(&l->probe);
 	while (l->copy && !l->gone && !l->left && clock_now() < deadline)
 		wait_a_while(l, clock_until(deadline, clock_now()));
-	if (l->copy && !l->gone)
-		drill_report_verdict(&l->report, DRILL_BROKEN,
-				     "%s" DRILL_SUFFIX " could not be destroyed: xl destroy it",
-				     l->report.vm);
+	if (l->copy && !l->gone && !l->left)
+		drill_report_left(&l->report,
+				  "its copy was not destroyed in time: xl destroy it, if xl "
+				  "list still shows it in a minute");
 	standby_free(l->copy);
 	l->copy = NULL;
 	if (!drill_disks_end(&l->disks)) {
 		l->left = true;
-		drill_report_verdict(&l->report, DRILL_BROKEN,
-				     "what the copy had of the disks is not all gone");
+		drill_report_left(&l->report, "what the copy had of the disks is not all gone");
 	}
 	if (l->net_made && l->net->remove(l->net->arg, &e) < 0) {
 		l->left = true;
-		drill_report_verdict(&l->report, DRILL_BROKEN, "%s", e.text);
+		drill_report_left(&l->report, e.text);
 	}
 	l->report.free_after_kib = xen_drill_free_kib(l->xen);
 	phase(l, DRILL_OVER);

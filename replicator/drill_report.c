@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/clock.h"
 #include "lib/json_out.h"
@@ -42,6 +43,16 @@ void drill_report_verdict(struct drill_report *r, enum drill_verdict v, const ch
 	va_start(ap, fmt);
 	vsnprintf(r->why, sizeof(r->why), fmt, ap);
 	va_end(ap);
+}
+
+void drill_report_left(struct drill_report *r, const char *what)
+{
+	size_t used = strlen(r->why);
+
+	if (r->verdict == DRILL_UNDECIDED || r->verdict == DRILL_PASSED)
+		drill_report_verdict(r, DRILL_BROKEN, "%s", what);
+	else
+		snprintf(r->why + used, sizeof(r->why) - used, "; and %s", what);
 }
 
 /* From the beginning of a phase to that of the next one that was begun, or to now. */

@@ -69,6 +69,9 @@ void drill_report_phase(struct drill_report *r, enum drill_phase p, uint64_t now
 PRINTF(3, 4)
 void drill_report_verdict(struct drill_report *r, enum drill_verdict v, const char *fmt, ...);
 
+/* Something stays here: BROKEN, or said after what was wrong already. */
+void drill_report_left(struct drill_report *r, const char *what);
+
 /* All of it into j. */
 void drill_report_put(struct json *j, const struct drill_report *r, uint64_t now);
 

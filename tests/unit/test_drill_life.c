@@ -410,6 +410,13 @@ static void what_stays_is_said(void **state)
 	x.answer = "arp";
 	ends(&w, false, "broken", "web--drill could not be destroyed");
 	finish(&w);
+	/* And beside what was wrong before. */
+	prepare(&w, "left");
+	x.ended = "crash";
+	x.remove_rc = -EBUSY;
+	ends(&w, false, "failed",
+	     "ended by itself: crash; and web--drill could not be destroyed (status 1); and bridge rmd-1234 stays");
+	finish(&w);
 }
 
 static void refuses_to_begin(void **state)
