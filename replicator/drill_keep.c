@@ -31,7 +31,7 @@ static void path_of(char path[DRILL_KEEP_PATH_SIZE], const char *run_dir, const 
 
 /* ---- the file ---- */
 
-int drill_keep_claim(const char *run_dir, const char *vm, int *lock_fd, struct err *e)
+int drill_keep_claim(const char *run_dir, const char *vm, int *lock_fd, bool *left, struct err *e)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char path[DRILL_KEEP_PATH_SIZE];
@@ -39,7 +39,10 @@ int drill_keep_claim(const char *run_dir, const char *vm, int *lock_fd, struct e
 	autofd fd = -1;
 
 	path_of(path, run_dir, vm);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	*left = fd >= 0;
+	if (fd < 0 && errno == ENOENT)
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "open %s", path);
 	if (fcntl(fd, F_OFD_SETLK, &l) < 0)

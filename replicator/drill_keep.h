@@ -24,8 +24,12 @@ enum drill_exit {
 
 #define DRILL_KEEP_PATH_SIZE 128
 
-/* -EBUSY: a drill of that VM is under way, or being cleaned up after. */
-MUST_CHECK int drill_keep_claim(const char *run_dir, const char *vm, int *lock_fd, struct err *e);
+/*
+ * *left: it was there, so what has a drill's names here may be an earlier one's; else it is somebody else's. -EBUSY: a drill
+ * of that VM is under way, or being cleaned up after.
+ */
+MUST_CHECK int drill_keep_claim(const char *run_dir, const char *vm, int *lock_fd, bool *left,
+				struct err *e);
 /* tidy: nothing is left, the file goes. fd -1 is a no-op. */
 void drill_keep_unclaim(const char *run_dir, const char *vm, int lock_fd, bool tidy);
 

@@ -55,6 +55,7 @@ struct main_ctx {
 	int host_ns; /* where we were */
 	int own_ns;
 	int lock_fd;
+	bool left; /* something of an earlier drill */
 	struct drill_net net;
 	struct drill_life life;
 };
@@ -247,16 +248,21 @@ static int clean(const struct main_ctx *m, struct err *e)
 	const struct options *o = &m->opt;
 	struct err other = ERR_INIT;
 	int rc = destroy_domain(o, e);
-	int rc2;
+	int rc2 = drill_disks_clean(&m->disks, &other);
+	int rc3;
 
-	/* Its disks last: it may have them open. */
-	if (rc == 0)
-		rc = drill_disks_clean(&m->disks, e);
-	rc2 = drill_nl_remove(o->vm, &other);
-
+	/* It may hang on a disk whose view was killed: that answers with errors now. */
+	if (rc < 0) {
+		*e = ERR_INIT;
+		rc = destroy_domain(o, e);
+	}
 	if (rc == 0 && rc2 < 0)
 		*e = other;
-	return rc < 0 ? rc : rc2;
+	rc = rc < 0 ? rc : rc2;
+	rc3 = drill_nl_remove(o->vm, &other);
+	if (rc == 0 && rc3 < 0)
+		*e = other;
+	return rc < 0 ? rc : rc3;
 }
 
 /* ---- a drill ---- */
@@ -327,7 +333,7 @@ static int run(struct main_ctx *m)
 {
 	autofree char *json = NULL;
 	struct err e = ERR_INIT;
-	int rc = clean(m, &e);
+	int rc = m->left ? clean(m, &e) : 0;
 	bool tidy = rc == 0;
 
 	if (rc == 0)
@@ -367,7 +373,7 @@ int main(int argc, char **argv)
 	(void)setpriority(PRIO_PROCESS, 0, DRILL_NICE);
 	if (!m.opt.clean)
 		wire(&m);
-	if (drill_keep_claim(m.opt.run_dir, m.opt.vm, &m.lock_fd, &e) < 0) {
+	if (drill_keep_claim(m.opt.run_dir, m.opt.vm, &m.lock_fd, &m.left, &e) < 0) {
 		log_err("%s", e.text);
 		if (!m.opt.clean)
 			drill_life_refuse(&m.life, e.text);

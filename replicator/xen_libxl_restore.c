@@ -125,12 +125,17 @@ static int check_names(struct xen_libxl *x, const struct xen_libxl_restore *r, s
 				"a domain '%s' exists on this host (domain %u): destroy it, or "
 				"protect it from here",
 				r->vm, domid);
-	if (libxl_name_to_domid(x->ctx, r->build_name, &domid) == 0)
-		return err_setx(e, -EEXIST,
-				"%s '%s' is left on this host (domain %u): xl destroy it",
-				r->drill_bridge ? "a drill's copy" : "a standby", r->build_name,
-				domid);
-	return 0;
+	if (libxl_name_to_domid(x->ctx, r->build_name, &domid) != 0)
+		return 0;
+	if (r->drill_bridge)
+		return err_setx(
+			e, -EEXIST,
+			"domain %u of this host is called '%s', as the drill's copy would be: xl "
+			"rename it, or xl destroy it if it is no VM of yours",
+			domid, r->build_name);
+	return err_setx(e, -EEXIST,
+			"a standby '%s' is left on this host (domain %u): xl destroy it",
+			r->build_name, domid);
 }
 
 static bool uuid_in_use(struct xen_libxl *x, const libxl_uuid *uuid)
