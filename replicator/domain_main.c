@@ -31,15 +31,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/err.h"
 #include "lib/log.h"
-#include "lib/mem.h"
 #include "lib/names.h"
-#include "lib/wire_v1.h"
+#include "replicator/config_fd.h"
 #include "replicator/standby.h"
 #include "replicator/xen_libxl.h"
 
@@ -282,32 +280,14 @@ static int wait_for_word(struct restore *s, struct err *e)
 	return 0;
 }
 
-/* The configuration with a final 0, mem_free() it. */
 static int read_config(int fd, char **json, struct err *e)
 {
-	autofree char *text = NULL;
-	struct stat st;
-	size_t used = 0;
+	size_t size;
+	int rc = config_fd_read(fd, json, &size, e);
 
-	if (fstat(fd, &st) < 0)
-		return err_set(e, -errno, "configuration");
-	if (st.st_size < 2 || (size_t)st.st_size > WIRE_CONFIG_MAX)
-		return err_setx(e, -EMSGSIZE, "a configuration of %lld bytes",
-				(long long)st.st_size);
-	text = mem_zalloc((size_t)st.st_size + 1);
-	if (!text)
-		return err_set(e, -ENOMEM, "configuration");
-	while (used < (size_t)st.st_size) {
-		ssize_t n = pread(fd, text + used, (size_t)st.st_size - used, (off_t)used);
-
-		if (n <= 0)
-			return err_set(e, n < 0 ? -errno : -EIO, "read the configuration");
-		used += (size_t)n;
-	}
-	if (strlen(text) != used)
-		return err_setx(e, -EBADMSG, "the configuration has a byte 0 in it");
-	*json = take_ptr(&text);
-	return 0;
+	if (rc == 0 && strlen(*json) != size)
+		rc = err_setx(e, -EBADMSG, "the configuration has a byte 0 in it");
+	return rc;
 }
 
 static int build(struct xen_libxl *x, const struct options *o, struct restore *s, struct err *e)

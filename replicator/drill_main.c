@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -27,11 +26,10 @@
 #include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/log.h"
-#include "lib/mem.h"
 #include "lib/names.h"
 #include "lib/spawn.h"
-#include "lib/wire_v1.h"
 #include "netbuffer/drill_nl.h"
+#include "replicator/config_fd.h"
 #include "replicator/drill_keep.h"
 #include "replicator/drill_life.h"
 #include "replicator/drill_share.h"
@@ -267,33 +265,6 @@ static int clean(const struct main_ctx *m, struct err *e)
 
 /* ---- a drill ---- */
 
-static int read_config(struct main_ctx *m, char **json, struct err *e)
-{
-	autofree char *text = NULL;
-	struct stat st;
-	size_t used = 0;
-
-	if (fstat(m->opt.config_fd, &st) < 0)
-		return err_set(e, -errno, "configuration");
-	if (st.st_size < 2 || (size_t)st.st_size > WIRE_CONFIG_MAX)
-		return err_setx(e, -EMSGSIZE, "a configuration of %lld bytes",
-				(long long)st.st_size);
-	text = mem_zalloc((size_t)st.st_size + 1);
-	if (!text)
-		return err_set(e, -ENOMEM, "configuration");
-	while (used < (size_t)st.st_size) {
-		ssize_t n = pread(m->opt.config_fd, text + used, (size_t)st.st_size - used,
-				  (off_t)used);
-
-		if (n <= 0)
-			return err_set(e, n < 0 ? -errno : -EIO, "read the configuration");
-		used += (size_t)n;
-	}
-	m->life.json_size = used;
-	*json = take_ptr(&text);
-	return 0;
-}
-
 static void wire(struct main_ctx *m)
 {
 	struct drill_life *l = &m->life;
@@ -320,7 +291,7 @@ static void wire(struct main_ctx *m)
 
 static int open_all(struct main_ctx *m, char **json, struct err *e)
 {
-	int rc = read_config(m, json, e);
+	int rc = config_fd_read(m->opt.config_fd, json, &m->life.json_size, e);
 
 	m->life.json = *json;
 	if (rc == 0)

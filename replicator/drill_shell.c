@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,6 +18,7 @@
 #include "lib/json_in.h"
 #include "lib/json_out.h"
 #include "lib/log.h"
+#include "replicator/config_fd.h"
 #include "replicator/drill_keep.h"
 #include "replicator/drill_share.h"
 
@@ -217,24 +217,6 @@ static int watch(struct drill_shell *d, struct err *e)
 	return err_set(e, r, "watch romulus-drill");
 }
 
-static int config_file(const struct drill_shell *d, int *out, struct err *e)
-{
-	autofd fd = memfd_create("config", MFD_CLOEXEC);
-	size_t done = 0;
-
-	if (fd < 0)
-		return err_set(e, -errno, "configuration of the drill");
-	while (done < d->json_size) {
-		ssize_t n = write(fd, d->json + done, d->json_size - done);
-
-		if (n < 0 && errno != EINTR)
-			return err_set(e, -errno, "configuration of the drill");
-		done += n > 0 ? (size_t)n : 0;
-	}
-	*out = take_fd(&fd);
-	return 0;
-}
-
 struct start {
 	struct drill_request request;
 	char path[CONF_PATH_SIZE + NAME_SIZE]; /* of a probe that the peer has named */
@@ -293,7 +275,7 @@ static int begin(struct drill_shell *d, const struct start *st, struct err *e)
 	int rc = drill_share_make(&share, d->mem_pages, &share_fd, e);
 
 	if (rc == 0)
-		rc = config_file(d, &config, e);
+		rc = config_fd_make(d->json, d->json_size, &config, e);
 	if (rc == 0)
 		rc = open_ctl(d, &ctl, e);
 	if (rc == 0)

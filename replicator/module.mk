@@ -55,6 +55,7 @@ replicator_SRCS := \
 	replicator/backup_drill_shell.c \
 	replicator/backup_shell.c \
 	replicator/backup_welcome_shell.c \
+	replicator/config_fd.c \
 	replicator/dirty.c \
 	replicator/drill_copy.c \
 	replicator/drill_disks.c \

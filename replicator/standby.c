@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/wire_v1.h"
+#include "replicator/config_fd.h"
 
 #define PROGRAM LIBEXEC_DIR "/romulus-domain"
 /* Of the stream socket: an ordinary epoch fits, so that feeding it is a copy and not a dialogue. */
@@ -157,24 +157,6 @@ static int above(int *fd)
 	return 0;
 }
 
-static int make_config(const struct standby_conf *conf, int *out, struct err *e)
-{
-	autofd fd = memfd_create("config", MFD_CLOEXEC);
-	size_t done = 0;
-
-	if (fd < 0)
-		return err_set(e, -errno, "configuration of the standby");
-	while (done < conf->json_size) {
-		ssize_t n = write(fd, conf->json + done, conf->json_size - done);
-
-		if (n < 0 && errno != EINTR)
-			return err_set(e, -errno, "configuration of the standby");
-		done += n > 0 ? (size_t)n : 0;
-	}
-	*out = take_fd(&fd);
-	return 0;
-}
-
 /* Our end is the first. */
 static int make_pair(int type, int *ours, int *theirs, struct err *e)
 {
@@ -229,7 +211,7 @@ static int standby_set_up(struct standby *s, const struct standby_conf *conf, in
 	if (rc == 0)
 		rc = make_pair(SOCK_SEQPACKET, &s->ctl, &child_ctl, e);
 	if (rc == 0)
-		rc = make_config(conf, &child_config, e);
+		rc = config_fd_make(conf->json, conf->json_size, &child_config, e);
 	if (rc < 0)
 		return rc;
 	rc = above(&child_config);

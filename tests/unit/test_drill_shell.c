@@ -22,6 +22,8 @@
 #include "lib/json_in.h"
 #include "lib/json_out.h"
 #include "lib/mem.h"
+#include "lib/wire_v1.h"
+#include "replicator/config_fd.h"
 #include "replicator/drill_keep.h"
 #include "replicator/drill_share.h"
 #include "replicator/drill_shell.h"
@@ -397,6 +399,29 @@ static void that_cannot_be_watched(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+static void a_configuration_is_passed_on(void **state)
+{
+	struct err e = ERR_INIT;
+	char *json = NULL;
+	size_t size = 0;
+	int fd = -1;
+
+	assert_int_equal(config_fd_make("{ a}", 4, &fd, &e), 0);
+	/* As often as somebody wants to read it. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(config_fd_read(fd, &json, &size, &e), 0);
+		assert_int_equal(size, 4);
+		assert_string_equal(json, "{ a}");
+		mem_free(json);
+	}
+	assert_int_equal(ftruncate(fd, 1), 0);
+	assert_int_equal(config_fd_read(fd, &json, &size, &e), -EMSGSIZE);
+	assert_int_equal(ftruncate(fd, WIRE_CONFIG_MAX + 1), 0);
+	assert_int_equal(config_fd_read(fd, &json, &size, &e), -EMSGSIZE);
+	close(fd);
+	assert_int_equal(config_fd_read(fd, &json, &size, &e), -EBADF);
+}
+
 /* ---- the file ------------------------------------------------------------------------- */
 
 static void seen(void *arg, const char *vm)
@@ -456,6 +481,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(one_that_dies_is_cleaned_up_after),
 		cmocka_unit_test(that_cannot_be_started),
 		cmocka_unit_test(that_cannot_be_watched),
+		cmocka_unit_test(a_configuration_is_passed_on),
 		cmocka_unit_test(is_found_again),
 	};
 
