@@ -219,8 +219,12 @@ int primary_link_send_drill(struct primary_link *link, const struct wire_drill *
 	rc = conn_end(link->conn, &w, e);
 	/* Not in this phase of the session: nothing was sent, and nothing is broken. */
 	if (rc == -EINVAL)
-		return err_setx(e, -EAGAIN,
-				"the session is not as far as to be asked about drills");
+		return err_setx(
+			e, -EAGAIN,
+			"nothing can be asked about drills now: the session is not that far, or %d "
+			"questions were not answered (an older Romulus at the backup does not know "
+			"them)",
+			WIRE_DRILLS_UNANSWERED);
 	return rc < 0 ? rc : conn_flush(link->conn, deadline_ns, e);
 }
 
