@@ -55,7 +55,7 @@ int child_start(const char *const argv[], const char *const env[], const struct 
 			r = files(&f, fd, n);
 		if (!r)
 			r = posix_spawn(pid, argv[0], &f, &attr, (char *const *)argv,
-				env ? (char *const *)env : environ);
+					env ? (char *const *)env : environ);
 		posix_spawnattr_destroy(&attr);
 	}
 	posix_spawn_file_actions_destroy(&f);
