@@ -72,6 +72,7 @@ lockstep_start() { # [ms of pause between its rounds]
 	lab guest-run g4 "set -- ${1:-0}"'; setsid lockstep /data/lockstep 512 $1 >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'
 }
 lockstep_runs() { lab guest-run g4 'kill -0 $(cat /run/lockstep.pid)'; }
+lockstep_lapped() { lab guest-run g4 'grep -q "^lockstep lap" /run/lockstep.log'; }
 lockstep_bad() { lab guest-run g4 'grep -c "lockstep: slot\|lockstep error" /run/lockstep.log'; } # prints how many
 lockstep_end() { # prints its last line
 	lab guest-run g4 'kill -INT $(cat /run/lockstep.pid); i=0; until grep -q "^lockstep writes=" /run/lockstep.log || [ $i = 200 ]; do i=$((i + 1)); usleep 100000; done; tail -n 1 /run/lockstep.log'

@@ -65,11 +65,29 @@ primary_host_killed() {
 
 # Epochs are in its journal and not on the disk, since writing that is slow.
 epochs_wait() { rom_is "$P" $G ".disks[0].journal_free_bytes | . > 0 and . < $((DISK_JOURNAL_MB * 1048576 - 262144))"; }
-# The journal's superblocks, before anybody reads it: is a round of applying under way? (docs/journal.md: sequence at 8, lsn at 128.)
-apply_was_cut() { # host
+# What the newer superblock of its journal says (docs/journal.md: sequence at 8, applied epoch at 120, lsn that is being applied at 128).
+superblock() { # host; prints sequence, applied epoch, lsn
 	local sb=$LAB_OUT/superblocks
 	lab run "$1" "head -c 8192 $DISK_JOURNAL" >"$sb" || return 1
-	od -An -v -tu8 -w4096 "$sb" | awk '{ if ($2 > seq) { seq = $2; lsn = $17 } } END { print "sequence " seq ", being applied " lsn; exit !(seq && lsn) }'
+	od -An -v -tu8 -w4096 "$sb" | awk '{ if ($2 > seq) { seq = $2; epoch = $16; lsn = $17 } } END { print seq, epoch, lsn; exit !seq }'
+}
+# Before anybody reads it: is a round of applying under way?
+apply_was_cut() { # host
+	local seq epoch lsn
+	read -r seq epoch lsn <<<"$(superblock "$1")"
+	echo "sequence $seq, applied $epoch, being applied $lsn"
+	[ "${lsn:-0}" != 0 ]
+}
+# 2^64-1, none of this session, is less than any.
+applied_at_least() { # host, epoch
+	local epoch
+	read -r _ epoch _ <<<"$(superblock "$1")"
+	[ "${#epoch}" -lt 20 ] && [ "$epoch" -ge "$2" ]
+}
+# What a backup that lost power gives back is an epoch of some seconds ago. None of those may be older than this run of lockstep's.
+lap_is_there() {
+	expect "lockstep has written each slot" wait_for 180 lockstep_lapped || return
+	expect "and the backup's disk has that" wait_for 120 applied_at_least "$S" "$(rom_get "$P" $G .epoch)"
 }
 journal_gave_back() { # host
 	local line
@@ -110,6 +128,7 @@ lockstep_whole() { # file
 
 backup_killed_applying() {
 	loaded primary-wins || return
+	lap_is_there || return
 	expect "its disk becomes slow" dm_table "$S" slow || return
 	expect "epochs wait for it" wait_for 120 epochs_wait || return
 	client_mark client
@@ -132,6 +151,7 @@ backup_killed_applying() {
 
 backup_rebooted() {
 	loaded backup-wins || return
+	lap_is_there || return
 	expect "its host is killed" lab kill "$S" || return
 	expect "the link is cut" lab cut rep "$S"
 	expect "it boots, and Romulus starts" disk_revive "$S" || return
@@ -173,6 +193,7 @@ both_killed() { # primary|backup: who boots first
 	local CLIENT_MORE='--stall 15 --connect 500'
 	loaded backup-wins --failure-timeout $SLOW_F || return
 	CLIENT_MORE=
+	lap_is_there || return
 	wait_ms $((2000 + RANDOM % 3000))
 	expect "it is protected" rom_settled "$P" $G || return
 	expect "both hosts lose power" both_die || return

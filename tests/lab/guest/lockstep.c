@@ -8,6 +8,7 @@
  * nobody remembers having written. Each round looks at NEAR slots on either side of the newest, each SWEEP rounds at all of them.
  * By SIGINT or SIGTERM: a last look at all, and
  *   lockstep writes=N checks=N mismatches=N
+ * When each slot has been written once, `lockstep lap`: from then on the file holds nothing of a time before this run.
  * Exit status 0: no mismatch, 1: one or more, 2: an error of the disk, which is never to be seen either.
  */
 #define _GNU_SOURCE
@@ -122,6 +123,10 @@ int main(int argc, char **argv)
 	while (!ended) {
 		put(newest + 1);
 		newest++;
+		if (newest == slots) {
+			puts("lockstep lap");
+			fflush(stdout);
+		}
 		look_at(NEAR, NEAR);
 		if (newest % SWEEP == 0)
 			look_at(slots - NEAR - 1, NEAR);
