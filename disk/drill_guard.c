@@ -212,7 +212,7 @@ bool drill_guard_go_on(struct drill_guard *g, uint64_t now)
 	/* What was submitted since the last turn waits from now on: who submits has no clock. */
 	if (g->first && g->since_ns == CLOCK_NEVER)
 		g->since_ns = now;
-	if (g->step != GUARD_OFF && journal_must_go_on(g->journal))
+	if (g->step != GUARD_OFF && journal_must_go_on(g->journal, g->first != NULL))
 		drill_guard_end(g, "the journal must be worked off");
 	if (now >= drill_guard_deadline(g))
 		drill_guard_end(g, g->step == GUARD_ON ? "it does not save in time"

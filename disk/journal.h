@@ -188,8 +188,11 @@ uint64_t journal_hold(struct journal *j);
 MUST_CHECK int journal_hold_at(struct journal *j, uint64_t epoch);
 bool journal_is_at(const struct journal *j, uint64_t epoch);
 void journal_release(struct journal *j);
-/* Who looks must be sent away: a hold is in the way of something, or the session is none any more. */
-bool journal_must_go_on(const struct journal *j);
+/*
+ * Who looks must be sent away: a hold is in the way of something, the session is none any more, or an epoch finds no room while
+ * writes to the disk are waiting (to be saved).
+ */
+bool journal_must_go_on(const struct journal *j, bool waiting);
 
 #define JOURNAL_WHY_SIZE 256
 

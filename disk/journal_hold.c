@@ -77,7 +77,9 @@ void journal_release(struct journal *j)
 	j->held = false;
 }
 
-bool journal_must_go_on(const struct journal *j)
+/* What waits to be saved is often a round that was begun because half was used: that alone is no reason. */
+bool journal_must_go_on(const struct journal *j, bool waiting)
 {
-	return !journal_may_hold(j) || (j->held && (j->starved || apply_pressed(j)));
+	return !journal_may_hold(j) || ((j->held || waiting) && j->starved) ||
+	       (j->held && apply_pressed(j));
 }

@@ -245,6 +245,33 @@ static void a_full_journal_goes_before(void **state)
 	over(&w);
 }
 
+/* A view that saves, but each time only just in time, does not fill the journal either. */
+static void a_slow_view_costs_no_epoch(void **state)
+{
+	struct drill_msg m;
+	struct world w;
+	uint64_t n = 5;
+	int rc = 0;
+
+	begin(&w);
+	to_the_epoch(&w);
+	while (drill_guard_fd(w.g) >= 0 && rc == 0) {
+		assert_true(n < 500);
+		rc = rig_write(w.r, n, 0, 4096, (uint8_t)n);
+		if (rc == 0)
+			rig_commit(w.r, n++);
+		go_on(&w, 30);
+		if (n % 20 == 0 && hear(&w, &m))
+			tell(&w, DRILL_WORD_SAVED, m.seq, 0);
+	}
+	assert_int_equal(rc, -EAGAIN);
+	(void)drill_guard_go_on(w.g, w.r->now);
+	assert_int_equal(drill_guard_fd(w.g), -1);
+	go_on(&w, 300);
+	assert_int_equal(rig_write(w.r, n, 0, 4096, (uint8_t)n), 0);
+	over(&w);
+}
+
 /* P4: the VM is to run here. */
 static void an_activation_goes_before(void **state)
 {
@@ -327,6 +354,7 @@ int main(void)
 		cmocka_unit_test(a_commit_may_come_later),
 		cmocka_unit_test(nobody_is_waited_for),
 		cmocka_unit_test(a_full_journal_goes_before),
+		cmocka_unit_test(a_slow_view_costs_no_epoch),
 		cmocka_unit_test(an_activation_goes_before),
 		cmocka_unit_test(nonsense_ends_it),
 		cmocka_unit_test(who_may_look),
