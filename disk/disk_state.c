@@ -14,6 +14,7 @@
 #include "disk/dirty_map.h"
 #include "disk/disk_format.h"
 #include "disk/drill_guard.h"
+#include "disk/drill_talk.h"
 #include "disk/epoch_log.h"
 #include "lib/clock.h"
 #include "lib/err.h"
@@ -443,7 +444,7 @@ static int open_file(struct disk *d, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, rc, "journal of disk \"%s\"", d->conf.name);
 	if (blk_store_new(&d->file, d->file_blk) < 0 || blk_store_new(&d->data, d->conf.blk) < 0 ||
-	    drill_guard_new(&d->guard, blk_store_blocks(d->data)) < 0)
+	    drill_guard_new(&d->guard, blk_store_blocks(d->data), &drill_talk_socket) < 0)
 		return err_set(e, -ENOMEM, "disk");
 	return 0;
 }

@@ -3,13 +3,11 @@
 #include "disk/drill_guard.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "disk/drill_talk.h"
 #include "disk/drill_wire.h"
 #include "disk/journal.h"
-#include "lib/cleanup.h"
+#include "disk/mutant.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -29,6 +27,7 @@ enum guard_step {
 struct drill_guard {
 	struct block_store base;
 	struct block_store *inner;
+	const struct drill_talk *talk;
 	struct journal *journal;
 	enum guard_step step;
 	int fd;
@@ -66,18 +65,18 @@ void drill_guard_end(struct drill_guard *g, const char *why)
 		return;
 	log_info("the drill's view of this disk ends: %s", why);
 	g->step = GUARD_OFF;
-	close(take_fd(&g->fd));
-	journal_release(g->journal);
-	while (g->first)
+	g->talk->close(g->fd);
+	g->fd = -1;
+	if (!DISK_MUTANT(DISK_MUTANT_HOLD_OUTLIVES_VIEW))
+		journal_release(g->journal);
+	while (g->first && !DISK_MUTANT(DISK_MUTANT_WAITS_AFTER_VIEW))
 		let_through(g);
 	g->since_ns = CLOCK_NEVER;
 }
 
 static int say(struct drill_guard *g, const struct drill_msg *m)
 {
-	if (send(g->fd, m, sizeof(*m), MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(*m))
-		return 0;
-	return errno == EAGAIN ? -EAGAIN : -EPIPE;
+	return g->talk->say(g->fd, m);
 }
 
 /* ---- the store ---- */
@@ -88,7 +87,7 @@ static void guard_submit(struct block_store *base, struct block_req *r)
 	struct drill_guard *g = container_of(base, struct drill_guard, base);
 	struct drill_msg m = {.word = DRILL_WORD_GOING, .off = r->off, .len = r->len};
 
-	if (g->step != GUARD_ON || !overwrites(r)) {
+	if (g->step != GUARD_ON || !overwrites(r) || DISK_MUTANT(DISK_MUTANT_OVERWRITTEN_UNSAVED)) {
 		block_submit(g->inner, r);
 		return;
 	}
@@ -166,14 +165,14 @@ static void hear(struct drill_guard *g)
 {
 	for (int i = 0; i < HEAR_MAX && g->step != GUARD_OFF; i++) {
 		struct drill_msg m;
-		ssize_t n = recv(g->fd, &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
+		int rc = g->talk->hear(g->fd, &m);
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		if (rc == 0)
 			return;
-		if (n == (ssize_t)sizeof(m))
+		if (rc > 0)
 			on_word(g, &m);
 		else
-			drill_guard_end(g, n == 0 ? "it has gone" : "it talks nonsense");
+			drill_guard_end(g, rc == -EPIPE ? "it has gone" : "it talks nonsense");
 	}
 }
 
@@ -182,7 +181,8 @@ static void arrive(struct drill_guard *g)
 {
 	struct drill_msg m = {.word = DRILL_WORD_READY, .epoch = g->epoch};
 
-	if (g->step != GUARD_GOING || !journal_is_at(g->journal, g->epoch))
+	if (g->step != GUARD_GOING ||
+	    !(journal_is_at(g->journal, g->epoch) || DISK_MUTANT(DISK_MUTANT_VIEW_EARLY)))
 		return;
 	g->step = GUARD_ON;
 	g->since_ns = CLOCK_NEVER;
@@ -196,7 +196,15 @@ uint64_t drill_guard_deadline(const struct drill_guard *g)
 {
 	uint64_t patience = g->step == GUARD_ON ? DRILL_SAVE_NS : DRILL_HOLD_NS;
 
+	if (DISK_MUTANT(DISK_MUTANT_HOLD_FOR_EVER))
+		return CLOCK_NEVER;
 	return g->since_ns == CLOCK_NEVER ? CLOCK_NEVER : clock_add(g->since_ns, patience);
+}
+
+static bool must_go_on(const struct drill_guard *g)
+{
+	return journal_must_go_on(g->journal, g->first != NULL) &&
+	       !DISK_MUTANT(DISK_MUTANT_JOURNAL_FILLS);
 }
 
 bool drill_guard_go_on(struct drill_guard *g, uint64_t now)
@@ -212,7 +220,7 @@ bool drill_guard_go_on(struct drill_guard *g, uint64_t now)
 	/* What was submitted since the last turn waits from now on: who submits has no clock. */
 	if (g->first && g->since_ns == CLOCK_NEVER)
 		g->since_ns = now;
-	if (g->step != GUARD_OFF && journal_must_go_on(g->journal, g->first != NULL))
+	if (g->step != GUARD_OFF && must_go_on(g))
 		drill_guard_end(g, "the journal must be worked off");
 	if (now >= drill_guard_deadline(g))
 		drill_guard_end(g, g->step == GUARD_ON ? "it does not save in time"
@@ -223,7 +231,7 @@ bool drill_guard_go_on(struct drill_guard *g, uint64_t now)
 int drill_guard_begin_take(struct drill_guard *g, struct journal *j, int fd)
 {
 	if (g->step != GUARD_OFF || !journal_may_hold(j)) {
-		close(fd);
+		g->talk->close(fd);
 		return g->step != GUARD_OFF ? -EBUSY : -EPERM;
 	}
 	g->step = GUARD_HERE;
@@ -246,7 +254,8 @@ struct block_store *drill_guard_blocks(struct drill_guard *g)
 	return &g->base;
 }
 
-int drill_guard_new(struct drill_guard **out, struct block_store *inner)
+int drill_guard_new(struct drill_guard **out, struct block_store *inner,
+		    const struct drill_talk *talk)
 {
 	struct drill_guard *g = mem_zalloc(sizeof(*g));
 
@@ -255,6 +264,7 @@ int drill_guard_new(struct drill_guard **out, struct block_store *inner)
 	g->base = (struct block_store){
 		.ops = &guard_ops, .size = inner->size, .block_size = inner->block_size};
 	g->inner = inner;
+	g->talk = talk;
 	g->fd = -1;
 	g->last = &g->first;
 	g->since_ns = CLOCK_NEVER;
@@ -267,6 +277,6 @@ void drill_guard_free(struct drill_guard *g)
 	if (!g)
 		return;
 	if (g->fd >= 0)
-		close(g->fd);
+		g->talk->close(g->fd);
 	mem_free(g);
 }

@@ -15,16 +15,17 @@
 #include "lib/compiler.h"
 
 struct drill_guard;
-struct err;
+struct drill_talk;
 struct journal;
 
-/* inner is borrowed. 0 or -ENOMEM. */
-MUST_CHECK int drill_guard_new(struct drill_guard **out, struct block_store *inner);
+/* inner and talk are borrowed. 0 or -ENOMEM. */
+MUST_CHECK int drill_guard_new(struct drill_guard **out, struct block_store *inner,
+			       const struct drill_talk *talk);
 /* NULL is a no-op. Nothing may be in flight in inner. */
 void drill_guard_free(struct drill_guard *g);
 struct block_store *drill_guard_blocks(struct drill_guard *g);
 
-/* A view comes: fd, a SOCK_SEQPACKET, is the guard's. -EBUSY: there is one, -EPERM: the disk is none to be looked at now. */
+/* A view comes: fd, a handle of drill_talk.h, is the guard's. -EBUSY: there is one, -EPERM: the disk is none to be looked at now. */
 MUST_CHECK int drill_guard_begin_take(struct drill_guard *g, struct journal *j, int fd);
 /* There is one: its descriptor, else -1. Readable: drill_guard_go_on(). */
 int drill_guard_fd(const struct drill_guard *g);

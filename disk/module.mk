@@ -28,6 +28,7 @@ disk_SRCS := \
 	disk/drill_guard.c \
 	disk/drill_overlay.c \
 	disk/drill_port_shell.c \
+	disk/drill_talk.c \
 	disk/epoch_log.c \
 	disk/epoch_numbers.c \
 	disk/epoch_word.c \

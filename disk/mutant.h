@@ -31,6 +31,13 @@ enum disk_mutant {
 	DISK_MUTANT_CLEAR_EARLY,     /* a block is clean before its record is queued */
 	DISK_MUTANT_NO_CARRY,	     /* whole as soon as the bitmap is empty, in whatever epoch */
 	DISK_MUTANT_VERDICT_ANYHOW,  /* a verdict counts although the guest wrote meanwhile */
+	/* drill guard */
+	DISK_MUTANT_VIEW_EARLY,		 /* the view begins before the disk is at its epoch */
+	DISK_MUTANT_OVERWRITTEN_UNSAVED, /* a write is let through unasked */
+	DISK_MUTANT_HOLD_FOR_EVER,	 /* no view is too slow */
+	DISK_MUTANT_JOURNAL_FILLS,	 /* ... nor in the way of anything */
+	DISK_MUTANT_HOLD_OUTLIVES_VIEW,	 /* the journal stays held */
+	DISK_MUTANT_WAITS_AFTER_VIEW,	 /* what waited to be saved waits on */
 	DISK_MUTANT_COUNT
 };
 

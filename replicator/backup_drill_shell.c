@@ -60,8 +60,7 @@ static int request(struct backup_shell *s, const char *text, size_t size, bool b
 		.text = text,
 		.size = size,
 		.by_peer = by_peer,
-		/* Without a session no epoch comes, and a drill takes one that comes. */
-		.may = s->core.state == BACKUP_STANDING && s->core.link_up && s->standby,
+		.may = drill_rule_may(&s->core) && s->standby,
 	};
 
 	if (!s->drill.json)
@@ -109,10 +108,8 @@ int backup_drill_cmd(void *ctx, struct ctl_request *rq, struct err *e)
 /* P4 before all: what the core has just decided is carried out after this, and needs nothing that a drill has. */
 void backup_drill_make_way(struct backup_shell *s)
 {
-	if (!s->drill.json || s->core.state == BACKUP_STANDING)
-		return;
-	drill_shell_end(&s->drill,
-			s->core.state == BACKUP_ACTIVATING || s->core.state == BACKUP_ACTIVE
-				? "a failover: the VM is to run here"
-				: "the standby is abandoned");
+	const char *why = drill_rule_must_end(&s->core);
+
+	if (s->drill.json && why)
+		drill_shell_end(&s->drill, why);
 }

@@ -10,6 +10,7 @@
 #include "lib/err.h"
 #include "lib/mem.h"
 #include "replicator/apply.h"
+#include "replicator/drill_round.h"
 #include "replicator/drill_share.h"
 #include "replicator/epoch.h"
 
@@ -25,28 +26,34 @@ static int allocate(struct drill_copy *c, struct err *e)
 {
 	uint32_t room = MAX(last_max(c), (uint32_t)DRILL_COPY_BATCH);
 
-	c->todo = mem_array(drill_share_words(drill_share_mem_pages(c->share)), sizeof(*c->todo));
+	c->round = (struct drill_round){
+		.disks = c->at != NULL,
+		.max = last_max(c),
+		.batch = DRILL_COPY_BATCH,
+		.marked = mem_array(drill_share_words(drill_share_mem_pages(c->share)),
+				    sizeof(*c->round.marked)),
+		.pfn = mem_array(room, sizeof(*c->round.pfn)),
+		.state = mem_zalloc(sizeof(*c->round.state)),
+	};
 	c->room = mem_aligned(PAGE_SIZE, (size_t)room * PAGE_SIZE);
-	c->last_pfn = mem_array(room, sizeof(*c->last_pfn));
-	c->last_have = mem_array(room, sizeof(*c->last_have));
-	c->state = mem_zalloc(sizeof(*c->state));
-	if (c->todo && c->room && c->last_pfn && c->last_have && c->state)
+	c->have = mem_array(room, sizeof(*c->have));
+	if (c->round.marked && c->room && c->round.pfn && c->have && c->round.state)
 		return 0;
 	return err_set(e, -ENOMEM, "buffers of the copy");
 }
 
 static void release(struct drill_copy *c)
 {
-	mem_free(c->todo);
+	mem_free(c->round.marked);
+	mem_free(c->round.pfn);
+	mem_free(c->round.state);
 	mem_free(c->room);
-	mem_free(c->last_pfn);
-	mem_free(c->last_have);
-	mem_free(c->state);
-	c->todo = NULL;
+	mem_free(c->have);
+	c->round.marked = NULL;
+	c->round.pfn = NULL;
+	c->round.state = NULL;
 	c->room = NULL;
-	c->last_pfn = NULL;
-	c->last_have = NULL;
-	c->state = NULL;
+	c->have = NULL;
 }
 
 static int pass(const struct drill_copy *c, struct err *e)
@@ -55,7 +62,7 @@ static int pass(const struct drill_copy *c, struct err *e)
 		return err_setx(e, -ESTALE, "the standby is not what it was any more");
 	if (clock_now() < c->deadline_ns)
 		return c->between ? c->between(c->arg, e) : 0;
-	if (!c->rounds)
+	if (!c->memory)
 		return err_setx(e, -ETIMEDOUT,
 				"the standby was not copied in time: is this host, or its memory, "
 				"that busy? Ask again later");
@@ -64,7 +71,7 @@ static int pass(const struct drill_copy *c, struct err *e)
 		"no epoch could be copied whole: after %u rounds %u pages had changed since the "
 		"last one, and %u can be read between two epochs; lower the guest's load, or ask "
 		"again later",
-		c->rounds, c->last_pages, last_max(c));
+		c->round.rounds, c->round.last_pages, last_max(c));
 }
 
 static int nap(const struct drill_copy *c, struct err *e)
@@ -73,8 +80,11 @@ static int nap(const struct drill_copy *c, struct err *e)
 	return pass(c, e);
 }
 
-static void hasten(const struct drill_copy *c, bool on)
+static void hasten(struct drill_copy *c, bool on)
 {
+	if (c->hasty == on)
+		return;
+	c->hasty = on;
 	if (c->haste)
 		c->haste(c->arg, on);
 }
@@ -97,27 +107,26 @@ static int send_batch(struct drill_copy *c, const uint64_t *pfn, const uint8_t *
 
 static int copy_batch(struct drill_copy *c, uint32_t n, struct err *e)
 {
-	int rc = c->read(c->arg, c->last_pfn, n, c->room, c->last_have, e);
+	int rc = c->read(c->arg, c->round.pfn, n, c->room, c->have, e);
 
 	if (rc == 0)
-		rc = send_batch(c, c->last_pfn, c->room, c->last_have, n, e);
+		rc = send_batch(c, c->round.pfn, c->room, c->have, n, e);
 	return rc < 0 ? rc : pass(c, e);
 }
 
 static int copy_all(struct drill_copy *c, struct err *e)
 {
 	uint64_t end = drill_share_mem_pages(c->share);
-	int rc = 0;
+	int rc = apply_static(c->apply, drill_share_statics(c->share), e);
 
 	for (uint64_t pfn = 0; rc == 0 && pfn < end; pfn += DRILL_COPY_BATCH) {
 		uint32_t n = (uint32_t)MIN((uint64_t)DRILL_COPY_BATCH, end - pfn);
 
 		for (uint32_t i = 0; i < n; i++)
-			c->last_pfn[i] = pfn + i;
+			c->round.pfn[i] = pfn + i;
 		rc = copy_batch(c, n, e);
 	}
 	c->memory = c->pages;
-	c->rounds = 1;
 	return rc;
 }
 
@@ -125,12 +134,13 @@ static int copy_all(struct drill_copy *c, struct err *e)
 static int copy_round(struct drill_copy *c, struct err *e)
 {
 	size_t words = drill_share_words(drill_share_mem_pages(c->share));
+	uint64_t *todo = c->round.marked;
 	uint32_t n = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < words; i++) {
-		for (; c->todo[i]; c->todo[i] &= c->todo[i] - 1)
-			c->last_pfn[n++] = i * 64 + (uint64_t)__builtin_ctzll(c->todo[i]);
+		for (; todo[i]; todo[i] &= todo[i] - 1)
+			c->round.pfn[n++] = i * 64 + (uint64_t)__builtin_ctzll(todo[i]);
 		if (n > DRILL_COPY_BATCH - 64) {
 			rc = copy_batch(c, n, e);
 			n = 0;
@@ -138,53 +148,29 @@ static int copy_round(struct drill_copy *c, struct err *e)
 	}
 	if (rc == 0 && n)
 		rc = copy_batch(c, n, e);
-	c->rounds++;
 	return rc;
 }
 
 /* ---- the last one ---- */
 
-/* *n: pages that are marked, all of them in last_pfn if they are not too many. */
-static void list_todo(struct drill_copy *c, uint64_t *n)
+static int read_batch(struct drill_copy *c, struct err *e)
 {
-	size_t words = drill_share_words(drill_share_mem_pages(c->share));
+	uint32_t from = c->round.from;
 
-	*n = 0;
-	for (size_t i = 0; i < words; i++)
-		for (uint64_t w = c->todo[i]; w; w &= w - 1, (*n)++)
-			if (*n < last_max(c))
-				c->last_pfn[*n] = i * 64 + (uint64_t)__builtin_ctzll(w);
-}
-
-/* 1: pages and state are what they were at this epoch; 0: it passed. */
-static int read_last(struct drill_copy *c, uint64_t epoch, uint32_t n, struct err *e)
-{
-	const struct drill_state *st = drill_share_state(c->share, epoch);
-
-	if (!st)
-		return 0;
-	*c->state = *st;
-	for (uint32_t i = 0; i < n; i += DRILL_COPY_BATCH) {
-		int rc = c->read(c->arg, c->last_pfn + i, MIN(n - i, (uint32_t)DRILL_COPY_BATCH),
-				 c->room + (size_t)i * PAGE_SIZE, c->last_have + i, e);
-
-		if (rc < 0)
-			return rc;
-		if (!drill_share_still(c->share, epoch))
-			return 0;
-	}
-	return drill_share_still(c->share, epoch);
+	return c->read(c->arg, c->round.pfn + from, c->round.count,
+		       c->room + (size_t)from * PAGE_SIZE, c->have + from, e);
 }
 
 static int send_state(struct drill_copy *c, struct err *e)
 {
+	const struct drill_state *from = c->round.state;
 	struct wire_state st = {.kind = WIRE_HVM_CONTEXT,
-				.hvm = {.data = c->state->hvm, .size = c->state->hvm_size},
-				.tsc = c->state->tsc,
-				.n_params = c->state->n_params};
+				.hvm = {.data = from->hvm, .size = from->hvm_size},
+				.tsc = from->tsc,
+				.n_params = from->n_params};
 	int rc;
 
-	memcpy(st.param, c->state->param, sizeof(st.param));
+	memcpy(st.param, from->param, sizeof(st.param));
 	rc = apply_state(c->apply, &st, e);
 	st.kind = WIRE_TSC_INFO;
 	if (rc == 0)
@@ -195,9 +181,9 @@ static int send_state(struct drill_copy *c, struct err *e)
 	return rc;
 }
 
-static int send_last(struct drill_copy *c, uint64_t epoch, uint32_t n, struct err *e)
+static int send_last(struct drill_copy *c, struct err *e)
 {
-	int rc = send_batch(c, c->last_pfn, c->room, c->last_have, n, e);
+	int rc = send_batch(c, c->round.pfn, c->room, c->have, c->round.n, e);
 
 	if (rc == 0)
 		rc = send_state(c, e);
@@ -207,77 +193,52 @@ static int send_last(struct drill_copy *c, uint64_t epoch, uint32_t n, struct er
 		rc = apply_commit(c->apply, 0, e);
 	if (rc == 0)
 		rc = apply_finish(c->apply, e);
-	c->rounds++;
 	if (rc == 0)
-		c->epoch = epoch;
+		c->epoch = c->round.epoch;
 	return rc;
 }
 
-/* One look at what has changed. 1: done; 0: go on. */
-static int look(struct drill_copy *c, struct err *e)
+static int carry_out(struct drill_copy *c, enum drill_todo todo, struct err *e)
 {
-	uint64_t epoch = drill_share_window(c->share);
-	uint64_t n;
-	int rc;
-
-	if (epoch == EPOCH_NONE)
+	if (todo == DRILL_TODO_READ && !c->hasty)
+		c->tries++;
+	hasten(c, todo == DRILL_TODO_READ);
+	switch (todo) {
+	case DRILL_TODO_AGAIN:
+		return 0;
+	case DRILL_TODO_NAP:
 		return nap(c, e);
-	drill_share_take(c->share, c->todo);
-	/* Some of it may be of an epoch that is not in the standby yet: it stays until that is. */
-	if (!drill_share_still(c->share, epoch))
-		return nap(c, e);
-	list_todo(c, &n);
-	c->last_pages = (uint32_t)MIN(n, (uint64_t)UINT32_MAX);
-	if (n > last_max(c))
+	case DRILL_TODO_ALL:
+		return copy_all(c, e);
+	case DRILL_TODO_ROUND:
 		return copy_round(c, e);
-	if (!c->held) {
-		c->held = true;
-		return c->hold ? c->hold(c->arg, &c->least, e) : 0;
+	case DRILL_TODO_HOLD:
+		return c->hold ? c->hold(c->arg, &c->round.least, e) : 0;
+	case DRILL_TODO_READ:
+		return read_batch(c, e);
+	case DRILL_TODO_DISKS:
+		return c->at(c->arg, c->round.epoch, e);
+	case DRILL_TODO_SEND:
+		return send_last(c, e);
 	}
-	/* A disk is further already. */
-	if (c->least != EPOCH_NONE && epoch < c->least)
-		return nap(c, e);
-	c->tries++;
-	hasten(c, true);
-	rc = read_last(c, epoch, (uint32_t)n, e);
-	hasten(c, false);
-	if (rc == 1) {
-		rc = c->at ? c->at(c->arg, epoch, e) : 0;
-		if (rc == 0)
-			rc = send_last(c, epoch, (uint32_t)n, e);
-		return rc < 0 ? rc : 1;
-	}
-	/* Too late: what was to be the last round is one more, so that the next one has less. */
-	if (rc == 0 && n)
-		rc = copy_round(c, e);
-	return rc < 0 ? rc : nap(c, e);
-}
-
-/* What was fed before the drill began is in the standby, and marked from here on is all that changes. */
-static int await_first(const struct drill_copy *c, struct err *e)
-{
-	int rc = 0;
-
-	while (rc == 0 && !drill_share_begun(c->share))
-		rc = nap(c, e);
-	return rc;
+	return 0;
 }
 
 int drill_copy_run(struct drill_copy *c, struct err *e)
 {
+	enum drill_todo todo = DRILL_TODO_AGAIN;
 	int rc = allocate(c, e);
 
-	c->epoch = c->least = EPOCH_NONE;
-	c->held = false;
+	c->epoch = EPOCH_NONE;
+	c->hasty = false;
 	c->deadline_ns = clock_add(clock_now(), c->timeout_ns);
-	if (rc == 0)
-		rc = await_first(c, e);
-	if (rc == 0)
-		rc = apply_static(c->apply, drill_share_statics(c->share), e);
-	if (rc == 0)
-		rc = copy_all(c, e);
-	while (rc == 0)
-		rc = look(c, e);
+	while (rc == 0 && todo != DRILL_TODO_SEND) {
+		todo = drill_round_next(&c->round, c->share);
+		rc = carry_out(c, todo, e);
+	}
+	hasten(c, false);
+	c->rounds = c->round.rounds;
+	c->last_pages = c->round.last_pages;
 	release(c);
-	return rc < 0 ? rc : 0;
+	return rc;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/compiler.h"
+#include "replicator/drill_round.h"
 
 struct apply;
 struct drill_share;
@@ -34,7 +35,7 @@ struct drill_copy {
 	int (*between)(void *arg, struct err *e);
 	/*
 	 * Before the first try of the last round: the disks are held; *least: the oldest epoch that they can still show,
-	 * EPOCH_NONE: any. Then, when the pages of an epoch are had: it is the one. Both may be NULL, and may wait.
+	 * EPOCH_NONE: any. Then, when the pages of an epoch are had: it is the one. May wait. Both NULL: no disks.
 	 */
 	int (*hold)(void *arg, uint64_t *least, struct err *e);
 	int (*at)(void *arg, uint64_t epoch, struct err *e);
@@ -53,14 +54,11 @@ struct drill_copy {
 	uint32_t tries;	     /* of the last round */
 
 	/* Private. */
-	bool held;
-	uint64_t least;
+	struct drill_round round;
+	bool hasty;
 	uint64_t deadline_ns;
-	uint64_t *todo;
 	uint8_t *room; /* DRILL_COPY_LAST_PAGES pages */
-	uint64_t *last_pfn;
-	bool *last_have;
-	struct drill_state *state;
+	bool *have;
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "lib/err.h"
 #include "replicator/apply.h"
 #include "replicator/drill_share.h"
+#include "replicator/mutant.h"
 
 void drill_feed_begin_take(struct drill_feed *f, struct drill_share *share,
 			   const struct wire_static *statics, const struct apply *ap)
@@ -66,6 +67,8 @@ void drill_feed_pump(struct drill_feed *f, struct apply *ap)
 
 	if (!drill_feed_waits(f))
 		return;
+	if (f->mark == DRILL_MARK_DUE && MUTANT(MUTANT_DRILL_TAKEN_IS_SETTLED))
+		f->mark = DRILL_MARK_SENT;
 	if (f->mark == DRILL_MARK_DUE) {
 		rc = ap ? apply_mark(ap) : -EPIPE;
 		if (rc == 0)

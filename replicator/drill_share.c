@@ -18,6 +18,7 @@
 #include "lib/err.h"
 #include "lib/mem.h"
 #include "replicator/epoch.h"
+#include "replicator/mutant.h"
 
 #define MAGIC UINT64_C(0x316c6c6972646d72) /* "rmdrill1" */
 
@@ -138,7 +139,8 @@ void drill_share_begin(struct drill_share *s, const struct wire_static *m, uint6
 
 void drill_share_feeding(struct drill_share *s, uint64_t epoch, const uint64_t *pfn, uint32_t n)
 {
-	atomic_store(&s->m->feeding, epoch);
+	if (!MUTANT(MUTANT_DRILL_FED_UNSAID))
+		atomic_store(&s->m->feeding, epoch);
 	for (uint32_t i = 0; i < n; i++)
 		if (pfn[i] < s->m->mem_pages)
 			atomic_fetch_or(&s->m->dirty[pfn[i] / 64], UINT64_C(1) << (pfn[i] % 64));
@@ -154,13 +156,16 @@ struct drill_state *drill_share_state_of(struct drill_share *s, uint64_t epoch)
 
 void drill_share_settled(struct drill_share *s, uint64_t epoch)
 {
+	if (MUTANT(MUTANT_DRILL_FED_UNSAID))
+		atomic_store(&s->m->feeding, epoch);
 	atomic_store(&s->m->settled, epoch);
 }
 
 void drill_share_end(struct drill_share *s)
 {
 	atomic_store(&s->m->ended, true);
-	atomic_store(&s->m->feeding, EPOCH_NONE);
+	if (!MUTANT(MUTANT_DRILL_WINDOW_STAYS))
+		atomic_store(&s->m->feeding, EPOCH_NONE);
 }
 
 /* ---- the drill ---- */
@@ -172,7 +177,7 @@ const struct wire_static *drill_share_statics(const struct drill_share *s)
 
 bool drill_share_begun(const struct drill_share *s)
 {
-	return atomic_load(&s->m->settled) != EPOCH_NONE;
+	return atomic_load(&s->m->settled) != EPOCH_NONE || MUTANT(MUTANT_DRILL_UNSETTLED);
 }
 
 bool drill_share_ended(const struct drill_share *s)
@@ -207,5 +212,16 @@ void drill_share_take(struct drill_share *s, uint64_t *bitmap)
 
 const struct drill_state *drill_share_state(const struct drill_share *s, uint64_t epoch)
 {
+	if (MUTANT(MUTANT_DRILL_ANY_STATE_OF_CPU))
+		return &s->m->state;
 	return atomic_load(&s->m->state_epoch) == epoch ? &s->m->state : NULL;
+}
+
+void drill_state_copy(struct drill_state *to, const struct drill_state *from)
+{
+	to->tsc = from->tsc;
+	to->n_params = MIN(from->n_params, (uint32_t)ARRAY_SIZE(to->param));
+	memcpy(to->param, from->param, to->n_params * sizeof(to->param[0]));
+	to->hvm_size = MIN(from->hvm_size, (uint32_t)sizeof(to->hvm));
+	memcpy(to->hvm, from->hvm, to->hvm_size);
 }

@@ -79,7 +79,9 @@ static inline size_t drill_share_words(uint64_t mem_pages)
 {
 	return (size_t)((mem_pages + 63) / 64);
 }
-/* The state of that epoch, to be copied and then checked with drill_share_still(); NULL: not known. */
+/* The state of that epoch, to be copied (drill_state_copy()) and then checked with drill_share_still(); NULL: not known. */
 const struct drill_state *drill_share_state(const struct drill_share *s, uint64_t epoch);
+/* What there is in it. It may change meanwhile: bounded whatever it says. */
+void drill_state_copy(struct drill_state *to, const struct drill_state *from);
 
 #endif

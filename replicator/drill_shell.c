@@ -23,8 +23,6 @@
 #include "replicator/drill_share.h"
 
 #define PROGRAM LIBEXEC_DIR "/romulus-drill"
-/* Longer than the drill gives the copy's own builder to end. */
-#define KILL_NS (75 * NS_PER_SEC)
 #define MAX_ARGS (24 + 2 * WIRE_MAX_DISKS)
 
 static const char *program_of(const struct drill_shell *d)
@@ -34,8 +32,8 @@ static const char *program_of(const struct drill_shell *d)
 
 void drill_shell_init(struct drill_shell *d)
 {
-	*d = (struct drill_shell){
-		.pidfd = -1, .ctl_fd = -1, .lease_ns = CLOCK_NEVER, .kill_ns = CLOCK_NEVER};
+	*d = (struct drill_shell){.pidfd = -1, .ctl_fd = -1};
+	drill_rule_init(&d->rule);
 }
 
 /* ---- time ---- */
@@ -44,7 +42,7 @@ static int on_timer(sd_event_source *src, uint64_t usec, void *arg);
 
 static void arm(struct drill_shell *d)
 {
-	uint64_t at = MIN(d->lease_ns, d->kill_ns);
+	uint64_t at = drill_rule_deadline(&d->rule);
 	int r = 0;
 
 	if (!d->timer && at != CLOCK_NEVER)
@@ -65,16 +63,19 @@ static void arm(struct drill_shell *d)
 static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 {
 	struct drill_shell *d = arg;
-	uint64_t now = clock_now();
 
-	if (now >= d->kill_ns) {
+	switch (drill_rule_due(&d->rule, clock_now())) {
+	case DRILL_DUE_KILL:
 		log_warn("romulus-drill %d does not end; killing it", (int)d->pid);
-		d->kill_ns = CLOCK_NEVER;
 		if (d->pid)
 			(void)kill(d->pid, SIGKILL);
-	}
-	if (now >= d->lease_ns)
+		break;
+	case DRILL_DUE_END:
 		drill_shell_end(d, "nobody asked for it any more");
+		break;
+	case DRILL_DUE_NOTHING:
+		break;
+	}
 	arm(d);
 	return 0;
 }
@@ -157,22 +158,21 @@ static void clean_up(struct drill_shell *d)
 	struct err e = ERR_INIT;
 
 	log_warn("a drill has left something behind; cleaning up");
-	d->cleaning = true;
+	drill_rule_cleaning(&d->rule);
 	if (drill_keep_clean(program_of(d), d->conf, d->vm, &d->pid, &d->pidfd, &e) < 0 ||
 	    watch(d, &e) < 0) {
 		log_err("what a drill has left stays: %s", e.text);
 		d->pid = 0;
-		d->cleaning = false;
-		d->left = true;
+		(void)drill_rule_gone(&d->rule, false, false);
 	}
 }
 
 static int on_exit_of(sd_event_source *src, int fd, uint32_t revents, void *arg)
 {
 	struct drill_shell *d = arg;
-	bool cleaned = d->cleaning;
+	bool cleaned = d->rule.stage == DRILL_STAGE_CLEANING;
 	siginfo_t si = {.si_pid = 0};
-	bool tidy;
+	bool tidy, left;
 
 	hear(d);
 	if (waitid(P_PIDFD, (id_t)d->pidfd, &si, WEXITED) < 0)
@@ -181,13 +181,11 @@ static int on_exit_of(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	close(take_fd(&d->pidfd));
 	no_more(d);
 	d->pid = 0;
-	d->cleaning = false;
-	d->ending = false;
-	d->lease_ns = d->kill_ns = CLOCK_NEVER;
-	arm(d);
 	tidy = si.si_code == CLD_EXITED && si.si_status == DRILL_EXIT_DONE;
+	left = drill_rule_gone(&d->rule, tidy,
+			       si.si_code == CLD_EXITED && si.si_status == DRILL_EXIT_BUSY);
+	arm(d);
 	if (cleaned) {
-		d->left = !tidy;
 		if (!tidy)
 			log_err("what a drill has left could not be cleaned up; the next drill, or the "
 				"next start of romulusd, tries again");
@@ -196,7 +194,7 @@ static int on_exit_of(sd_event_source *src, int fd, uint32_t revents, void *arg)
 	d->ops->end(d->arg);
 	if (!d->over)
 		put_last_words(d, si.si_code == CLD_EXITED ? "status" : "signal", si.si_status);
-	if (!tidy && !(si.si_code == CLD_EXITED && si.si_status == DRILL_EXIT_BUSY))
+	if (left)
 		clean_up(d);
 	return 0;
 }
@@ -291,8 +289,7 @@ static int begin(struct drill_shell *d, const struct start *st, struct err *e)
 	d->ops->begin_take(d->arg, share);
 	d->over = false;
 	d->size = 0;
-	d->ending = false;
-	d->lease_ns = clock_add(clock_now(), DRILL_LEASE_MS * NS_PER_MS);
+	drill_rule_begun(&d->rule, clock_now());
 	arm(d);
 	log_info("a drill begins: romulus-drill %d", (int)d->pid);
 	return 0;
@@ -301,10 +298,13 @@ static int begin(struct drill_shell *d, const struct start *st, struct err *e)
 static int start(struct drill_shell *d, const struct drill_asked *a, struct start *st,
 		 struct err *e)
 {
-	if (d->pid)
+	int rc = drill_rule_check(&d->rule, a->may && d->json);
+
+	if (rc == -EBUSY)
 		return err_setx(e, -EBUSY, "a drill of %s is %s", d->vm,
-				d->cleaning ? "being cleaned up after" : "under way already");
-	if (!a->may || !d->json)
+				d->rule.stage == DRILL_STAGE_CLEANING ? "being cleaned up after"
+								      : "under way already");
+	if (rc < 0)
 		return err_setx(e, -ENOTCONN,
 				"%s has no standby here that is kept up to date: a drill needs a "
 				"protected VM",
@@ -353,10 +353,8 @@ int drill_shell_request(struct drill_shell *d, const struct drill_asked *a, stru
 		drill_shell_end(d, "the operator called it off");
 	if (rc < 0)
 		return rc;
-	if (d->pid && !d->cleaning && !d->ending) {
-		d->lease_ns = clock_add(clock_now(), DRILL_LEASE_MS * NS_PER_MS);
-		arm(d);
-	}
+	drill_rule_asked(&d->rule, clock_now());
+	arm(d);
 	return put_report(d, reply, e);
 }
 
@@ -365,11 +363,8 @@ void drill_shell_end(struct drill_shell *d, const char *why)
 	char text[ERR_TEXT_SIZE];
 	int n;
 
-	if (!d->pid || d->cleaning || d->ending)
+	if (!drill_rule_end(&d->rule, clock_now()))
 		return;
-	d->ending = true;
-	d->lease_ns = CLOCK_NEVER;
-	d->kill_ns = clock_add(clock_now(), KILL_NS);
 	log_info("the drill ends: %s", why);
 	n = snprintf(text, sizeof(text), "end %s", why);
 	/* One that cannot be told is killed: its helper takes the copy away when it sees that. */
@@ -390,4 +385,5 @@ void drill_shell_fini(struct drill_shell *d)
 	mem_free(d->json);
 	d->json = NULL;
 	d->pid = 0;
+	drill_rule_init(&d->rule);
 }

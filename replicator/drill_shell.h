@@ -17,6 +17,7 @@
 #include "lib/wire_v1_disk.h"
 #include "replicator/drill_report.h"
 #include "replicator/drill_request.h"
+#include "replicator/drill_rule.h"
 
 struct drill_share;
 struct err;
@@ -44,15 +45,11 @@ struct drill_shell {
 	const char *disk[WIRE_MAX_DISKS];
 
 	/* Private. */
+	struct drill_rule rule;
 	pid_t pid; /* 0: no process */
 	int pidfd;
 	int ctl_fd;
-	bool cleaning; /* the process only cleans up */
-	bool ending;   /* it was told to end */
-	bool left;     /* cleaning up has failed; the next drill tries again */
 	sd_event_source *ctl_io, *pid_io, *timer;
-	uint64_t lease_ns; /* until when it lives without being asked for */
-	uint64_t kill_ns;
 	size_t size; /* of the newest report; 0: there was no drill */
 	bool over;   /* ... is the last one */
 	char report[DRILL_REPORT_MAX];
@@ -66,7 +63,7 @@ struct drill_asked {
 	const char *text; /* drill_request.h */
 	size_t size;
 	bool by_peer; /* from the other host: probes are those of this one's operator */
-	bool may;     /* there is a standby that is kept up to date */
+	bool may;     /* drill_rule_may() */
 };
 
 /* The report goes into reply, as "drill". 0, -EINVAL, -EBUSY, -EPERM, -ENOENT (no drill to ask for), ... */

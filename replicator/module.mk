@@ -9,6 +9,8 @@ core_SRCS := \
 	replicator/backup_commit.c \
 	replicator/backup_vote.c \
 	replicator/core_names.c \
+	replicator/drill_round.c \
+	replicator/drill_rule.c \
 	replicator/epoch.c \
 	replicator/liveness.c \
 	replicator/primary.c \
@@ -134,4 +136,4 @@ romulus-facts_ARCHIVES := xen replicator core lib
 # A copy of a standby, tried and thrown away.
 LIBEXEC_PROGRAMS += romulus-drill
 romulus-drill_SRCS := replicator/drill_main.c
-romulus-drill_ARCHIVES := replicator xen netbuffer lib
+romulus-drill_ARCHIVES := replicator core xen netbuffer lib

@@ -82,6 +82,22 @@ enum core_mutant {
 	/* both */
 	MUTANT_SLEEP_IS_SILENCE, /* time in which we did not listen counts as the peer's silence */
 	MUTANT_HEARD_WHEN_READ,	 /* a heartbeat is as fresh as its reading */
+	/* a drill: what the worker says of its standby, and how that is copied */
+	MUTANT_DRILL_FED_UNSAID,       /* an epoch is announced when it is there, not before */
+	MUTANT_DRILL_TAKEN_IS_SETTLED, /* what the standby's reader has taken counts as worked in */
+	MUTANT_DRILL_UNSETTLED,	       /* what was fed before the drill began is not waited for */
+	MUTANT_DRILL_WINDOW_STAYS,     /* a standby that is completed can still be copied */
+	MUTANT_DRILL_UNCONFIRMED,      /* nobody asks whether an epoch has come meanwhile */
+	MUTANT_DRILL_MARKS_OF_NEXT, /* pages of an epoch that is not there yet are copied as it */
+	MUTANT_DRILL_ANY_STATE_OF_CPU, /* the vCPUs of whatever epoch */
+	/* ... and the worker's hold on it */
+	MUTANT_DRILL_ANY_STATE,	       /* begins whatever the standby is */
+	MUTANT_DRILL_TWICE,	       /* ... although there is one */
+	MUTANT_DRILL_IN_THE_WAY,       /* goes on while the VM is to run here */
+	MUTANT_DRILL_OUTLIVES_STANDBY, /* ... while the standby is abandoned */
+	MUTANT_DRILL_WITHOUT_LEASE,    /* ... although nobody asks for it */
+	MUTANT_DRILL_SPARED,	       /* one that does not end is not killed */
+	MUTANT_DRILL_LEFT_BEHIND,      /* what is left of one that died is not removed */
 	MUTANT_COUNT
 };
 

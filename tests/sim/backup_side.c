@@ -70,6 +70,7 @@ static void quit(struct sim *s, int slot)
 
 	net_close(s, w->conn, SIDE_B);
 	w->proc.alive = false;
+	drill_worker_died(s, slot, false);
 	disks_b_leave(s, slot, false);
 	answer_asker(s, w, true);
 }
@@ -84,6 +85,7 @@ void b_crash(struct sim *s, int slot)
 	if (s->standby.owner == w->proc.gen)
 		s->standby.completing = false;
 	s->b_duty = false;
+	drill_worker_died(s, slot, true);
 	quit(s, slot);
 }
 
@@ -94,6 +96,7 @@ void b_host_died(struct sim *s)
 	for (int i = 0; i < MAX_CONNS; i++)
 		s->net.conn[i].open[SIDE_B] = false;
 	s->standby = (struct standby){.token = s->standby.token + 1};
+	drill_host_died(s);
 	disks_b_host_died(s);
 }
 
@@ -231,6 +234,7 @@ void b_accept(struct sim *s, struct conn *c, const struct msg *hello)
 	c->slot = slot;
 	c->open[SIDE_B] = true;
 	c->gen[SIDE_B] = w->proc.gen;
+	drill_worker_begins(s, slot);
 	backup_init(&w->core, &conf, host_clock(s, SIDE_B));
 	arm(s, slot);
 	welcome(s, slot);
@@ -336,6 +340,7 @@ static void standby_begins(struct sim *s, int slot)
 		.token = s->standby.token + 1,
 		.epoch = EPOCH_NONE,
 	};
+	drill_standby_begins(s, slot);
 	ev_push(s, s->now, &heart);
 }
 
@@ -344,7 +349,10 @@ static void apply(struct sim *s, int slot)
 	struct ev ev = worker_event(s, slot, EV_B_APPLIED);
 	uint64_t most = s->now < s->slow_apply_until ? 2 * s->t.failure_timeout_ns : 8 * MS;
 
-	ev_push(s, s->now + sim_delay(s, 200 * US, most), &ev);
+	uint64_t taking = sim_delay(s, 200 * US, most);
+
+	drill_feeds(s, slot, taking);
+	ev_push(s, s->now + taking, &ev);
 }
 
 static void standby_broken(struct sim *s, int slot)
@@ -401,6 +409,7 @@ static void applied(struct sim *s, int slot)
 		d->good = false;
 	d->epoch = w->arena_epoch;
 	d->state = w->arena_state;
+	drill_fed(s, slot);
 	post(s, slot, BEV_APPLIED, w->arena_epoch);
 	w->arena_busy = false;
 	read_on(s, slot);
@@ -412,6 +421,7 @@ static void activate(struct sim *s, int slot)
 
 	if (s->standby.completing || s->standby.runs)
 		sim_fail(s, "P2", "the standby is activated twice");
+	drill_finishes(s, slot);
 	s->standby.completing = true;
 	s->standby.due = s->b[slot].committed_state;
 	ev.token = ++s->standby.token;
@@ -600,6 +610,8 @@ static void step(struct sim *s, int slot, const struct backup_event *b)
 		w->waited = true;
 	backup_step(&w->core, host_clock(s, SIDE_B), b, &w->todo);
 	w->done = 0;
+	/* As backup_shell_event(): before its actions. */
+	drill_make_way(s, slot);
 	if (w->core.state == BACKUP_ACTIVATING && before != BACKUP_ACTIVATING &&
 	    b->type != BEV_FAILOVER && b->type != BEV_HANDOVER)
 		oracle_decided(s, w);

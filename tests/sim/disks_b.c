@@ -69,6 +69,7 @@ void disks_b_end(struct sim *s, int slot, const struct msg *m)
 		sim_fail(s, "P6", "two epochs wait for the journal of disk %u", m->disk);
 	d->waits = true;
 	d->waiting = *m;
+	drill_disk_goes_on(s, m->disk);
 }
 
 /* Nothing of what is not committed remains; what is committed goes into the volume. */
@@ -284,6 +285,7 @@ void disks_b_activate(struct sim *s, int slot, uint64_t epoch)
 			d->n--;
 		d->waits = false;
 		d->token++;
+		drill_disk_activates(s, i);
 		later(s, i, EV_B_DISK_ACTIVE, epoch, disk_time(s) + sim_delay(s, 0, 100 * MS));
 	}
 }
@@ -311,7 +313,8 @@ static void durable(struct sim *s, int n, uint64_t epoch)
 	struct disk_epoch *j = find(d, epoch);
 	struct msg m = {.type = MSG_DISK_PROGRESS, .epoch = epoch, .disk = (uint8_t)n};
 
-	if (!j)
+	/* A later one was durable before it, and applied: but for a drill it would not be here. */
+	if (!j || drill_disk_keeps(s, n, epoch))
 		return;
 	for (unsigned int i = 0; i < d->n && d->j[i].epoch <= epoch; i++)
 		d->j[i].durable = true;
@@ -326,7 +329,7 @@ static void durable(struct sim *s, int n, uint64_t epoch)
 	later(s, n, EV_B_DISK_APPLIED, epoch, disk_time(s));
 }
 
-static void applied(struct sim *s, int n, uint64_t epoch)
+void disks_b_applied(struct sim *s, int n, uint64_t epoch)
 {
 	struct disk_b *d = &s->disk_b[n];
 	unsigned int k = 0;
@@ -374,7 +377,8 @@ void disks_event(struct sim *s, const struct ev *ev)
 		durable(s, ev->fault, ev->m.epoch);
 		break;
 	case EV_B_DISK_APPLIED:
-		applied(s, ev->fault, ev->m.epoch);
+		if (!drill_disk_applies(s, ev->fault, ev->m.epoch))
+			disks_b_applied(s, ev->fault, ev->m.epoch);
 		break;
 	case EV_B_DISK_ACTIVE:
 		active(s, ev->fault, ev->m.epoch);
@@ -425,6 +429,7 @@ void disks_b_server_dies(struct sim *s, int n, uint64_t until)
 		d->leaver = d->owner;
 	outdate(d);
 	d->dead_until = until;
+	drill_disk_died(s, n);
 }
 
 /* A journal that fails takes no disk away from a guest that it serves. */

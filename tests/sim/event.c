@@ -40,6 +40,11 @@ void ev_push(struct sim *s, uint64_t t, const struct ev *ev)
 	q->heap[i] = ref;
 }
 
+uint64_t ev_next(const struct sim *s)
+{
+	return s->q.n ? s->q.heap[0].t : NEVER;
+}
+
 bool ev_pop(struct sim *s, struct ev *ev)
 {
 	struct ev_queue *q = &s->q;

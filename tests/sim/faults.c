@@ -283,6 +283,65 @@ void plan_random(struct sim *s, struct plan *p)
 		plot_handover(r, p, begin);
 	plan_arbiter(s->seed, p, begin);
 	plan_switchover(s->seed, p);
+	plan_drills(s->seed, p);
+}
+
+/* As ARBITER_PLANS. */
+#define DRILL_PLANS (UINT64_C(3141) << 32)
+
+static uint64_t random_drill(struct rng *r)
+{
+	uint64_t arg = 0;
+
+	arg |= rng_percent(r, 25) ? DRILL_IS_ASKED_TWICE : 0;
+	arg |= rng_percent(r, 3) ? DRILL_IS_FORGOTTEN : 0;
+	arg |= rng_percent(r, 2) ? DRILL_IS_STUCK : 0;
+	arg |= rng_percent(r, 5) ? DRILL_IS_KILLED : 0;
+	arg |= rng_percent(r, 10) ? DRILL_SAVES_SLOWLY : 0;
+	arg |= rng_percent(r, 4) ? DRILL_SAVES_NOTHING : 0;
+	arg |= rng_percent(r, 25) ? DRILL_READS_SLOWLY : 0;
+	return arg;
+}
+
+/* At any time, just before or while something else goes wrong, or when a worker does what it does then. */
+static void time_drill(struct rng *r, const struct plan *p, struct fault *d)
+{
+	uint64_t lead = rng_below(r, 600 * MS);
+
+	d->at = rng_below(r, p->end_of_faults);
+	if (p->n && rng_percent(r, 60)) {
+		const struct fault *f = &p->fault[rng_below(r, (uint64_t)p->n)];
+
+		d->at = f->at > lead ? f->at - lead : 0;
+		if (rng_percent(r, 40))
+			d->at = f->at + rng_below(r, 1 + MIN(f->duration, 2 * SEC));
+	} else if (rng_percent(r, 30)) {
+		d->at = d->at / 2;
+		d->upon = (unsigned int)rng_between(r, MOMENT_NONE + 1, MOMENT_COUNT - 1);
+		d->after = rng_below(r, UINT64_C(1) << rng_below(r, 24));
+	}
+}
+
+void plan_drills(uint64_t seed, struct plan *p)
+{
+	struct rng r;
+
+	rng_seed(&r, seed ^ DRILL_PLANS);
+	/* Each of them runs twice. */
+	if (!rng_percent(&r, 8))
+		return;
+	p->n_drills = (int)rng_between(&r, 1, 2);
+	for (int i = 0; i < p->n_drills; i++) {
+		struct fault *d = &p->drill[i];
+
+		*d = (struct fault){.type = FAULT_DRILL, .side = SIDE_B};
+		d->arg = random_drill(&r);
+		d->duration = rng_between(&r, 5 * MS, rng_percent(&r, 80) ? 500 * MS : 2 * SEC);
+		/* Nobody asks, so it must outlive the lease to be ended by it. */
+		if (d->arg & DRILL_IS_FORGOTTEN)
+			d->duration = 30 * SEC;
+		time_drill(&r, p, d);
+	}
 }
 
 /* Random numbers of its own: what a seed means without it does not change. */
@@ -341,6 +400,7 @@ const char *fault_name(enum fault_type t)
 		[FAULT_ARBITER_SLOW] = "arbiter-slow",
 		[FAULT_ARBITER_MUTE] = "arbiter-mute",
 		[FAULT_ARBITER_DOUBLE] = "arbiter-doubled",
+		[FAULT_DRILL] = "drill",
 	};
 
 	return (unsigned int)t < FAULT_COUNT ? names[t] : "?";
@@ -640,6 +700,7 @@ void fault_moment(struct sim *s, unsigned int moment)
 		s->armed &= ~(1u << i);
 		ev_push(s, s->now + s->plan.fault[i].after, &ev);
 	}
+	drills_moment(s, moment);
 }
 
 void fault_strike(struct sim *s, int n)
@@ -708,6 +769,7 @@ void fault_strike(struct sim *s, int n)
 	case FAULT_ARBITER_DOUBLE:
 		arbiter_fault(s, f, until);
 		break;
+	case FAULT_DRILL:
 	case FAULT_NONE:
 	case FAULT_COUNT:
 		break;

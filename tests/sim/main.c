@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/log.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim.h"
 
@@ -32,6 +33,10 @@ struct totals {
 	uint64_t activated;
 	uint64_t with_arbiter;
 	uint64_t their_holes; /* that no operator asked for */
+	uint64_t drills;      /* begun; that had an epoch; that passed */
+	uint64_t copies;
+	uint64_t passed;
+	uint64_t made_way;
 	bool aimed;
 };
 
@@ -63,6 +68,12 @@ static void run_seed(struct totals *t, uint64_t seed, bool trace)
 	t->holes += world.p3_holes > 0;
 	t->activated += world.vm_ran_at_b;
 	t->with_arbiter += by_vote(&world);
+	if (world.drilling) {
+		t->drills += world.drills.begun;
+		t->copies += world.drills.copied;
+		t->passed += world.drills.passed;
+		t->made_way += world.drills.made_way;
+	}
 	t->their_holes += by_vote(&world) && world.p3_holes > 0 && !world.forced_over;
 	if (ok)
 		return;
@@ -95,9 +106,10 @@ static int report(const struct totals *t)
 {
 	printf("sim: seeds=%" PRIu64 " violations=%" PRIu64 " events=%" PRIu64
 	       " activations=%" PRIu64 " p3_known_hole=%" PRIu64 " with_arbiter=%" PRIu64
-	       " their_p3_hole=%" PRIu64 "\n",
+	       " their_p3_hole=%" PRIu64 " drills=%" PRIu64 " copies=%" PRIu64 " passed=%" PRIu64
+	       " made_way=%" PRIu64 "\n",
 	       t->seeds, t->violations, t->events, t->activated, t->holes, t->with_arbiter,
-	       t->their_holes);
+	       t->their_holes, t->drills, t->copies, t->passed, t->made_way);
 	return t->violations || !t->seeds;
 }
 
@@ -163,6 +175,8 @@ int main(int argc, char **argv)
 	if (optind != argc)
 		return usage();
 	signal(SIGABRT, on_abort);
+	/* What the real files of a drill say. */
+	(void)!log_set_level(NULL, LOG_AT_ERR);
 	if (scenario)
 		return scenario_run(&world, scenario, trace);
 	if (file && run_file(&t, file))

@@ -18,15 +18,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "disk/mutant.h"
+#include "lib/log.h"
 #include "replicator/mutant.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim.h"
 
 int core_mutant;
+int disk_mutant;
 
 static struct sim world;
 
-static const char *const names[MUTANT_COUNT] = {
+/* Behind those of the cores: of the guard of a disk that a drill looks at. */
+#define GUARD_FIRST DISK_MUTANT_VIEW_EARLY
+#define GUARD_LAST DISK_MUTANT_WAITS_AFTER_VIEW
+#define ALL_COUNT (MUTANT_COUNT + GUARD_LAST - GUARD_FIRST + 1)
+#define GUARD(name) [MUTANT_COUNT + DISK_MUTANT_##name - GUARD_FIRST]
+
+static const char *const names[ALL_COUNT] = {
 	[MUTANT_NONE] = "none",
 	[MUTANT_RELEASE_WHEN_SENT] = "release-when-sent",
 	[MUTANT_RELEASE_AHEAD] = "release-ahead",
@@ -91,18 +100,46 @@ static const char *const names[MUTANT_COUNT] = {
 	[MUTANT_SILENT_WHILE_ACTIVATING] = "silent-while-activating",
 	[MUTANT_SLEEP_IS_SILENCE] = "sleep-is-silence",
 	[MUTANT_HEARD_WHEN_READ] = "heard-when-read",
+	[MUTANT_DRILL_FED_UNSAID] = "drill-fed-unsaid",
+	[MUTANT_DRILL_TAKEN_IS_SETTLED] = "drill-taken-is-settled",
+	[MUTANT_DRILL_UNSETTLED] = "drill-unsettled",
+	[MUTANT_DRILL_WINDOW_STAYS] = "drill-window-stays",
+	[MUTANT_DRILL_UNCONFIRMED] = "drill-unconfirmed",
+	[MUTANT_DRILL_MARKS_OF_NEXT] = "drill-marks-of-next",
+	[MUTANT_DRILL_ANY_STATE_OF_CPU] = "drill-any-state-of-cpu",
+	[MUTANT_DRILL_ANY_STATE] = "drill-any-state",
+	[MUTANT_DRILL_TWICE] = "drill-twice",
+	[MUTANT_DRILL_IN_THE_WAY] = "drill-in-the-way",
+	[MUTANT_DRILL_OUTLIVES_STANDBY] = "drill-outlives-standby",
+	[MUTANT_DRILL_WITHOUT_LEASE] = "drill-without-lease",
+	[MUTANT_DRILL_SPARED] = "drill-spared",
+	[MUTANT_DRILL_LEFT_BEHIND] = "drill-left-behind",
+	GUARD(VIEW_EARLY) = "drill-view-early",
+	GUARD(OVERWRITTEN_UNSAVED) = "drill-overwritten-unsaved",
+	GUARD(HOLD_FOR_EVER) = "drill-hold-for-ever",
+	GUARD(JOURNAL_FILLS) = "drill-journal-fills",
+	GUARD(HOLD_OUTLIVES_VIEW) = "drill-hold-outlives-view",
+	GUARD(WAITS_AFTER_VIEW) = "drill-waits-after-view",
 };
 
 /* What is too rare for that many seeds has a written plan. */
-static const char *const plans[MUTANT_COUNT] = {
+static const char *const plans[ALL_COUNT] = {
 	[MUTANT_JUMP_ENDS_LEASE] = "vote-clock-jumps-forced",
+	[MUTANT_DRILL_WINDOW_STAYS] = "drill-at-any-time-of-a-failover",
 	[MUTANT_TAKE_DISKS_BACK] = "disk-server-dies-backup-let-run",
 };
+
+static void plant(int mutant)
+{
+	core_mutant = mutant < MUTANT_COUNT ? mutant : MUTANT_NONE;
+	disk_mutant = mutant < MUTANT_COUNT ? DISK_MUTANT_NONE
+					    : mutant - MUTANT_COUNT + GUARD_FIRST;
+}
 
 /* True if a violation was seen within n seeds. Says what it was. */
 static bool hunt(int mutant, uint64_t first, uint64_t n, bool trace)
 {
-	core_mutant = mutant;
+	plant(mutant);
 	for (uint64_t i = 0; i < n; i++) {
 		if (sim_run(&world, first + i, trace))
 			continue;
@@ -145,10 +182,10 @@ static int all(uint64_t n)
 {
 	int count = 0;
 
-	for (int k = MUTANT_NONE + 1; k < MUTANT_COUNT; k++)
+	for (int k = MUTANT_NONE + 1; k < ALL_COUNT; k++)
 		count += caught(k, n);
-	printf("mutations: planted=%d caught=%d\n", MUTANT_COUNT - 1, count);
-	return count != MUTANT_COUNT - 1;
+	printf("mutations: planted=%d caught=%d\n", ALL_COUNT - 1, count);
+	return count != ALL_COUNT - 1;
 }
 
 int main(int argc, char **argv)
@@ -187,9 +224,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (mutant < 0 || mutant >= MUTANT_COUNT || optind != argc)
+	(void)!log_set_level(NULL, LOG_AT_ERR);
+	if (mutant < 0 || mutant >= ALL_COUNT || !names[mutant] || optind != argc)
 		return 2;
-	core_mutant = mutant;
+	plant(mutant);
 	if (scenario)
 		return scenario_run(&world, scenario, trace);
 	return mutant ? !hunt(mutant, first, n, trace) : all(n);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #define SETTLE (150 * SEC)
 /* Events at the same instant before we call it a loop. */
 #define SAME_TIME 2000
+/* And so must a drill: lease, kill, ladder, and one that is stuck and nobody's. */
+#define DRILLS_END (300 * SEC)
 
 void sim_trace(struct sim *s, const char *fmt, ...)
 {
@@ -202,6 +205,8 @@ static void begin(struct sim *s)
 		ev_push(s, s->plan.fault[i].at, &ev);
 	}
 	ev_push(s, s->plan.end_of_faults, &end);
+	drills_begin(s);
+	twin_begin(s);
 	guest_start(s);
 	arbiter_join(s, 1);
 	a_start(s);
@@ -223,6 +228,14 @@ static const char *state_text(const struct sim *s)
 	return text;
 }
 
+/* Lets come what comes of drills before the world's next event. */
+static bool drills_first(struct sim *s)
+{
+	while (s->drilling && !s->failed && drills_next(s) < ev_next(s))
+		drills_step(s);
+	return !s->failed;
+}
+
 /* Runs until all is settled and has been for a while, or it should be and is not. */
 static void run(struct sim *s)
 {
@@ -232,7 +245,7 @@ static void run(struct sim *s)
 	unsigned int same = 0;
 	struct ev ev;
 
-	while (!s->failed && ev_pop(s, &ev)) {
+	while (!s->failed && drills_first(s) && ev_pop(s, &ev)) {
 		same = s->now == last ? same + 1 : 0;
 		last = s->now;
 		if (same > SAME_TIME)
@@ -243,6 +256,8 @@ static void run(struct sim *s)
 		s->n_events++;
 		dispatch(s, &ev);
 		oracle_after(s);
+		twin_saw(s, &ev);
+		drills_go_on(s);
 		if (!s->faults_over)
 			continue;
 		if (!oracle_settled(s))
@@ -258,11 +273,55 @@ static void run(struct sim *s)
 		sim_fail(s, "P4", "not settled after the faults: %s", state_text(s));
 }
 
-static bool run_it(struct sim *s, uint64_t seed, const struct plan *plan, bool aimed, bool trace)
+/* The world goes on as long as a drill needs it to come to its copy. */
+static bool needs_world(const struct sim *s)
 {
-	memset(s, 0, sizeof(*s));
+	for (int i = 0; i < MAX_PROCESSES; i++) {
+		const struct drill_process *p = &s->drills.process[i];
+
+		if (p->alive && !p->stuck &&
+		    (p->phase == PROCESS_COPYING || p->phase == PROCESS_PREPARING))
+			return true;
+	}
+	return false;
+}
+
+static bool drills_alive(const struct sim *s)
+{
+	for (int i = 0; i < MAX_PROCESSES; i++) {
+		if (s->drills.process[i].alive || s->drills.process[i].copy_there)
+			return true;
+	}
+	return false;
+}
+
+/* All is settled but drills, which have an end as well. */
+static void wind_up(struct sim *s)
+{
+	uint64_t bound = s->now + DRILLS_END;
+	struct ev ev;
+
+	s->winding_up = true;
+	while (!s->failed && drills_alive(s) && s->now < bound) {
+		if (drills_next(s) < ev_next(s) || !needs_world(s)) {
+			drills_step(s);
+		} else if (ev_pop(s, &ev) && may_run(s, &ev)) {
+			dispatch(s, &ev);
+			drills_go_on(s);
+		}
+	}
+	oracle_drills_over(s);
+}
+
+static void run_once(struct sim *s, uint64_t seed, const struct plan *plan, bool aimed,
+		     bool drilling)
+{
+	bool trace = s->trace;
+
+	memset(s, 0, drilling ? sizeof(*s) : offsetof(struct sim, drills));
 	s->seed = seed;
 	s->trace = trace;
+	s->drilling = drilling;
 	rng_seed(&s->rng, seed);
 	if (plan)
 		s->plan = *plan;
@@ -272,7 +331,21 @@ static bool run_it(struct sim *s, uint64_t seed, const struct plan *plan, bool a
 		plan_aim(seed, &s->plan);
 	begin(s);
 	run(s);
+	twin_end(s);
 	sim_trace(s, "-- end: %s", state_text(s));
+	if (drilling && !s->failed)
+		wind_up(s);
+	drills_end(s);
+}
+
+static bool run_it(struct sim *s, uint64_t seed, const struct plan *plan, bool aimed, bool trace)
+{
+	s->trace = trace;
+	run_once(s, seed, plan, aimed, false);
+	if (s->failed || !s->plan.n_drills)
+		return !s->failed;
+	sim_trace(s, "-- and with drills:");
+	run_once(s, seed, plan, aimed, true);
 	return !s->failed;
 }
 

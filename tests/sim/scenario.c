@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/scenario_impl.h"
 
 #define ROUNDS 20
 #define ACTIONS 60 /* so far into the run a process dies or stops at each of its actions */
@@ -18,40 +18,7 @@
 /* How far apart are the instants at which a sweep strikes that has no action to strike at. */
 #define STEP (5 * MS)
 
-enum outcome {
-	PROTECTED,    /* both sides work */
-	TAKEN_OVER,   /* the VM runs at B, nothing is left at A */
-	STANDING,     /* A is gone, B waits for the operator */
-	HELD,	      /* the guest runs at A, its output is held */
-	ALONE,	      /* the guest runs at A, its output is open */
-	ENDED,	      /* no protection, nothing left behind */
-	ONE_SERVES,   /* at A, protected or not, or at B */
-	UNTOUCHED,    /* both sides work, and have never stopped */
-	MOVED,	      /* the VM was moved to B: nothing is lost, it hardly stood still */
-	STAYED,	      /* it was not, and both sides work */
-	WORLD_IS_WELL /* whatever the oracle accepts */
-};
-
-#define FAULT(what, where, ...)                                         \
-	{                                                               \
-		.type = FAULT_##what, .side = SIDE_##where, __VA_ARGS__ \
-	}
-/* When most faults strike: the pair has long been protected. */
-#define T5 (5 * SEC)
-#define HOLD POLICY_HOLD
-#define PRIMARY POLICY_PRIMARY_WINS
-#define BACKUP POLICY_BACKUP_WINS
-#define ARBITER POLICY_ARBITER
-#define MEMORY BACKUP_ACK_MEMORY
-#define FLUSH BACKUP_ACK_FLUSH
-#define EPOCH BACKUP_ACK_EPOCH
-
-static const struct scenario {
-	const char *name;
-	enum peer_loss_policy policy;
-	enum outcome outcome;
-	struct fault fault[4];
-} scenarios[] = {
+static const struct scenario scenarios[] = {
 	{"host-death", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}},
 	{"host-death-hold", HOLD, STANDING, {FAULT(KILL_HOST, A, .at = T5)}},
 	{"host-death-primary-wins", PRIMARY, STANDING, {FAULT(KILL_HOST, A, .at = T5)}},
@@ -260,14 +227,8 @@ static const struct scenario vote_scenarios[] = {
 	 {FAULT(CLOCK_JUMP, B, .at = T5, .duration = 3600 * SEC)}},
 };
 
-#define DISK(what, ...) FAULT(DISK_##what, __VA_ARGS__, .duration = SEC)
-
 /* The failure matrix of docs/disk.md. */
-static const struct disk_scenario {
-	int disks;
-	enum backup_ack_mode ack_mode;
-	struct scenario s;
-} disk_scenarios[] = {
+static const struct disk_scenario disk_scenarios[] = {
 	{2, MEMORY, {"disk-host-death", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
 	{2, FLUSH, {"disk-host-death-flush", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
 	{3, EPOCH, {"disk-host-death-epoch", BACKUP, TAKEN_OVER, {FAULT(KILL_HOST, A, .at = T5)}}},
@@ -522,15 +483,7 @@ static const struct disk_scenario switchover_scenarios[] = {
 	  {MOVE(), FAULT(GUEST, A, .at = T5 + 5 * MS, .arg = LEAVE_GUEST_DESTROYED)}}},
 };
 
-/*
- * Plans that strike each of a worker's actions in turn, from its first one on and in the steady state, or from the
- * instant of the first fault on; or, if it is not an action that is struck, one instant after the other.
- */
-static const struct sweep {
-	const char *name;
-	enum peer_loss_policy policy;
-	struct fault fault[3];
-} sweeps[] = {
+static const struct sweep sweeps[] = {
 	{"primary-killed-at-any-action", BACKUP, {FAULT(KILL_AT, A, .flag = false)}},
 	{"backup-killed-at-any-action", BACKUP, {FAULT(KILL_AT, B, .flag = false)}},
 	{"primary-stopped-at-any-action", BACKUP, {FAULT(STOP_AT, A, .duration = 3 * SEC)}},
@@ -582,7 +535,6 @@ static const struct sweep vote_sweeps[] = {
 	 {FAULT(KILL_AT, B, .at = 3 * SEC), FAULT(FAILOVER, B, .at = 3 * SEC, .arg = 1)}},
 };
 
-#define T3 (3 * SEC)
 #define MOVE3 FAULT(SWITCHOVER, A, .at = T3)
 
 /* Without and with a disk. */
@@ -650,10 +602,15 @@ static const struct sweep disk_sweeps[] = {
 	  FAULT(CUT, A, .at = 3 * SEC, .duration = 3 * SEC, .arg = 1)}},
 };
 
+/* Drills are no part of the world's faults. */
 static void add(struct plan *p, const struct fault *f, unsigned int n)
 {
-	for (unsigned int i = 0; i < n && f[i].type != FAULT_NONE; i++)
-		p->fault[p->n++] = f[i];
+	for (unsigned int i = 0; i < n && f[i].type != FAULT_NONE; i++) {
+		if (f[i].type == FAULT_DRILL)
+			p->drill[p->n_drills++] = f[i];
+		else
+			p->fault[p->n++] = f[i];
+	}
 }
 
 static void plan_init(struct plan *p, enum peer_loss_policy policy)
@@ -716,8 +673,30 @@ static bool in_time(const struct sim *s, const struct scenario *c)
 	return s->b_activated_at <= c->fault[0].at + FAILOVER_MAX;
 }
 
+/* NULL: there was no drill. */
+static bool drills_ended(const struct sim *s, const struct drill_scenario *c)
+{
+	const struct drills *d = &s->drills;
+
+	if (!c)
+		return true;
+	switch (c->end) {
+	case PASSES:
+		return d->begun && d->passed == d->begun;
+	case MAKES_WAY:
+		return d->begun == 1 && d->made_way == 1 && !d->passed;
+	case FAILS:
+		return d->begun == 1 && !d->passed;
+	case REFUSED:
+		return !d->begun && d->asked == (unsigned int)s->plan.n_drills;
+	case ENDS:
+		return d->begun;
+	}
+	return false;
+}
+
 static bool run_one(struct sim *s, const struct scenario *c, const struct disk_scenario *d,
-		    bool trace)
+		    const struct drill_scenario *drill, bool trace)
 {
 	struct plan plan;
 
@@ -729,7 +708,8 @@ static bool run_one(struct sim *s, const struct scenario *c, const struct disk_s
 		const char *why = s->why;
 
 		if (sim_run_plan(s, seed, &plan, trace)) {
-			if (came_to(s, c->outcome) && in_time(s, c) && is_whole(s))
+			if (came_to(s, c->outcome) && in_time(s, c) && is_whole(s) &&
+			    drills_ended(s, drill))
 				continue;
 			why = "another end than expected";
 		}
@@ -761,7 +741,9 @@ static bool sweep_one(struct sim *s, const struct sweep *c, int disks)
 		plan.n_disks = disks;
 		plan.ack_mode = i % 2 ? EPOCH : MEMORY;
 		add(&plan, c->fault, ARRAY_SIZE(c->fault));
-		aim(&plan.fault[0], &c->fault[0], i);
+		plan.drills_pass = plan.n_drills && !plan.n;
+		aim(c->fault[0].type == FAULT_DRILL ? &plan.drill[0] : &plan.fault[0], &c->fault[0],
+		    i);
 		for (uint64_t seed = 1; seed <= 3; seed++) {
 			if (sim_run_plan(s, seed, &plan, false))
 				continue;
@@ -783,6 +765,10 @@ int scenario_list(void)
 		puts(disk_scenarios[i].s.name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_scenarios); i++)
 		puts(switchover_scenarios[i].s.name);
+	for (unsigned int i = 0; i < n_drill_scenarios; i++)
+		puts(drill_scenarios[i].d.s.name);
+	for (unsigned int i = 0; i < n_drill_sweeps; i++)
+		puts(drill_sweeps[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++)
 		puts(sweeps[i].name);
 	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_sweeps); i++)
@@ -817,23 +803,34 @@ int scenario_run(struct sim *s, const char *name, bool trace)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(scenarios); i++) {
 		if (wanted(&t, scenarios[i].name))
-			count(&t, run_one(s, &scenarios[i], NULL, trace));
+			count(&t, run_one(s, &scenarios[i], NULL, NULL, trace));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(vote_scenarios); i++) {
 		if (wanted(&t, vote_scenarios[i].name))
-			count(&t, run_one(s, &vote_scenarios[i], NULL, trace));
+			count(&t, run_one(s, &vote_scenarios[i], NULL, NULL, trace));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(disk_scenarios); i++) {
 		const struct disk_scenario *d = &disk_scenarios[i];
 
 		if (wanted(&t, d->s.name))
-			count(&t, run_one(s, &d->s, d, trace));
+			count(&t, run_one(s, &d->s, d, NULL, trace));
+	}
+	for (unsigned int i = 0; i < n_drill_scenarios; i++) {
+		const struct drill_scenario *d = &drill_scenarios[i];
+
+		if (wanted(&t, d->d.s.name))
+			count(&t, run_one(s, &d->d.s, &d->d, d, trace));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(switchover_scenarios); i++) {
 		const struct disk_scenario *d = &switchover_scenarios[i];
 
 		if (wanted(&t, d->s.name))
-			count(&t, run_one(s, &d->s, d, trace));
+			count(&t, run_one(s, &d->s, d, NULL, trace));
+	}
+	for (unsigned int i = 0; i < n_drill_sweeps; i++) {
+		if (wanted(&t, drill_sweeps[i].name))
+			count(&t, sweep_one(s, &drill_sweeps[i], 0) &&
+					  sweep_one(s, &drill_sweeps[i], 2));
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(sweeps); i++) {
 		if (wanted(&t, sweeps[i].name))

@@ -12,6 +12,7 @@
  *	arbiter.c       the third machine
  *	net.c           connections (ordered, delayed, cut, reset) and heartbeats (also lost, doubled)
  *	faults.c        what goes wrong, when
+ *	drill_*.c       drills of the standby: drill.h
  *	oracle.c        P1 to P6, after every event; oracle_disks.c what they mean for disks,
  *	                oracle_vote.c what they mean with an arbiter
  */
@@ -24,6 +25,7 @@
 #include "lib/compiler.h"
 #include "replicator/backup.h"
 #include "replicator/primary.h"
+#include "tests/sim/drill.h"
 #include "tests/sim/rng.h"
 
 #define US UINT64_C(1000)
@@ -37,6 +39,7 @@
 #define MAX_CMDS 16
 #define MAX_IN 48 /* messages that a backup has not read */
 #define MAX_FAULTS 12
+#define MAX_DRILLS 4 /* in a plan */
 #define MAX_LANES (PRIMARY_MAX_OUTSTANDING + 1)
 #define MAX_DISKS 3
 #define JOURNAL_EPOCHS 6 /* that a disk's journal at host B holds */
@@ -505,6 +508,7 @@ enum fault_type {
 	FAULT_ARBITER_SLOW,   /* questions and answers */
 	FAULT_ARBITER_MUTE,   /* it grants, the answer is lost */
 	FAULT_ARBITER_DOUBLE, /* its answers come more than once */
+	FAULT_DRILL,	      /* at B, for duration; arg: drill.h. No part of `fault` */
 	FAULT_COUNT
 };
 
@@ -537,7 +541,10 @@ struct plan {
 	struct timing_conf timing;
 	struct fault fault[MAX_FAULTS];
 	int n;
-	bool well; /* nothing goes wrong: what is in `fault` are wishes of the operator */
+	struct fault drill[MAX_DRILLS];
+	int n_drills;
+	bool drills_pass; /* nothing is in their way */
+	bool well;	  /* nothing goes wrong: what is in `fault` are wishes of the operator */
 	uint64_t end_of_faults;
 	uint32_t max_outstanding;
 	unsigned int loss;	  /* of heartbeats, percent */
@@ -586,6 +593,8 @@ struct sim {
 	bool fail_standby;
 	bool complete_standby;
 	bool faults_over;
+	bool drilling;	 /* else those of the plan are left out */
+	bool winding_up; /* all is settled but a drill */
 	/* what the oracle remembers */
 	bool vm_ran_at_b;
 	bool operator_forced;
@@ -611,12 +620,15 @@ struct sim {
 	uint32_t p3_holes;
 	bool failed;
 	char why[256];
+	struct drills drills; /* last: cleared only for who has some */
 };
 
 /* event.c: an event is copied; t is never in the past. */
 void ev_init(struct sim *s);
 void ev_push(struct sim *s, uint64_t t, const struct ev *ev);
 bool ev_pop(struct sim *s, struct ev *ev);
+/* NEVER: nothing is to come. */
+uint64_t ev_next(const struct sim *s);
 
 /* run.c */
 bool sim_run(struct sim *s, uint64_t seed, bool trace);
@@ -704,6 +716,8 @@ void disks_a_drop_out(struct sim *s, int n);
 void disks_b_server_dies(struct sim *s, int n, uint64_t until);
 void disks_b_break(struct sim *s, int n);
 void disks_b_repaired(struct sim *s, int n);
+/* The volume has the epoch, and the journal room. */
+void disks_b_applied(struct sim *s, int n, uint64_t epoch);
 bool disks_b_owned(const struct sim *s, const struct disk_b *d, int slot);
 bool disks_quiet(const struct sim *s);
 
@@ -734,6 +748,8 @@ void oracle_asks(struct sim *s);
 /* faults.c */
 void plan_random(struct sim *s, struct plan *p);
 void plan_aim(uint64_t seed, struct plan *p);
+/* Seeds with drills have them beside what they have without. */
+void plan_drills(uint64_t seed, struct plan *p);
 void fault_strike(struct sim *s, int n);
 void fault_moment(struct sim *s, unsigned int moment);
 void fault_thaw(struct sim *s, enum side side);

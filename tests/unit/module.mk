@@ -50,6 +50,8 @@ UNIT_TESTS += \
 	tests/unit/test_drill_ping.c \
 	tests/unit/test_drill_probe.c \
 	tests/unit/test_drill_request.c \
+	tests/unit/test_drill_round.c \
+	tests/unit/test_drill_rule.c \
 	tests/unit/test_drill_shell.c \
 	tests/unit/test_drill_way.c \
 	tests/unit/test_dirty_map.c \

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "disk/drill_guard.h"
+#include "disk/drill_talk.h"
 #include "disk/drill_wire.h"
 #include "lib/clock.h"
 #include "tests/lib/journal_rig.h"
@@ -31,7 +32,7 @@ static void begin(struct world *w)
 	int pair[2];
 
 	w->r = rig_new(64);
-	assert_int_equal(drill_guard_new(&w->g, &w->r->disk.base), 0);
+	assert_int_equal(drill_guard_new(&w->g, &w->r->disk.base, &drill_talk_socket), 0);
 	w->r->o.incarnation++;
 	w->r->durable = w->r->applied = JOURNAL_NO_EPOCH;
 	assert_int_equal(journal_open(&w->r->file.base, drill_guard_blocks(w->g), &w->r->o,

@@ -328,12 +328,12 @@ static void ends_when_nobody_asks(void **state)
 
 	assert_int_equal(ask(w, "start", false, &j, &e), 0);
 	json_in_free(j);
-	assert_true(w->d.lease_ns > clock_now() + 10 * NS_PER_SEC);
-	w->d.lease_ns = 0;
+	assert_true(w->d.rule.lease_ns > clock_now() + 10 * NS_PER_SEC);
+	w->d.rule.lease_ns = 0;
 	assert_int_equal(ask(w, "ask", false, &j, &e), 0);
 	json_in_free(j);
-	assert_true(w->d.lease_ns > clock_now() + 10 * NS_PER_SEC);
-	w->d.lease_ns = clock_now();
+	assert_true(w->d.rule.lease_ns > clock_now() + 10 * NS_PER_SEC);
+	w->d.rule.lease_ns = clock_now();
 	assert_true(sd_event_source_set_time(w->d.timer, 1) >= 0);
 	run_out(w);
 	assert_non_null(strstr(traced(w), "\nend nobody asked for it any more\n"));
@@ -354,7 +354,7 @@ static void one_that_dies_is_cleaned_up_after(void **state)
 		 w->dir);
 	assert_non_null(strstr(traced(w), line));
 	assert_int_equal(w->ended, 1);
-	assert_false(w->d.left);
+	assert_false(w->d.rule.left);
 	assert_int_equal(ask(w, "ask", false, &j, &e), 0);
 	assert_true(json_in_bool(j, "drill.over", false));
 	assert_string_equal(json_in_text(j, "drill.verdict", ""), "broken");
@@ -365,7 +365,7 @@ static void one_that_dies_is_cleaned_up_after(void **state)
 	assert_int_equal(ask(w, "start", false, &j, &e), 0);
 	json_in_free(j);
 	run_out(w);
-	assert_true(w->d.left);
+	assert_true(w->d.rule.left);
 	world_free(w);
 }
 
