@@ -121,7 +121,7 @@ static void makes_way(void **state)
 	bed->s.core.state = BACKUP_ACTIVATING;
 	backup_drill_make_way(&bed->s);
 	assert_int_equal(bed->ended, 1);
-	assert_true(bed->s.drill.ending);
+	assert_int_equal(bed->s.drill.rule.stage, DRILL_STAGE_TOLD);
 }
 
 /* A full queue ends the worker, and the standby with it: whoever asks for drills can ask again and again. */
