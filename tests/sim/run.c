@@ -14,8 +14,8 @@
 #define SETTLE (150 * SEC)
 /* Events at the same instant before we call it a loop. */
 #define SAME_TIME 2000
-/* And so must a drill: lease, kill, ladder, and one that is stuck and nobody's. */
-#define DRILLS_END (300 * SEC)
+/* And so must a drill: all limits of its life together (five minutes to copy), lease and kill, and one that is stuck and nobody's. */
+#define DRILLS_END (600 * SEC)
 
 void sim_trace(struct sim *s, const char *fmt, ...)
 {
