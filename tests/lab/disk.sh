@@ -68,8 +68,9 @@ disk_is() { [ "$(disk_get "$1" "$2")" = "$3" ]; }                               
 disk_pid() { lab run "$1" 'pidof romulus-disk'; } # host
 
 # lockstep counts in memory and on the disk; what it says stays in the guest's memory.
+LOCKSTEP_SLOTS=${LOCKSTEP_SLOTS:-512}
 lockstep_start() { # [ms of pause between its rounds]
-	lab guest-run g4 "set -- ${1:-0}"'; setsid lockstep /data/lockstep 512 $1 >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'
+	lab guest-run g4 "set -- $LOCKSTEP_SLOTS ${1:-0}"'; setsid lockstep /data/lockstep $1 $2 >/run/lockstep.log 2>&1 </dev/null & echo $! >/run/lockstep.pid; sleep 1; kill -0 $(cat /run/lockstep.pid)'
 }
 lockstep_runs() { lab guest-run g4 'kill -0 $(cat /run/lockstep.pid)'; }
 lockstep_lapped() { lab guest-run g4 'grep -q "^lockstep lap" /run/lockstep.log'; }

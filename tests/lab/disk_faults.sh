@@ -109,20 +109,20 @@ whole_epoch() { # host
 }
 # The one write that was under way may be there in part.
 lockstep_whole() { # file
-	od -An -v -tu8 -w4096 "$1" | awk '
+	od -An -v -tu8 -w4096 "$1" | awk -v slots="$LOCKSTEP_SLOTS" '
 		{
 			low = $1 < $NF ? $1 : $NF
 			if ($1 != $NF) { torn++; high = $1 > $NF ? $1 : $NF }
-			if (low && low % 512 != NR - 1) { print "slot " NR - 1 " holds " low; bad = 1 }
+			if (low && low % slots != NR - 1) { print "slot " (NR - 1) " holds " low; bad = 1 }
 			if (low > max) max = low
 			v[NR - 1] = low
 		}
 		END {
-			for (n = max > 511 ? max - 511 : 1; n <= max; n++)
-				if (v[n % 512] != n) { print "newest " max ", but " n " is not there"; bad = 1 }
+			for (n = max >= slots ? max - slots + 1 : 1; n <= max; n++)
+				if (v[n % slots] != n) { print "newest " max ", but " n " is not there"; bad = 1 }
 			if (torn > 1 || (torn && high != max + 1)) { print torn " slots are torn, one holds " high; bad = 1 }
 			print NR " slots, newest " max
-			exit bad || NR != 512 || !max
+			exit bad || NR != slots || !max
 		}'
 }
 
