@@ -85,6 +85,8 @@ replicator_SRCS := \
 	replicator/backup_ports.c \
 	replicator/disk_status.c \
 	replicator/primary_link.c \
+	replicator/primary_actions_shell.c \
+	replicator/primary_notes_shell.c \
 	replicator/primary_shell.c \
 	replicator/primary_switchover_shell.c \
 	replicator/primary_verify.c \
