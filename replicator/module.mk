@@ -81,6 +81,11 @@ replicator_SRCS := \
 	replicator/hb_shell.c \
 	replicator/primary_ctl.c \
 	replicator/primary_data.c \
+	replicator/primary_data_copy.c \
+	replicator/primary_data_disks.c \
+	replicator/primary_data_epochs.c \
+	replicator/primary_data_health.c \
+	replicator/primary_data_session.c \
 	replicator/primary_ports.c \
 	replicator/backup_ports.c \
 	replicator/disk_status.c \
