@@ -53,6 +53,10 @@ replicator_SRCS := \
 	replicator/checkpoint.c \
 	replicator/backup_ctl.c \
 	replicator/backup_data.c \
+	replicator/backup_data_disks.c \
+	replicator/backup_data_epochs.c \
+	replicator/backup_data_frames.c \
+	replicator/backup_data_say.c \
 	replicator/backup_facts_shell.c \
 	replicator/backup_drill_shell.c \
 	replicator/backup_shell.c \
