@@ -9,7 +9,9 @@
 #include "guest/cycle.h"
 
 #include <linux/atomic.h>
+#include <linux/cpu.h>
 #include <linux/errno.h>
+#include <linux/irqflags.h>
 #include <linux/notifier.h>
 #include <linux/pm.h>
 #include <linux/printk.h>
@@ -97,8 +99,8 @@ static void wake_in_new_domain(const struct cycle *c)
 
 /*
  * Every toolstack but Romulus sets vCPU 0's registers to resume it where it is, and the hypervisor then forgets its
- * extended state (AVX, protection keys). It belongs to the task that the stopper preempted here. That task's registers
- * were saved when the stopper, a kernel thread, was switched to; but the CPU counts as still holding them, so that
+ * extended state (AVX, protection keys). It belongs to the task that a kernel thread, we or the stopper, preempted here. That
+ * task's registers were saved when the thread was switched to; but the CPU counts as still holding them, so that
  * they would not be loaded again. To use the FPU in between makes the CPU forget it. The keys are not among what is
  * loaded. Of other vCPUs no toolstack sets anything.
  */
@@ -149,10 +151,29 @@ static int suspend_stopped(void *arg)
 	return min(rc, 0);
 }
 
+/* With one CPU there is nobody to stop, and the stopper's thread need not be woken. False: there are more. */
+static bool run_alone(struct cycle *c, int *rc)
+{
+	unsigned long flags;
+	bool alone;
+
+	cpus_read_lock();
+	alone = num_online_cpus() == 1;
+	if (alone) {
+		local_irq_save(flags);
+		*rc = suspend_stopped(c);
+		local_irq_restore(flags);
+	}
+	cpus_read_unlock();
+	return alone;
+}
+
 int cycle_run(struct cycle *c)
 {
+	int rc;
+
 	c->moved = false;
-	return stop_machine(suspend_stopped, c, cpumask_of(0));
+	return run_alone(c, &rc) ? rc : stop_machine(suspend_stopped, c, cpumask_of(0));
 }
 
 /* ---- arrival ---- */

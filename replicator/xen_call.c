@@ -52,6 +52,15 @@ void xen_multi_domctl(struct xen_guest *x, unsigned int i, unsigned int slot)
 	};
 }
 
+void xen_multi_send(struct xen_guest *x, unsigned int i, evtchn_port_t port)
+{
+	x->s->send.port = port;
+	x->s->multi[i] = (struct multicall_entry){
+		.op = __HYPERVISOR_event_channel_op,
+		.args = {EVTCHNOP_send, (uintptr_t)&x->s->send},
+	};
+}
+
 int xen_multi(struct xen_guest *x, unsigned int n)
 {
 	if (xencall2(x->call, __HYPERVISOR_multicall, (uintptr_t)x->s->multi, n) < 0)

@@ -171,17 +171,24 @@ void xen_channel_choose(struct xen_guest *x)
 
 /* ---- the path ---- */
 
+/* In one hypercall. Without the subscription its suspension is still seen, only later: channel_wait() looks. */
 static int channel_request(struct xen_guest *x, struct err *e)
 {
 	struct xen_channel *c = &x->channel;
-	int rc = subscribe(x, c->guest_port);
+	int rc;
 
+	/* Slot 0: the others use theirs when the guest is suspended. */
+	x->s->multi_op[0].cmd = XEN_DOMCTL_subscribe;
+	x->s->multi_op[0].u.subscribe.port = c->guest_port;
+	xen_multi_domctl(x, 0, 0);
+	xen_multi_send(x, 1, (evtchn_port_t)c->port);
+	rc = xen_multi(x, 2);
 	if (rc < 0)
-		return err_set(e, rc, "subscribe to the guest's suspension");
-	c->subscribed = true;
-	if (xenevtchn_notify(c->ev, (evtchn_port_t)c->port) == 0)
+		return err_set(e, rc, "notify event channel %u of the guest", c->guest_port);
+	c->subscribed = xen_multi_result(x, 0) == 0;
+	rc = xen_multi_result(x, 1);
+	if (rc == 0)
 		return 0;
-	rc = -errno;
 	xen_channel_forget(x);
 	return err_set(e, rc, "notify event channel %u of the guest", c->guest_port);
 }

@@ -41,6 +41,7 @@ struct xen_scratch {
 	struct xen_domctl op; /* of xen_domctl() */
 	struct xen_domctl multi_op[5];
 	struct multicall_entry multi[XEN_MULTI];
+	struct evtchn_send send;
 	struct xen_hvm_param param[GUEST_MAX_PARAMS];
 	struct xen_dm_op dm;
 	struct xen_dm_op_buf dm_buf[2];
@@ -146,6 +147,8 @@ void xen_buffer_free(struct xen_guest *x, struct xen_buffer *b);
 MUST_CHECK int xen_domctl(struct xen_guest *x);
 /* Puts multi_op[slot] as call number i of a multicall. */
 void xen_multi_domctl(struct xen_guest *x, unsigned int i, unsigned int slot);
+/* A notification on an event channel of this host's, as call number i; one at most. */
+void xen_multi_send(struct xen_guest *x, unsigned int i, evtchn_port_t port);
 /* Does calls 0 to n-1, all of them whatever the others say; results: xen_multi_result(). */
 MUST_CHECK int xen_multi(struct xen_guest *x, unsigned int n);
 int xen_multi_result(const struct xen_guest *x, unsigned int i);

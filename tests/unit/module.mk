@@ -162,7 +162,7 @@ test_witness_store_LDFLAGS := -Wl,--wrap=open,--wrap=write,--wrap=fsync,--wrap=f
 
 test_xen_suspend_LDFLAGS := -Wl,--wrap=clock_gettime,--wrap=clock_nanosleep,--wrap=ppoll \
 	-Wl,--wrap=xencall1,--wrap=xencall2,--wrap=xenevtchn_open,--wrap=xenevtchn_close \
-	-Wl,--wrap=xenevtchn_fd,--wrap=xenevtchn_notify,--wrap=xenevtchn_pending \
+	-Wl,--wrap=xenevtchn_fd,--wrap=xenevtchn_pending \
 	-Wl,--wrap=xenevtchn_unmask,--wrap=xenevtchn_unbind \
 	-Wl,--wrap=xenevtchn_bind_interdomain,--wrap=xc_suspend_evtchn_init_sane \
 	-Wl,--wrap=xc_suspend_evtchn_release,--wrap=xc_evtchn_status,--wrap=xs_read \
