@@ -4,14 +4,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "disk/block_impl.h"
 #include "lib/cleanup.h"
 #include "lib/err.h"
 #include "lib/log.h"
+#include "lib/unix_listen.h"
 
 static bool may_connect(int fd)
 {
@@ -82,45 +81,17 @@ void listen_stop(struct block_server *s)
 	s->listen_paused = false;
 }
 
-static int bind_at(int fd, const struct sockaddr_un *addr, struct err *e)
-{
-	struct stat st;
-	mode_t old;
-	int rc;
-
-	if (lstat(addr->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return err_setx(e, -EEXIST, "%s is there and is no socket", addr->sun_path);
-	if (unlink(addr->sun_path) < 0 && errno != ENOENT)
-		return err_set(e, -errno, "remove %s", addr->sun_path);
-	old = umask(0177);
-	rc = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
-	umask(old);
-	return rc < 0 ? err_set(e, rc, "bind %s", addr->sun_path) : 0;
-}
-
 int block_server_listen(struct block_server *s, const char *path, struct err *e)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	autofd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int rc;
 
 	assert(s->listen_fd < 0);
-	if (fd < 0)
-		return err_set(e, -errno, "socket");
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s", path);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	rc = bind_at(fd, &addr, e);
+	rc = unix_listen(&s->listen_fd, path, SOCK_STREAM, BLOCK_MAX_CLIENTS, e);
 	if (rc < 0)
 		return rc;
-	rc = listen(fd, BLOCK_MAX_CLIENTS) < 0 ? -errno : 0;
-	if (!rc)
-		rc = server_watch(s, fd, EPOLLIN, BLOCK_SRC_LISTEN);
-	if (rc < 0) {
-		unlink(path);
-		return err_set(e, rc, "listen at %s", path);
-	}
 	memcpy(s->listen_path, path, strlen(path) + 1);
-	s->listen_fd = take_fd(&fd);
-	return 0;
+	rc = server_watch(s, s->listen_fd, EPOLLIN, BLOCK_SRC_LISTEN);
+	if (rc < 0)
+		listen_stop(s);
+	return rc < 0 ? err_set(e, rc, "listen at %s", path) : 0;
 }

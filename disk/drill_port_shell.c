@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "disk/disk_state.h"
@@ -17,6 +15,7 @@
 #include "lib/err.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/unix_listen.h"
 
 struct drill_port_shell {
 	sd_event *loop;
@@ -90,25 +89,11 @@ static int on_listener(sd_event_source *src, int fd, uint32_t revents, void *arg
 
 static int listen_at(struct drill_port_shell *s, const char *path, struct err *e)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	mode_t old;
-	int rc;
+	int rc = unix_listen(&s->listen_fd, path, SOCK_SEQPACKET, 2, e);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s", path);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	s->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listen_fd < 0)
-		return err_set(e, -errno, "socket");
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_set(e, -errno, "remove %s", path);
-	old = umask(0177);
-	rc = bind(s->listen_fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
-	umask(old);
-	if (rc < 0)
-		return err_set(e, rc, "bind %s", path);
-	memcpy(s->path, path, strlen(path) + 1);
-	return listen(s->listen_fd, 2) < 0 ? err_set(e, -errno, "listen at %s", path) : 0;
+	if (rc == 0)
+		memcpy(s->path, path, strlen(path) + 1);
+	return rc;
 }
 
 int drill_port_shell_new(sd_event *loop, struct disk *d, const char *path,

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "disk/backup_disk.h"
@@ -20,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/log.h"
+#include "lib/unix_listen.h"
 
 #define PASSES 16
 
@@ -280,25 +279,11 @@ static int on_listener(sd_event_source *src, int fd, uint32_t revents, void *arg
 
 static int listen_at(struct port_shell *s, const char *path, struct err *e)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	mode_t old;
-	int rc;
+	int rc = unix_listen(&s->listen_fd, path, SOCK_STREAM, 4, e);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(e, -ENAMETOOLONG, "%s", path);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listen_fd < 0)
-		return err_set(e, -errno, "socket");
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_set(e, -errno, "remove %s", path);
-	old = umask(0177);
-	rc = bind(s->listen_fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
-	umask(old);
-	if (rc < 0)
-		return err_set(e, rc, "bind %s", path);
-	memcpy(s->path, path, strlen(path) + 1);
-	return listen(s->listen_fd, 4) < 0 ? err_set(e, -errno, "listen at %s", path) : 0;
+	if (rc == 0)
+		memcpy(s->path, path, strlen(path) + 1);
+	return rc;
 }
 
 static int add_sources(struct port_shell *s, struct err *e)

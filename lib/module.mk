@@ -42,6 +42,7 @@ lib_SRCS := \
 	lib/timing.c \
 	lib/tls.c \
 	lib/tls_mac.c \
+	lib/unix_listen.c \
 	lib/uuid.c \
 	lib/wire_order.c \
 	lib/wire_v1.c \
