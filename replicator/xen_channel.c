@@ -23,16 +23,11 @@
 /* While no event comes the guest itself is looked at so often: one that ended or closed its end sends none. */
 #define LOOK_NS (15 * NS_PER_MS)
 
-static int subscribe(struct xen_guest *x, uint32_t guest_port)
-{
-	x->s->op.cmd = XEN_DOMCTL_subscribe;
-	x->s->op.u.subscribe.port = guest_port;
-	return xen_domctl(x);
-}
-
 void xen_channel_forget(struct xen_guest *x)
 {
-	(void)!subscribe(x, 0);
+	x->s->op.cmd = XEN_DOMCTL_subscribe;
+	x->s->op.u.subscribe.port = 0;
+	(void)!xen_domctl(x);
 	x->channel.subscribed = false;
 }
 

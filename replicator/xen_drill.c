@@ -65,26 +65,14 @@ void xen_drill_close(struct xen_drill *x)
 
 int xen_drill_find(struct xen_drill *x, const char *name, uint32_t *domid, struct err *e)
 {
-	unsigned int n = 0;
-	char **ids = xs_directory(x->xs, XBT_NULL, "/local/domain", &n);
-	int rc = -ENOENT;
+	int rc = xen_look_domain(x->xs, name, domid);
 
-	if (!ids)
-		return err_set(e, -errno, "list /local/domain");
-	for (unsigned int i = 0; i < n && rc == -ENOENT; i++) {
-		char *got = xen_store_read(x->xs, NULL, "/local/domain/%s/name", ids[i]);
-		char *end = NULL;
-		unsigned long id = strtoul(ids[i], &end, 10);
-
-		if (got && strcmp(got, name) == 0 && end != ids[i] && !*end && id > 0 &&
-		    id < DOMID_FIRST_RESERVED) {
-			x->standby = *domid = (uint32_t)id;
-			rc = 0;
-		}
-		free(got);
-	}
-	free(ids);
-	return rc < 0 ? err_setx(e, rc, "there is no domain %s on this host", name) : 0;
+	if (rc == -ENOENT)
+		return err_setx(e, rc, "there is no domain %s on this host", name);
+	if (rc < 0)
+		return err_set(e, rc, "look for domain %s in xenstore", name);
+	x->standby = *domid;
+	return 0;
 }
 
 int xen_drill_read(struct xen_drill *x, const uint64_t *pfn, uint32_t n, uint8_t *pages, bool *have,

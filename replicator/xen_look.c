@@ -34,6 +34,40 @@ char *xen_store_read(struct xs_handle *xs, unsigned int *len, const char *fmt, .
 	return xs_read(xs, XBT_NULL, path, len);
 }
 
+int xen_look_number(const char *text, uint32_t *domid)
+{
+	char *end;
+	unsigned long n;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || n >= DOMID_FIRST_RESERVED)
+		return -EINVAL;
+	*domid = (uint32_t)n;
+	return 0;
+}
+
+int xen_look_domain(struct xs_handle *xs, const char *name, uint32_t *domid)
+{
+	unsigned int n = 0;
+	char **ids = xs_directory(xs, XBT_NULL, "/local/domain", &n);
+	int rc = -ENOENT;
+
+	if (!ids)
+		return -errno;
+	for (unsigned int i = 0; i < n && rc == -ENOENT; i++) {
+		char *got = xen_store_read(xs, NULL, "/local/domain/%s/name", ids[i]);
+
+		if (got && strcmp(got, name) == 0)
+			rc = xen_look_number(ids[i], domid);
+		free(got);
+	}
+	free(ids);
+	return rc;
+}
+
 static bool is_known(const char *kind)
 {
 	static const char *const known[] = {"vif", "vbd", "console", "vkbd"};

@@ -25,6 +25,11 @@ PRINTF(3, 4) char *xen_store_read(struct xs_handle *xs, unsigned int *len, const
 /* The path, for those that make one. 0 or -ENAMETOOLONG. */
 PRINTF(2, 0) int xen_store_path(char path[XEN_PATH_SIZE], const char *fmt, va_list ap);
 
+/* A number below those that Xen keeps for itself, and nothing else. 0 or -EINVAL. */
+MUST_CHECK int xen_look_number(const char *text, uint32_t *n);
+/* The domain of this name. 0, -ENOENT, or what the store says. */
+MUST_CHECK int xen_look_domain(struct xs_handle *xs, const char *name, uint32_t *domid);
+
 /*
  * The kind of a device that cannot be protected: it would be missing, or differ, after a failover. "" if there is
  * none. 0, or a negative errno when the devices could not be listed.

@@ -42,49 +42,15 @@ void xen_store_remove(struct xs_handle *xs, const char *fmt, ...)
 
 /* ---- which domain ---- */
 
-static int by_number(const char *text, uint32_t *domid)
-{
-	char *end;
-	unsigned long n;
-
-	if (text[0] < '0' || text[0] > '9')
-		return -EINVAL;
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || *end || n >= DOMID_FIRST_RESERVED)
-		return -EINVAL;
-	*domid = (uint32_t)n;
-	return 0;
-}
-
-static int by_name(struct xen_guest *x, const char *name, uint32_t *domid)
-{
-	unsigned int n = 0;
-	char **ids = xs_directory(x->xs, XBT_NULL, "/local/domain", &n);
-	int rc = -ENOENT;
-
-	if (!ids)
-		return -errno;
-	for (unsigned int i = 0; i < n && rc == -ENOENT; i++) {
-		char *got = xen_store_read(x->xs, NULL, "/local/domain/%s/name", ids[i]);
-
-		if (got && strcmp(got, name) == 0)
-			rc = by_number(ids[i], domid);
-		free(got);
-	}
-	free(ids);
-	return rc;
-}
-
 int xen_store_find(struct xen_guest *x, const char *name, struct err *e)
 {
 	struct guest_info *info = &x->g.info;
 	char *got;
 	int rc;
 
-	rc = by_number(name, &info->domid);
+	rc = xen_look_number(name, &info->domid);
 	if (rc < 0)
-		rc = by_name(x, name, &info->domid);
+		rc = xen_look_domain(x->xs, name, &info->domid);
 	if (rc == -ENOENT)
 		return err_setx(e, rc, "there is no domain %s on this host; see xl list", name);
 	if (rc < 0)
@@ -137,7 +103,7 @@ static int read_vif(struct xen_guest *x, const char *devid, struct guest_vif *vi
 	int rc;
 
 	*vif = (struct guest_vif){.devid = 0};
-	rc = by_number(devid, &vif->devid);
+	rc = xen_look_number(devid, &vif->devid);
 	if (rc < 0)
 		return err_setx(e, rc, "network device %s has no number", devid);
 	snprintf(expected, sizeof(expected), "/local/domain/0/backend/vif/%u/%u", x->g.info.domid,
