@@ -4,11 +4,13 @@
  *
  *   engine_probe [-a] [-n CYCLES (100)] [-r HZ (20)] [-v EVERY] [-c PERCENT] [-p] [-t] DOMAIN
  *   engine_probe -R DOMAIN
+ *   engine_probe -x [-n CYCLES] DOMAIN
  *
  *   -a  adopt: a probe before us died                -R  only rescue: resume it if it is suspended, undo what is left
  *   -v  keep a copy of the guest's memory up to date from the dirty pages alone, and compare every page of it with
  *       the guest at each EVERYth checkpoint
  *   -c  cap the guest's CPU meanwhile                -p  print watch events
+ *   -x  die right after the last resume, before the guest has run: it is paused meanwhile, and left so for xl unpause
  *   -t  trace: getppid() after the suspend and after the resume and nothing printed between, for strace
  *
  * Ends after CYCLES, at SIGTERM or SIGINT, or when the guest does. The last line is key=value facts, times in us;
@@ -62,6 +64,7 @@ struct options {
 	bool rescue;
 	bool events;
 	bool trace;
+	bool die;
 };
 
 struct probe {
@@ -192,6 +195,17 @@ static int verify(struct probe *p)
 	return 0;
 }
 
+/* What it holds of the guest ends with it. */
+static void resume_and_die(struct probe *p)
+{
+	xc_interface *xch = xc_interface_open(NULL, NULL, 0);
+	int rc = xch ? xc_domain_pause(xch, p->g->info.domid) : -1;
+
+	if (rc == 0)
+		rc = guest_resume(p->g);
+	_exit(rc < 0);
+}
+
 /* One checkpoint's pause. 0, -ENOSPC for an overflow, or what went wrong; it runs again in any case. */
 static int collect(struct probe *p, uint64_t suspended_ns, bool check)
 {
@@ -219,6 +233,8 @@ static int collect(struct probe *p, uint64_t suspended_ns, bool check)
 		to_image(p, p->pfns, found.pages);
 		rc = verify(p);
 	}
+	if (p->opt.die && p->taken + 1 >= p->opt.cycles)
+		resume_and_die(p);
 	r = guest_resume(p->g);
 	t[3] = clock_now();
 	mark(p);
@@ -453,7 +469,8 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: engine_probe [-a] [-n CYCLES] [-r HZ] [-v EVERY] [-c PERCENT] [-p] [-t] DOMAIN\n"
-		"       engine_probe -R DOMAIN\n");
+		"       engine_probe -R DOMAIN\n"
+		"       engine_probe -x [-n CYCLES] DOMAIN\n");
 	return 2;
 }
 
@@ -462,7 +479,7 @@ static int parse(int argc, char **argv, struct options *o)
 	int c;
 
 	*o = (struct options){.cycles = 100, .hz = 20};
-	while ((c = getopt(argc, argv, "aRn:r:v:c:pt")) != -1) {
+	while ((c = getopt(argc, argv, "aRn:r:v:c:ptx")) != -1) {
 		switch (c) {
 		case 'a':
 			o->adopt = true;
@@ -487,6 +504,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			o->trace = true;
+			break;
+		case 'x':
+			o->die = true;
 			break;
 		default:
 			return -EINVAL;
